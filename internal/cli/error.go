@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Error is an error as a user meets it: what happened, why, and what to try. It travels as JSON from the daemon to
+// the command unchanged.
+type Error struct {
+	Code    string   `json:"code"`
+	Exit    int      `json:"exit"`
+	Message string   `json:"message"`
+	Why     []string `json:"why,omitempty"`
+	Try     []string `json:"try,omitempty"`
+	Docs    string   `json:"docs,omitempty"`
+}
+
+func (e *Error) Error() string {
+	if len(e.Why) == 0 {
+		return e.Message
+	}
+	return e.Message + ": " + strings.Join(e.Why, "; ")
+}
+
+// Errorf makes an Error of a code from Codes.
+func Errorf(code, format string, args ...any) *Error {
+	return &Error{Code: code, Exit: ExitOf(code), Message: fmt.Sprintf(format, args...), Docs: "node help " + code}
+}
+
+// Because adds a cause and returns the error.
+func (e *Error) Because(err error) *Error {
+	if err != nil {
+		e.Why = append(e.Why, err.Error())
+	}
+	return e
+}
+
+// Hint adds something to try and returns the error.
+func (e *Error) Hint(format string, args ...any) *Error {
+	e.Try = append(e.Try, fmt.Sprintf(format, args...))
+	return e
+}
+
+// Report prints an error, three lines for people on stderr or one JSON object on stdout, and returns the exit code. Nil is success.
+func Report(stdout, stderr io.Writer, err error, asJSON bool) int {
+	if err == nil {
+		return ExitOK
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		e = Errorf("E_UNEXPECTED", "%v", err)
+	}
+	if asJSON {
+		_ = json.NewEncoder(stdout).Encode(struct {
+			Error *Error `json:"error"`
+		}{e})
+		return e.Exit
+	}
+	fmt.Fprintf(stderr, "error: %s\n", e.Message)
+	for _, why := range e.Why {
+		fmt.Fprintf(stderr, "why:   %s\n", why)
+	}
+	for _, try := range e.Try {
+		fmt.Fprintf(stderr, "try:   %s\n", try)
+	}
+	return e.Exit
+}
+
+// Envelope starts every JSON object a command prints.
+type Envelope struct {
+	Schema string `json:"schema"`
+	Kind   string `json:"kind"`
+}
