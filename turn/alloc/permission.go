@@ -1,0 +1,150 @@
+package alloc
+
+import (
+	"net/netip"
+	"time"
+)
+
+// permission lets one address through, whatever its port: RFC 8656 §9.
+type permission struct {
+	expires  time.Time
+	channels int // that point here; while there are any, an expired permission is kept for its next renewal
+}
+
+// channel is a number that stands for a peer in ChannelData messages.
+type channel struct {
+	number     uint16
+	peer       netip.AddrPort
+	expires    time.Time
+	permission *permission // of peer.Addr(); the same one that Permitted finds
+}
+
+// The channel numbers of RFC 8656 §12.
+const (
+	MinChannel = 0x4000
+	MaxChannel = 0x4fff
+)
+
+// Permit installs or renews permissions for all the addresses, or for none of them: RFC 8656 §10.2.
+func (t *Table) Permit(now time.Time, a *Allocation, peers []netip.Addr) Verdict {
+	fresh := 0
+	for i, peer := range peers {
+		if !a.SameFamily(peer) {
+			return FamilyMismatch
+		}
+		if a.permissions[peer] == nil && !contains(peers[:i], peer) {
+			fresh++
+		}
+	}
+	if fresh > 0 && !t.roomForPermissions(now, a, fresh, peers) {
+		return InsufficientCapacity
+	}
+	for _, peer := range peers {
+		a.permit(now, peer)
+	}
+	return OK
+}
+
+// BindChannel binds the number to the peer or renews the binding, and with it the permission: RFC 8656 §12.2. A
+// conflict changes nothing.
+func (t *Table) BindChannel(now time.Time, a *Allocation, number uint16, peer netip.AddrPort) Verdict {
+	if number < MinChannel || number > MaxChannel {
+		return BadRequest
+	}
+	if !a.SameFamily(peer.Addr()) {
+		return FamilyMismatch
+	}
+	byNumber, byPeer := live(now, a.byNumber[number]), live(now, a.byPeer[peer])
+	if byNumber != byPeer { // one of them is bound otherwise
+		return BadRequest
+	}
+	if byNumber == nil && !t.roomForChannel(now, a) {
+		return InsufficientCapacity
+	}
+	if a.permissions[peer.Addr()] == nil && !t.roomForPermissions(now, a, 1, nil) {
+		return InsufficientCapacity
+	}
+	if byNumber == nil {
+		// Expired leftovers of the number and of the peer make room here; each is in both maps.
+		a.unbind(a.byNumber[number])
+		a.unbind(a.byPeer[peer])
+		byNumber = &channel{number: number, peer: peer}
+		if a.byNumber == nil {
+			a.byNumber = make(map[uint16]*channel)
+			a.byPeer = make(map[netip.AddrPort]*channel)
+		}
+		a.byNumber[number], a.byPeer[peer] = byNumber, byNumber
+	}
+	byNumber.expires = now.Add(ChannelLifetime)
+	p := a.permit(now, peer.Addr())
+	if byNumber.permission == nil {
+		byNumber.permission = p
+		p.channels++
+	}
+	return OK
+}
+
+// permit installs or renews one permission.
+func (a *Allocation) permit(now time.Time, peer netip.Addr) *permission {
+	p := a.permissions[peer]
+	if p == nil {
+		p = new(permission)
+		if a.permissions == nil {
+			a.permissions = make(map[netip.Addr]*permission)
+		}
+		a.permissions[peer] = p
+	}
+	p.expires = now.Add(PermissionLifetime)
+	return p
+}
+
+func (a *Allocation) unbind(c *channel) {
+	if c != nil {
+		c.permission.channels--
+		delete(a.byNumber, c.number)
+		delete(a.byPeer, c.peer)
+	}
+}
+
+// roomForPermissions makes room by forgetting expired permissions, except those of the addresses in keep.
+func (t *Table) roomForPermissions(now time.Time, a *Allocation, fresh int, keep []netip.Addr) bool {
+	if len(a.permissions)+fresh <= t.limits.Permissions {
+		return true
+	}
+	for peer, p := range a.permissions {
+		if !now.Before(p.expires) && p.channels == 0 && !contains(keep, peer) {
+			delete(a.permissions, peer)
+		}
+	}
+	return len(a.permissions)+fresh <= t.limits.Permissions
+}
+
+// roomForChannel makes room by forgetting expired channels.
+func (t *Table) roomForChannel(now time.Time, a *Allocation) bool {
+	if len(a.byNumber) < t.limits.Channels {
+		return true
+	}
+	for _, c := range a.byNumber {
+		if live(now, c) == nil {
+			a.unbind(c)
+		}
+	}
+	return len(a.byNumber) < t.limits.Channels
+}
+
+// live returns c unless its time is over.
+func live(now time.Time, c *channel) *channel {
+	if c == nil || !now.Before(c.expires) {
+		return nil
+	}
+	return c
+}
+
+func contains(list []netip.Addr, addr netip.Addr) bool {
+	for _, other := range list {
+		if other == addr {
+			return true
+		}
+	}
+	return false
+}

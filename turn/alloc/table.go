@@ -1,0 +1,120 @@
+package alloc
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Table has the allocations of one shard. It is not safe for concurrent use.
+type Table struct {
+	limits Limits
+	tuples map[FiveTuple]*Allocation
+	wheel  *wheel
+}
+
+// NewTable returns an empty table. Zero limits mean their defaults.
+func NewTable(limits Limits, now time.Time) *Table {
+	return &Table{
+		limits: limits.WithDefaults(),
+		tuples: make(map[FiveTuple]*Allocation),
+		wheel:  newWheel(now),
+	}
+}
+
+// Len returns the number of allocations.
+func (t *Table) Len() int { return len(t.tuples) }
+
+// Lookup returns the allocation of a 5-tuple, or nil.
+func (t *Table) Lookup(tuple FiveTuple) *Allocation { return t.tuples[tuple] }
+
+// New is what an allocation starts with.
+type New struct {
+	Tuple       FiveTuple
+	User        string
+	Transaction [12]byte
+	Protocol    Protocol
+	Relayed     netip.AddrPort
+	Lifetime    uint32 // the request's wish in seconds; 0 when it had none
+	Token       Token
+	Handle      any
+}
+
+// Insert adds an allocation, or says Mismatch when its 5-tuple has one: RFC 8656 §7.2. Quotas are the ledger's, and
+// come first.
+func (t *Table) Insert(now time.Time, n New) (*Allocation, Verdict) {
+	if t.tuples[n.Tuple] != nil {
+		return nil, Mismatch
+	}
+	a := &Allocation{
+		Tuple:       n.Tuple,
+		User:        n.User,
+		Transaction: n.Transaction,
+		Protocol:    n.Protocol,
+		Relayed:     n.Relayed,
+		Token:       n.Token,
+		Handle:      n.Handle,
+		Expires:     now.Add(t.limits.Lifetime(n.Lifetime)),
+	}
+	a.timer.alloc = a
+	t.tuples[a.Tuple] = a
+	t.wheel.arm(&a.timer, a.Expires)
+	return a, OK
+}
+
+// Refresh starts the lifetime anew and returns it: RFC 8656 §8.2. A Refresh with lifetime 0 is a Remove.
+func (t *Table) Refresh(now time.Time, a *Allocation, seconds uint32) time.Duration {
+	lifetime := t.limits.Lifetime(seconds)
+	a.Expires = now.Add(lifetime)
+	t.wheel.arm(&a.timer, a.Expires)
+	return lifetime
+}
+
+// Remove forgets an allocation and returns its peer connections, for the caller to close with the allocation's own
+// sockets. Removing twice is harmless.
+func (t *Table) Remove(a *Allocation) []*Conn {
+	if a.gone {
+		return nil
+	}
+	a.gone = true
+	t.wheel.disarm(&a.timer)
+	delete(t.tuples, a.Tuple)
+	conns := make([]*Conn, 0, len(a.conns))
+	for _, c := range a.conns {
+		conns = append(conns, c)
+	}
+	for _, c := range conns {
+		t.RemoveConn(c)
+	}
+	a.permissions, a.byNumber, a.byPeer = nil, nil, nil
+	return conns
+}
+
+// All calls yield for every allocation, in no order. The table must not be changed meanwhile.
+func (t *Table) All(yield func(*Allocation) bool) {
+	for _, a := range t.tuples {
+		if !yield(a) {
+			return
+		}
+	}
+}
+
+// Ended is what Expire took out, for the caller to close.
+type Ended struct {
+	Allocations []*Allocation
+	Conns       []*Conn // of those allocations, and those whose ConnectionBind never came
+}
+
+// Expire takes out what has ended by now, at most a second late. It costs nothing within the same second.
+func (t *Table) Expire(now time.Time) Ended {
+	var ended Ended
+	t.wheel.advance(now, func(due *timer) {
+		if due.conn != nil {
+			t.RemoveConn(due.conn)
+			ended.Conns = append(ended.Conns, due.conn)
+			return
+		}
+		ended.Conns = append(ended.Conns, t.Remove(due.alloc)...)
+		ended.Allocations = append(ended.Allocations, due.alloc)
+	})
+	return ended
+}
