@@ -1,0 +1,148 @@
+package zerocopy
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// settleTime is how long a failed Join waits until the bytes for the side that still lives are acknowledged, before it
+// closes that side. A close with unread input resets the connection, and a reset throws away what was not sent yet.
+const settleTime = 3 * time.Second
+
+// Flow counts the bytes of one direction, by the way they took. Several Joins may share one.
+type Flow struct {
+	Spliced atomic.Uint64 // stayed in the kernel
+	Copied  atomic.Uint64 // went through a buffer of ours
+}
+
+// Options of a Join. The zero value has no idle limit and counts nowhere but in ReadStats.
+type Options struct {
+	// Idle ends the Join when no byte was delivered in either direction for so long. 0: never.
+	Idle time.Duration
+	// AToB and BToA are added to as bytes are delivered. nil: not counted here.
+	AToB, BToA *Flow
+}
+
+// ErrIdle is Join's error when its idle limit ran out. It is an os.ErrDeadlineExceeded.
+var ErrIdle error = idleError{}
+
+type idleError struct{}
+
+func (idleError) Error() string        { return "zerocopy: idle for too long" }
+func (idleError) Timeout() bool        { return true }
+func (idleError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
+// sourceError says that reading failed. TCP has no half a reset: that side is gone in both directions.
+type sourceError struct{ error }
+
+func (e sourceError) Unwrap() error { return e.error }
+
+// errWoken ends a pump because the other one said so; the other has the reason.
+var errWoken = errors.New("zerocopy: the other direction failed")
+
+// Join relays between a and b until both directions have ended, and closes both. It returns nil when each side ended
+// its stream with a FIN, and otherwise what ended it first. It starts one goroutine and waits for it.
+func Join(a, b *net.TCPConn, o Options) error {
+	j := &join{idle: o.Idle}
+	j.touch()
+	back := make(chan error, 1)
+	go j.relayBack(back, a, b, o.BToA)
+	there := j.relay(b, a, o.AToB)
+	return finish(a, b, firstCause(there, <-back))
+}
+
+// join is what the two directions share.
+type join struct {
+	idle  time.Duration
+	last  atomic.Int64 // when a byte was last delivered, in ns; not kept without an idle limit
+	woken atomic.Bool  // both pumps shall end
+}
+
+func (j *join) relayBack(result chan<- error, dst, src *net.TCPConn, flow *Flow) {
+	result <- j.relay(dst, src, flow)
+}
+
+// relay moves bytes from src to dst until src has no more, and passes the FIN on.
+func (j *join) relay(dst, src *net.TCPConn, flow *Flow) error {
+	if flow == nil {
+		flow = new(Flow)
+	}
+	err := j.pump(dst, src, flow)
+	if err == nil {
+		return dst.CloseWrite()
+	}
+	var gone sourceError
+	if errors.As(err, &gone) || err == ErrIdle {
+		// The other pump may be waiting for dst, which is silent: wake it. A failed write needs no such help: the other
+		// pump reads from the very side that failed, takes what it said before, and then meets its end.
+		j.woken.Store(true)
+		_ = dst.SetReadDeadline(time.Unix(1, 0))
+	}
+	return err
+}
+
+// finish closes both sides in a way that each can understand.
+func finish(a, b *net.TCPConn, err error) error {
+	var gone sourceError
+	reset := errors.As(err, &gone)
+	if err != nil && err != ErrIdle && !errors.Is(err, net.ErrClosed) {
+		settle(a)
+		settle(b)
+	}
+	if reset || err == ErrIdle {
+		_ = a.SetLinger(0)
+		_ = b.SetLinger(0)
+	}
+	_ = a.Close()
+	_ = b.Close()
+	if reset {
+		return gone.error
+	}
+	return err
+}
+
+// firstCause prefers the error that made the other.
+func firstCause(there, back error) error {
+	if there == nil || there == errWoken {
+		return back
+	}
+	return there
+}
+
+// touch notes that a byte was delivered.
+func (j *join) touch() {
+	if j.idle > 0 {
+		j.last.Store(time.Now().UnixNano())
+	}
+}
+
+// begin sets the first deadlines of a pump.
+func (j *join) begin(dst, src *net.TCPConn) {
+	if j.idle > 0 {
+		end := time.Now().Add(j.idle)
+		_ = src.SetReadDeadline(end)
+		_ = dst.SetWriteDeadline(end)
+	}
+}
+
+// expired looks at a deadline that has passed: nil means that it was moved and the pump goes on. Deadlines are moved only
+// when they pass, so that a busy connection pays nothing for them.
+func (j *join) expired(set func(time.Time) error) error {
+	if j.woken.Load() {
+		return errWoken
+	}
+	end := time.Unix(0, j.last.Load()).Add(j.idle)
+	if !time.Now().Before(end) {
+		return ErrIdle
+	}
+	if err := set(end); err != nil {
+		return err
+	}
+	if j.woken.Load() { // said so just now, and set overwrote its wake-up
+		return errWoken
+	}
+	return nil
+}

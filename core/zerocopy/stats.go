@@ -1,0 +1,40 @@
+package zerocopy
+
+import "sync/atomic"
+
+// Stats are the process's counts.
+type Stats struct {
+	SplicedBytes uint64 // delivered without leaving the kernel
+	CopiedBytes  uint64 // delivered through a buffer
+	PipeMisses   uint64 // moves that copied because every pipe was taken
+	Refused      uint64 // pumps that copy because the kernel refused to splice their sockets
+	PipesOpen    int    // at most MaxPipes
+	PipesIdle    int    // in the pool
+}
+
+// ReadStats returns the counts. Safe for concurrent use.
+func ReadStats() Stats {
+	s := Stats{
+		SplicedBytes: totals.spliced.Load(),
+		CopiedBytes:  totals.copied.Load(),
+		PipeMisses:   totals.misses.Load(),
+		Refused:      totals.refused.Load(),
+	}
+	s.PipesOpen, s.PipesIdle = countPipes()
+	return s
+}
+
+var totals struct {
+	spliced, copied, misses, refused atomic.Uint64
+}
+
+// spliced and copied count n delivered bytes.
+func (f *Flow) spliced(n int) {
+	f.Spliced.Add(uint64(n))
+	totals.spliced.Add(uint64(n))
+}
+
+func (f *Flow) copied(n int) {
+	f.Copied.Add(uint64(n))
+	totals.copied.Add(uint64(n))
+}
