@@ -1,0 +1,5 @@
+//go:build !race
+
+package stun_test
+
+const raceEnabled = false
