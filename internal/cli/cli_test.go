@@ -25,6 +25,7 @@ func TestReport(t *testing.T) {
 			name: "one object for programs", err: fmt.Errorf("wrapped: %w", full), json: true, exit: 9,
 			stdout: `{"error":{"code":"E_NO_PATH","exit":9,"message":"cannot reach bob","why":["relay answered 401"],"try":["check the relay password"],"docs":"node help E_NO_PATH"}}` + "\n",
 		},
+		{name: "told already", err: &Error{Exit: 18}, json: true, exit: 18},
 		{name: "any other error", err: errors.New("boom"), exit: 1, stderr: "error: boom\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

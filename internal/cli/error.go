@@ -46,6 +46,7 @@ func (e *Error) Hint(format string, args ...any) *Error {
 }
 
 // Report prints an error, three lines for people on stderr or one JSON object on stdout, and returns the exit code. Nil is success.
+// An Error without a message has been told already, in the command's own object: it is only an exit code.
 func Report(stdout, stderr io.Writer, err error, asJSON bool) int {
 	if err == nil {
 		return ExitOK
@@ -53,6 +54,9 @@ func Report(stdout, stderr io.Writer, err error, asJSON bool) int {
 	var e *Error
 	if !errors.As(err, &e) {
 		e = Errorf("E_UNEXPECTED", "%v", err)
+	}
+	if e.Message == "" {
+		return e.Exit
 	}
 	if asJSON {
 		_ = json.NewEncoder(stdout).Encode(struct {
