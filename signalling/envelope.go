@@ -126,7 +126,14 @@ func Open(device *identity.Device, sealed []byte) (Message, error) {
 	if err != nil {
 		return Message{}, errNotForUs
 	}
-	return parseInside(device.ID(), plain)
+	m, content, err := parseInside(device.ID(), plain)
+	if err != nil {
+		return Message{}, err
+	}
+	if !identity.Verify(m.From, signed(m.To, content), plain[:sigLen]) {
+		return Message{}, errSignature
+	}
+	return m, nil
 }
 
 // CheckTime reports whether m may be acted on at now: not expired, and not made to live longer than its kind may.
@@ -179,33 +186,32 @@ func inside(sign func([]byte) []byte, m Message) []byte {
 // maxExpiry is the largest expiry that is read, 2^40 s (some 34,800 years), so that arithmetic on it cannot overflow.
 const maxExpiry = 1 << 40
 
-func parseInside(to identity.DeviceID, plain []byte) (Message, error) {
-	sig, content := plain[:sigLen], plain[sigLen:] // hpke.Open gave 846 or 942 bytes
-	m := Message{To: to, Kind: Kind(content[0])}
+// parseInside reads what was sealed, 846 or 942 bytes, and returns beside the message the content that is signed. It
+// does not verify.
+func parseInside(to identity.DeviceID, plain []byte) (m Message, content []byte, err error) {
+	content = plain[sigLen:]
+	m = Message{To: to, Kind: Kind(content[0])}
 	copy(m.From[:], content[1:])
 	copy(m.ID[:], content[33:])
 	expiry := binary.BigEndian.Uint64(content[49:])
 	copy(m.RequestHash[:], content[57:])
-	n := int(binary.BigEndian.Uint16(content[89:]))
+	end := contentLen + int(binary.BigEndian.Uint16(content[89:]))
 	switch {
 	case m.Kind != Request && m.Kind != Answer && m.Kind != Record:
-		return Message{}, errContent
+		return Message{}, nil, errContent
 	case expiry > maxExpiry:
-		return Message{}, errContent
+		return Message{}, nil, errContent
 	case m.Kind != Answer && m.RequestHash != [32]byte{}:
-		return Message{}, errContent
-	case contentLen+n > len(content):
-		return Message{}, errContent
+		return Message{}, nil, errContent
+	case end > len(content):
+		return Message{}, nil, errContent
 	}
-	for _, b := range content[contentLen+n:] {
+	for _, b := range content[end:] {
 		if b != 0 {
-			return Message{}, errContent // padding is not signed: it may carry nothing
+			return Message{}, nil, errContent // padding is not signed: it may carry nothing
 		}
 	}
-	if !identity.Verify(m.From, signed(to, content[:contentLen+n]), sig) {
-		return Message{}, errSignature
-	}
 	m.Expiry = time.Unix(int64(expiry), 0)
-	m.Body = append([]byte{}, content[contentLen:contentLen+n]...)
-	return m, nil
+	m.Body = append([]byte{}, content[contentLen:end]...)
+	return m, content[:end], nil
 }

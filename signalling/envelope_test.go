@@ -181,7 +181,7 @@ func FuzzParseInside(f *testing.F) {
 		if len(plain) != SealedSmall-outsideLen && len(plain) != SealedLarge-outsideLen {
 			return // Open lets no other length through
 		}
-		m, err := parseInside(bob.ID(), plain)
+		m, _, err := parseInside(bob.ID(), plain)
 		if err != nil {
 			return
 		}
