@@ -1,0 +1,87 @@
+package transfer
+
+import (
+	"strconv"
+	"strings"
+)
+
+// The receiver's two lines. The first is GO or NGO, the second, after the trailer,
+// OK or BAD. A word from the table in errors.go says why not; text for people may
+// follow it.
+type answer struct {
+	verb   string // GO, NGO, OK, BAD
+	offset int64  // of GO
+	word   string // of NGO and BAD
+	text   string // of NGO and BAD; may be empty
+}
+
+func appendAnswer(dst []byte, a answer) []byte {
+	dst = append(dst, a.verb...)
+	switch a.verb {
+	case "GO":
+		dst = append(dst, ' ')
+		dst = strconv.AppendInt(dst, a.offset, 10)
+	case "NGO", "BAD":
+		dst = append(dst, ' ')
+		dst = append(dst, a.word...)
+		if a.text != "" {
+			dst = append(dst, ' ')
+			dst = append(dst, a.text...)
+		}
+	}
+	return append(dst, '\n')
+}
+
+// parseAnswer reads one line with its newline.
+func parseAnswer(line []byte) (answer, error) {
+	s, ok := strings.CutSuffix(string(line), "\n")
+	if !ok || len(line) > maxAnswer {
+		return answer{}, protocolError("answer without end")
+	}
+	verb, rest, _ := strings.Cut(s, " ")
+	a := answer{verb: verb}
+	switch verb {
+	case "GO":
+		// Words after the offset belong to features that the header would have
+		// had to ask for; this version's headers ask for none.
+		number, _, _ := strings.Cut(rest, " ")
+		n, err := parseSize("offset in GO", number)
+		a.offset = n
+		return a, err
+	case "NGO", "BAD":
+		a.word, a.text, _ = strings.Cut(rest, " ")
+		a.word = printable(a.word, MaxReason)
+		a.text = printable(a.text, MaxReason)
+		return a, nil
+	case "OK":
+		return a, nil
+	}
+	return answer{}, protocolError("answer %q", printable(s, 40))
+}
+
+// refusal is the error an NGO or BAD means to the sender.
+func (a answer) refusal() *Error {
+	other := ErrDeclined
+	if a.verb == "BAD" {
+		other = ErrStorage
+	}
+	detail := a.text
+	if detail == "" {
+		detail = a.word
+	}
+	return &Error{Kind: kindOfWord(a.word, other), By: Remote, Detail: detail, orderly: true}
+}
+
+// printable makes text fit for one line and a terminal: control and non-ASCII
+// bytes become '?', and what exceeds limit is cut.
+func printable(s string, limit int) string {
+	if len(s) > limit {
+		s = s[:limit]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r > 0x7e {
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,214 @@
+package transfer
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestLinkName: the way without renameat2 does not replace either.
+func TestLinkName(t *testing.T) {
+	dir := openDir(t)
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(filepath.Join(dir.Path(), name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := dir.linkName("a", "b"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("onto a name that is taken: %v", err)
+	}
+	if err := dir.rename("a", "b"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("rename onto a name that is taken: %v", err)
+	}
+	if err := dir.linkName("a", "c"); err != nil {
+		t.Error(err)
+	}
+	if got := strings.Join(names(t, dir), " "); got != "b c" {
+		t.Errorf("directory has %q", got)
+	}
+}
+
+// TestSymlinkAtTheName: a link that leads out of the directory is a name that is
+// taken, not a way out.
+func TestSymlinkAtTheName(t *testing.T) {
+	dir := openDir(t)
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.Symlink(victim, filepath.Join(dir.Path(), "a.txt")); err != nil {
+		t.Fatal(err)
+	}
+	a, b := memPipe("")
+	sent := send(t.Context(), a, openSource(t, writeFile(t, "a.txt", []byte("x"))), SendOptions{})
+	res, err := receive(t.Context(), b, dir, AcceptOptions{})
+	if out := <-sent; err != nil || out.err != nil {
+		t.Fatal(err, out.err)
+	}
+	if res.Name != "a (1).txt" {
+		t.Errorf("stored as %q", res.Name)
+	}
+	if _, err := os.Lstat(victim); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("something is at the link's target: %v", err)
+	}
+}
+
+// TestSweep: what a crash left is removed a day later; what is on its way stays.
+func TestSweep(t *testing.T) {
+	dir := openDir(t)
+	old := time.Now().Add(-staleAfter - time.Hour)
+	for name, mod := range map[string]time.Time{
+		partPrefix + "old" + partSuffix: old,
+		partPrefix + "new" + partSuffix: time.Now(),
+		"old file":                      old,
+	} {
+		path := filepath.Join(dir.Path(), name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, mod, mod); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := OpenDir(dir.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+	if got := strings.Join(names(t, dir), " "); got != partPrefix+"new"+partSuffix+" old file" {
+		t.Errorf("left: %s", got)
+	}
+}
+
+// TestDirThatIsNone: a file, and a place that cannot be made.
+func TestDirThatIsNone(t *testing.T) {
+	file := writeFile(t, "f", nil)
+	for _, path := range []string{file, filepath.Join(file, "below")} {
+		_, err := OpenDir(path)
+		wantKind(t, "OpenDir", err, ErrStorage, Local)
+	}
+}
+
+// TestDirVanishes between the offer and its acceptance: the sender is told.
+func TestDirVanishes(t *testing.T) {
+	dir := openDir(t)
+	a, b := memPipe("")
+	sent := send(t.Context(), a, openSource(t, writeFile(t, "f", content(10))), SendOptions{})
+	if err := os.RemoveAll(dir.Path()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := receive(t.Context(), b, dir, AcceptOptions{})
+	wantKind(t, "receiver", err, ErrStorage, Local)
+	wantKind(t, "sender", (<-sent).err, ErrStorage, Remote)
+}
+
+// TestReserve: an offer that would eat the reserve is declined before a byte of it
+// moves.
+func TestReserve(t *testing.T) {
+	dir := openDir(t)
+	if _, ok := dir.free(); !ok {
+		t.Skip("this file system does not say how much is free")
+	}
+	for _, test := range []struct {
+		size    int64
+		minFree int64
+	}{
+		{1 << 62, 0},
+		{10, 1 << 62},
+	} {
+		a, b := memPipe("")
+		peer := rawPeer{t, a}
+		peer.write(goodHeader(test.size))
+		_, err := receive(t.Context(), b, dir, AcceptOptions{MinFree: test.minFree})
+		wantKind(t, "receiver", err, ErrNoSpace, Local)
+		if got := peer.readAll(); got != "NGO no-space\n" {
+			t.Errorf("the sender is told %q", got)
+		}
+		wantEmpty(t, dir)
+	}
+}
+
+func TestBadSources(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	if err := syscall.Mkfifo(at("fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Symlink("nowhere", at("dangling")), os.Symlink("loop", at("loop")), os.Symlink(dir, at("link to a directory"))); err != nil {
+		t.Fatal(err)
+	}
+	bad := map[string]error{
+		at("missing"):             fs.ErrNotExist,
+		at("dangling"):            fs.ErrNotExist,
+		at("loop"):                syscall.ELOOP,
+		dir:                       nil,
+		at("link to a directory"): nil,
+		at("fifo"):                nil,
+		"/dev/null":               nil,
+		"":                        fs.ErrNotExist,
+		"a\x00b":                  syscall.EINVAL,
+	}
+	if os.Getuid() == 0 {
+		t.Log("as root every file is readable: the case of a forbidden one is left out")
+	} else {
+		if err := os.WriteFile(at("forbidden"), nil, 0o000); err != nil {
+			t.Fatal(err)
+		}
+		bad[at("forbidden")] = fs.ErrPermission
+	}
+	for path, cause := range bad {
+		_, err := NewSource(path)
+		wantKind(t, "NewSource of "+path, err, ErrSource, Local)
+		if cause != nil && !errors.Is(err, cause) {
+			t.Errorf("NewSource(%q): %v, want %v", path, err, cause)
+		}
+	}
+}
+
+// TestGoodSources: links to regular files are followed, and lend their name.
+func TestGoodSources(t *testing.T) {
+	path := writeFile(t, "f", content(10))
+	soft, hard := path+" soft", path+" hard"
+	if err := errors.Join(os.Symlink(path, soft), os.Link(path, hard)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{soft, hard} {
+		src := openSource(t, path)
+		if src.Name() != filepath.Base(path) || src.Size() != 10 {
+			t.Errorf("offered as %q, %d bytes", src.Name(), src.Size())
+		}
+	}
+}
+
+// TestSizeThatLies: /proc says 0 bytes and has more.
+func TestSizeThatLies(t *testing.T) {
+	src, err := NewSource("/proc/self/status")
+	if err != nil {
+		t.Skip("no /proc here: ", err)
+	}
+	defer src.Close()
+	a, b := memPipe("")
+	_, err = Send(t.Context(), a, src, SendOptions{})
+	wantKind(t, "sender", err, ErrChanged, Local)
+	if got := (rawPeer{t, b}).readAll(); got != "" {
+		t.Errorf("sent %q", got)
+	}
+}
+
+// TestSourceIsBusy: one Send at a time.
+func TestSourceIsBusy(t *testing.T) {
+	src := openSource(t, writeFile(t, "f", content(10)))
+	a, b := memPipe("")
+	sent := send(t.Context(), a, src, SendOptions{})
+	in, err := ReadOffer(t.Context(), b, ReceiveOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := memPipe("")
+	_, err = Send(t.Context(), c, src, SendOptions{})
+	wantKind(t, "second sender", err, ErrSource, Local)
+	in.Cancel()
+	<-sent
+}

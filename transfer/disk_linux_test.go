@@ -1,0 +1,77 @@
+package transfer
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// smallDisk mounts a tmpfs of 1 MiB.
+func smallDisk(t *testing.T) *Dir {
+	t.Helper()
+	path := t.TempDir()
+	if err := unix.Mount("tmpfs", path, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("SKIPPED, a full disk is not tested: mounting a tmpfs needs root: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(path, 0); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	dir, err := OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dir.Close() })
+	return dir
+}
+
+// TestFullDisk: too large an offer is declined; a disk that fills up on the way
+// ends the transfer on both sides with the same word, and nothing stays.
+func TestFullDisk(t *testing.T) {
+	dir := smallDisk(t)
+	src := openSource(t, writeFile(t, "f", content(2<<20)))
+
+	a, b := memPipe("")
+	sent := send(t.Context(), a, src, SendOptions{})
+	_, err := receive(t.Context(), b, dir, AcceptOptions{})
+	wantKind(t, "receiver, asked", err, ErrNoSpace, Local)
+	wantKind(t, "sender, asking", (<-sent).err, ErrNoSpace, Remote)
+	wantEmpty(t, dir)
+
+	// 768 KiB fit when asked; then somebody else takes 512 KiB of the disk.
+	src = openSource(t, writeFile(t, "f", content(3*blockSize)))
+	a, b = memPipe("")
+	sent = send(t.Context(), a, src, SendOptions{})
+	gate := gated(b, blockSize+1000)
+	in, err := ReadOffer(t.Context(), gate, ReceiveOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := accept(t, in, dir)
+	<-gate.reached
+	other := filepath.Join(dir.Path(), "other")
+	if err := os.WriteFile(other, bytes.Repeat([]byte{1}, 2*blockSize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	close(gate.open)
+	wantKind(t, "receiver, in the body", <-accepted, ErrNoSpace, Local)
+	wantKind(t, "sender, in the body", (<-sent).err, ErrNoSpace, Remote)
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	wantEmpty(t, dir)
+
+	// And it works again once there is room.
+	a, b = memPipe("")
+	sent = send(t.Context(), a, src, SendOptions{})
+	if _, err := receive(t.Context(), b, dir, AcceptOptions{}); err != nil {
+		t.Error(err)
+	}
+	if out := <-sent; out.err != nil {
+		t.Error(out.err)
+	}
+}

@@ -1,0 +1,110 @@
+package transfer
+
+import "sync/atomic"
+
+// Phase is where a transfer is. Its String is the word the commands print.
+type Phase uint32
+
+// The phases, in order. A failed transfer stays in the phase it failed in; its
+// error says how.
+const (
+	Offered Phase = iota
+	Sending
+	Receiving
+	Verifying
+	Done
+)
+
+func (p Phase) String() string {
+	return [...]string{"offered", "sending", "receiving", "verifying", "done"}[p]
+}
+
+// Progress can be read by anyone while a transfer runs. The zero value is ready;
+// nil is allowed wherever one is passed. One Progress belongs to one transfer.
+type Progress struct {
+	phase atomic.Uint32
+	bytes atomic.Int64
+}
+
+// Phase returns where the transfer is.
+func (p *Progress) Phase() Phase { return Phase(p.phase.Load()) }
+
+// Bytes returns how much of the body has been handed to, or taken from, the stream.
+func (p *Progress) Bytes() int64 { return p.bytes.Load() }
+
+// Counters sum up the transfers of a program, per direction. The zero value is
+// ready; nil is allowed in options.
+type Counters struct {
+	send, receive counters
+}
+
+type counters struct {
+	active   atomic.Int64
+	bytes    atomic.Uint64
+	outcomes [len(kinds) + 1]atomic.Uint64 // by index in kinds; the last is done
+}
+
+// Stats is a copy of Counters.
+type Stats struct {
+	Send, Receive DirectionStats
+}
+
+// DirectionStats counts the transfers of one direction.
+type DirectionStats struct {
+	Active   int64             // begun, not ended; a pending offer counts
+	Bytes    uint64            // of bodies, also of transfers that failed later
+	Outcomes map[string]uint64 // by the words of Outcome; all of them, also at 0
+}
+
+// Stats copies the counters.
+func (c *Counters) Stats() Stats {
+	return Stats{Send: c.send.stats(), Receive: c.receive.stats()}
+}
+
+func (c *counters) stats() DirectionStats {
+	s := DirectionStats{
+		Active:   c.active.Load(),
+		Bytes:    c.bytes.Load(),
+		Outcomes: make(map[string]uint64, len(c.outcomes)),
+	}
+	for i := range kinds {
+		s.Outcomes[kinds[i].word] = c.outcomes[i].Load()
+	}
+	s.Outcomes["done"] = c.outcomes[len(kinds)].Load()
+	return s
+}
+
+// A meter writes to one Progress and one direction's counters.
+type meter struct {
+	progress *Progress
+	total    *counters
+}
+
+func newMeter(p *Progress, c *counters) meter {
+	if p == nil {
+		p = new(Progress)
+	}
+	if c == nil {
+		c = new(counters)
+	}
+	c.active.Add(1)
+	return meter{p, c}
+}
+
+func (m meter) phase(p Phase) { m.progress.phase.Store(uint32(p)) }
+
+func (m meter) moved(n int64) {
+	m.progress.bytes.Add(n)
+	m.total.bytes.Add(uint64(n))
+}
+
+func (m meter) ended(err error) {
+	i := len(kinds)
+	if err != nil {
+		i = indexOf(err)
+	} else {
+		m.phase(Done)
+	}
+	m.total.outcomes[i].Add(1)
+	m.total.active.Add(-1)
+}

@@ -1,0 +1,99 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// A Stream is the channel a transfer runs on: reliable, ordered, both directions,
+// each of which can end by itself. *mux.Channel is one.
+//
+// Reset ends both directions at once and tells the peer why; reads and writes
+// blocked on the stream return. An error that reports the peer's reset should have
+// a method ResetCode() uint16, so that the code's meaning survives the trip.
+type Stream interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+	SetDeadline(t time.Time) error
+	Reset(code uint16, reason string)
+}
+
+// A peerReset is the error of a stream that the peer has reset.
+type peerReset interface {
+	error
+	ResetCode() uint16
+}
+
+// A named stream knows the name of its channel, which must agree with the header.
+type named interface{ Name() string }
+
+// Waits. All but the sender's wait for GO are bounded here; that one only by its
+// context, because a person answers it.
+const (
+	// HeaderTimeout bounds the wait for the sender's header.
+	HeaderTimeout = 30 * time.Second
+
+	// StallTimeout bounds the time one block of 256 KiB may take, unless the
+	// options say otherwise: 256 KiB / 2 min = 2.2 KB/s is the slowest link that
+	// is not called stalled. It is longer than a session lingers without a link
+	// (60 s), so that a transfer survives a change of path.
+	StallTimeout = 2 * time.Minute
+
+	// VerdictTimeout bounds the sender's wait while the receiver hashes its last
+	// MiB and fsyncs the file.
+	VerdictTimeout = 10 * time.Minute
+
+	// VerdictGrace is how long a cancelled sender still waits for the verdict.
+	VerdictGrace = 5 * time.Second
+)
+
+// tie resets the stream when ctx ends, until release is called. Release may be
+// called more than once; when it came too late it returns after the reset.
+func tie(ctx context.Context, s Stream) (release func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		s.Reset(codeOf(ErrCancelled), wordOf(ErrCancelled))
+	})
+	return sync.OnceFunc(func() {
+		if !stop() {
+			<-done
+		}
+	})
+}
+
+// streamError says what an error of the stream means for the transfer.
+func streamError(ctx context.Context, err error, doing string) *Error {
+	var e *Error
+	var r peerReset
+	switch {
+	case errors.As(err, &e):
+		return e
+	case ctx.Err() != nil:
+		return &Error{Kind: ErrCancelled, By: Local, Detail: doing, Cause: context.Cause(ctx)}
+	case errors.As(err, &r):
+		return &Error{Kind: kindOfCode(r.ResetCode()), By: Remote, Detail: doing, Cause: err}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &Error{Kind: ErrInterrupted, By: Local, Detail: "stalled while " + doing, Cause: err}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return &Error{Kind: ErrInterrupted, By: Remote, Detail: "the peer stopped while " + doing, Cause: io.ErrUnexpectedEOF}
+	}
+	return &Error{Kind: ErrInterrupted, By: Local, Detail: doing, Cause: err}
+}
+
+// abandon ends the stream after a failure: in order when the peer said so in a
+// line, else by a reset with the error's code. A reset that came from the peer is
+// mirrored, so that both sides end in the same state.
+func abandon(s Stream, err error) {
+	var e *Error
+	if errors.As(err, &e) && e.orderly && s.CloseWrite() == nil {
+		s.Close()
+		return
+	}
+	s.Reset(codeOf(err), wordOf(err))
+	s.Close()
+}
