@@ -13,8 +13,9 @@ import (
 // each of which can end by itself. *mux.Channel is one.
 //
 // Reset ends both directions at once and tells the peer why; reads and writes
-// blocked on the stream return. An error that reports the peer's reset should have
-// a method ResetCode() uint16, so that the code's meaning survives the trip.
+// blocked on the stream return. The error that reports a reset should have a method
+// ResetCode() (code uint16, remote bool), so that the code's meaning survives the
+// trip.
 type Stream interface {
 	io.ReadWriteCloser
 	CloseWrite() error
@@ -22,10 +23,10 @@ type Stream interface {
 	Reset(code uint16, reason string)
 }
 
-// A peerReset is the error of a stream that the peer has reset.
-type peerReset interface {
+// A resetError is the error of a stream that was reset, by the peer when remote.
+type resetError interface {
 	error
-	ResetCode() uint16
+	ResetCode() (code uint16, remote bool)
 }
 
 // A named stream knows the name of its channel, which must agree with the header.
@@ -69,14 +70,19 @@ func tie(ctx context.Context, s Stream) (release func()) {
 // streamError says what an error of the stream means for the transfer.
 func streamError(ctx context.Context, err error, doing string) *Error {
 	var e *Error
-	var r peerReset
+	var r resetError
 	switch {
 	case errors.As(err, &e):
 		return e
 	case ctx.Err() != nil:
 		return &Error{Kind: ErrCancelled, By: Local, Detail: doing, Cause: context.Cause(ctx)}
 	case errors.As(err, &r):
-		return &Error{Kind: kindOfCode(r.ResetCode()), By: Remote, Detail: doing, Cause: err}
+		code, remote := r.ResetCode()
+		by := Local
+		if remote {
+			by = Remote
+		}
+		return &Error{Kind: kindOfCode(code), By: by, Detail: doing, Cause: err}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &Error{Kind: ErrInterrupted, By: Local, Detail: "stalled while " + doing, Cause: err}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

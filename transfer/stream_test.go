@@ -37,10 +37,10 @@ type half struct {
 
 const memWindow = 64 << 10
 
-type resetError struct{ code uint16 }
+type memReset struct{ code uint16 }
 
-func (e *resetError) Error() string     { return fmt.Sprintf("reset by peer, code %#x", e.code) }
-func (e *resetError) ResetCode() uint16 { return e.code }
+func (e *memReset) Error() string             { return fmt.Sprintf("reset by peer, code %#x", e.code) }
+func (e *memReset) ResetCode() (uint16, bool) { return e.code, true }
 
 func newHalf() *half {
 	h := new(half)
@@ -138,8 +138,8 @@ func (s *memStream) Reset(code uint16, _ string) {
 	s.mu.Lock()
 	s.codes = append(s.codes, code)
 	s.mu.Unlock()
-	s.in.kill(net.ErrClosed, &resetError{code})
-	s.out.kill(&resetError{code}, net.ErrClosed)
+	s.in.kill(net.ErrClosed, &memReset{code})
+	s.out.kill(&memReset{code}, net.ErrClosed)
 }
 
 // fail is the death of the link: both ends see err.
