@@ -1,0 +1,116 @@
+package ice
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"traverse.internal/core/stun"
+)
+
+// Relay is a TURN server that lends us TCP allocations (RFC 6062), over plain TCP.
+type Relay struct {
+	Server   string // host:port; a name is resolved at every Gather
+	Username string
+	Password string
+}
+
+// Config says how an Endpoint finds paths. The zero Config listens on every interface and has no relay.
+type Config struct {
+	Policy Policy // which paths we want; default Auto
+	Relays []Relay
+
+	// Addrs are the addresses to listen on, to offer, and to dial from. Default nil: the listeners are on the wildcard
+	// address, and those of all interfaces that are up when an attempt gathers are offered.
+	Addrs []netip.Addr
+	// Loopback lets 127.0.0.0/8 and ::1 be offered and dialled, relays included. It is for tests, demos and several
+	// devices on one machine: without it a peer cannot make us talk to our own loopback.
+	Loopback bool
+	// Port is the TCP port of all listeners, of both families. Default 0: a free one is chosen, the same for both.
+	Port uint16
+
+	Capabilities uint64 // stated in every Offer; default 0
+
+	GatherTimeout      time.Duration // for relay allocations while there is a direct candidate; default 2 s
+	RelayGatherTimeout time.Duration // for relay allocations with RelayOnly or nothing else to offer; default 5 s
+	RelayAfter         time.Duration // head start of direct paths over relayed ones; default 150 ms
+	RelayHold          time.Duration // the same once a direct connection is up and being checked; default 1 s
+	NegotiateTimeout   time.Duration // limit of Negotiate when its context has none that is shorter; default 20 s
+	FirstFrame         time.Duration // how long an accepted connection may take to say whose it is; default 5 s
+
+	MaxAttempts int // at once; Gather fails with ErrBusy beyond. Default 256, each with at most 64 connections
+	MaxUnrouted int // accepted connections that have not said whose they are; further ones are closed. Default 256
+
+	keepalive time.Duration                    // of the ICE agent, for tests; default 0, none
+	allocate  func(allocation) (lender, error) // stands in for core/turnclient in tests
+}
+
+// Limits that are not configurable.
+const (
+	maxServers    = MaxRelays / 2 // relays that are used, each with an allocation per family
+	maxStreams    = 64            // connections of one attempt: 16 candidates and 4 relays, both ways, and some retries
+	maxPerSource  = 64            // unrouted connections from one IP address (IPv6: one /64)
+	checkInterval = 20 * time.Millisecond
+)
+
+// withDefaults returns c with every zero replaced by its default.
+func (c Config) withDefaults() Config {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&c.GatherTimeout, 2*time.Second)
+	set(&c.RelayGatherTimeout, 5*time.Second)
+	set(&c.RelayAfter, 150*time.Millisecond)
+	set(&c.RelayHold, time.Second)
+	set(&c.NegotiateTimeout, 20*time.Second)
+	set(&c.FirstFrame, 5*time.Second)
+	if c.MaxAttempts == 0 {
+		c.MaxAttempts = 256
+	}
+	if c.MaxUnrouted == 0 {
+		c.MaxUnrouted = 256
+	}
+	if c.allocate == nil {
+		c.allocate = allocateTURN
+	}
+	return c
+}
+
+// check names the first thing that is wrong.
+func (c *Config) check() error {
+	if int(c.Policy) >= len(policyNames) {
+		return fmt.Errorf("ice: %v is no policy", c.Policy)
+	}
+	if len(c.Relays) > maxServers {
+		return fmt.Errorf("ice: %d relays, at most %d are used", len(c.Relays), maxServers)
+	}
+	for _, r := range c.Relays {
+		if _, _, err := net.SplitHostPort(r.Server); err != nil {
+			return fmt.Errorf("ice: relay %q is not host:port", r.Server)
+		}
+		if r.Username == "" || len(r.Username) > stun.MaxUsername {
+			return fmt.Errorf("ice: relay %s needs a user name of at most %d bytes", r.Server, stun.MaxUsername)
+		}
+	}
+	if len(c.Addrs) > MaxHosts {
+		return fmt.Errorf("ice: %d addresses, at most %d are offered", len(c.Addrs), MaxHosts)
+	}
+	for i, a := range c.Addrs {
+		a = a.Unmap()
+		if what := checkAddr(a); what != "" {
+			return fmt.Errorf("ice: cannot listen on %v: %s", a, what)
+		}
+		if a.IsLoopback() && !c.Loopback {
+			return fmt.Errorf("ice: cannot listen on %v: loopback is off", a)
+		}
+		for _, b := range c.Addrs[:i] {
+			if a == b.Unmap() {
+				return fmt.Errorf("ice: address %v is there twice", a)
+			}
+		}
+	}
+	return nil
+}

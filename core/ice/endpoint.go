@@ -1,0 +1,204 @@
+package ice
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Endpoint is the long-lived part: the listeners that all attempts share, and the table that says whose an accepted
+// connection is. Methods are safe for concurrent use.
+type Endpoint struct {
+	cfg   Config
+	lns   []*net.TCPListener
+	port  uint16
+	stats stats
+
+	ctx    context.Context // ends with the endpoint
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // accept loops, admissions, releases of allocations
+
+	mu        sync.Mutex // guards the fields below
+	closed    bool
+	attempts  map[string]*Attempt // by ufrag
+	unrouted  map[*net.TCPConn]netip.Addr
+	perSource map[netip.Addr]int // of unrouted
+}
+
+// Listen opens the listeners.
+func Listen(cfg Config) (*Endpoint, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	lns, err := listenAll(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	e := &Endpoint{
+		cfg: cfg, lns: lns, port: lns[0].Addr().(*net.TCPAddr).AddrPort().Port(),
+		attempts:  make(map[string]*Attempt),
+		unrouted:  make(map[*net.TCPConn]netip.Addr),
+		perSource: make(map[netip.Addr]int),
+	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	for _, ln := range lns {
+		e.wg.Add(1)
+		go e.acceptLoop(ln)
+	}
+	return e, nil
+}
+
+// Port returns the TCP port of the listeners.
+func (e *Endpoint) Port() uint16 { return e.port }
+
+// Close closes the listeners and every attempt, and waits for all goroutines. Paths that were handed over stay.
+func (e *Endpoint) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	attempts := make([]*Attempt, 0, len(e.attempts))
+	for _, a := range e.attempts {
+		attempts = append(attempts, a)
+	}
+	for conn := range e.unrouted {
+		conn.Close()
+	}
+	e.mu.Unlock()
+	e.cancel()
+	closeAll(e.lns)
+	for _, a := range attempts {
+		a.Close()
+	}
+	e.wg.Wait()
+	return nil
+}
+
+// remember puts an attempt into the table.
+func (e *Endpoint) remember(a *Attempt) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ErrClosed
+	}
+	if len(e.attempts) >= e.cfg.MaxAttempts {
+		return ErrBusy
+	}
+	e.attempts[a.ufrag] = a
+	return nil
+}
+
+func (e *Endpoint) forget(a *Attempt) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.attempts, a.ufrag)
+}
+
+func (e *Endpoint) find(ufrag []byte) *Attempt {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.attempts[string(ufrag)]
+}
+
+// acceptLoop takes connections off one listener.
+func (e *Endpoint) acceptLoop(ln *net.TCPListener) {
+	defer e.wg.Done()
+	for {
+		conn, err := ln.AcceptTCP()
+		if err != nil {
+			if e.ctx.Err() != nil {
+				return
+			}
+			e.stats.acceptFailures.Add(1)
+			sleep(e.ctx, 100*time.Millisecond) // out of descriptors, most likely: it passes
+			continue
+		}
+		e.stats.accepted.Add(1)
+		if !e.enter(conn) {
+			e.stats.refused.Add(1)
+			conn.Close()
+			continue
+		}
+		go e.admit(conn)
+	}
+}
+
+// enter counts a connection among those that have not said whose they are, if there is room.
+func (e *Endpoint) enter(conn *net.TCPConn) bool {
+	from := sourceOf(conn)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed || len(e.unrouted) >= e.cfg.MaxUnrouted || e.perSource[from] >= maxPerSource {
+		return false
+	}
+	e.unrouted[conn] = from
+	e.perSource[from]++
+	e.wg.Add(1)
+	return true
+}
+
+func (e *Endpoint) leave(conn *net.TCPConn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	from := e.unrouted[conn]
+	delete(e.unrouted, conn)
+	if e.perSource[from]--; e.perSource[from] == 0 {
+		delete(e.perSource, from)
+	}
+}
+
+// sourceOf is the address a connection is counted under: for IPv6 its /64, which one host can use whole.
+func sourceOf(conn *net.TCPConn) netip.Addr {
+	a := remoteAddr(conn).Addr().WithZone("")
+	if a.Is4() {
+		return a
+	}
+	p, _ := a.Prefix(64)
+	return p.Addr()
+}
+
+// admit reads the first frame, which says whose the connection is, and gives it to that attempt.
+func (e *Endpoint) admit(conn *net.TCPConn) {
+	defer e.wg.Done()
+	s := &stream{conn: conn, peer: remoteAddr(conn)}
+	a, frame := e.route(conn)
+	e.leave(conn)
+	if a == nil || a.attach(s, frame) != nil {
+		conn.Close()
+	}
+}
+
+// route returns the attempt that the first frame is for, and the frame. Nobody gets this far without the attempt's password.
+func (e *Endpoint) route(conn *net.TCPConn) (*Attempt, []byte) {
+	conn.SetReadDeadline(time.Now().Add(e.cfg.FirstFrame))
+	frame, tls, err := readFrame(conn)
+	switch {
+	case tls || err == errGarbage:
+		e.stats.garbage.Add(1)
+		return nil, nil
+	case err != nil:
+		e.stats.silent.Add(1)
+		return nil, nil
+	}
+	conn.SetReadDeadline(time.Time{})
+	if m, err := parseCheck(frame); err == nil {
+		ufrag, _ := addressee(m)
+		if a := e.find(ufrag); a != nil && a.mine(m) == nil {
+			e.stats.routed.Add(1)
+			return a, frame
+		}
+	}
+	e.stats.garbage.Add(1)
+	return nil, nil
+}
+
+// localAddr and remoteAddr return the ends of a connection, unmapped.
+func localAddr(conn *net.TCPConn) netip.AddrPort { return unmapped(conn.LocalAddr()) }
+
+func remoteAddr(conn *net.TCPConn) netip.AddrPort { return unmapped(conn.RemoteAddr()) }
+
+func unmapped(a net.Addr) netip.AddrPort {
+	at := a.(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+}

@@ -1,0 +1,118 @@
+package ice
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"traverse.internal/core/reason"
+)
+
+// Try is what became of one way to the peer.
+type Try struct {
+	Addr    netip.AddrPort // of the peer, or of its relay
+	Relayed bool
+	Dials   int
+	State   string // "not tried", "no connection", "connected, no answer", "checked, not chosen" or "chosen, silent"
+	Err     error  // of the last dial or connection; may be nil
+}
+
+func (t Try) String() string {
+	kind := Direct
+	if t.Relayed {
+		kind = Relayed
+	}
+	s := fmt.Sprintf("%s %v: %s", kind, t.Addr, t.State)
+	if t.Err != nil {
+		s += fmt.Sprintf(" (%v)", t.Err)
+	}
+	return s
+}
+
+// NoPathError says that no path was found, and what became of every way that was tried.
+type NoPathError struct {
+	Code   reason.Code // NO_PATH, or of our relay if it failed: RELAY_AUTH, RELAY_QUOTA, RELAY_UNREACHABLE
+	Policy Policy      // that ruled
+	Tries  []Try
+	Err    error // what ended the search: the context, our relays, or a rule; may be nil
+}
+
+func (e *NoPathError) Error() string {
+	var b strings.Builder
+	b.WriteString("ice: no path")
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	for i, t := range e.Tries {
+		sep := "; "
+		if i == 0 {
+			sep = ": "
+		}
+		b.WriteString(sep + t.String())
+	}
+	return b.String()
+}
+
+// Reason returns Code.
+func (e *NoPathError) Reason() reason.Code { return e.Code }
+
+// Unwrap returns Err.
+func (e *NoPathError) Unwrap() error { return e.Err }
+
+var (
+	errNoWay  = errors.New("neither side has an address that the policy allows")
+	errBroke  = errors.New("the chosen connection broke")
+	errFrames = errors.New("the offerer spoke first")
+)
+
+// timedOut makes a context's deadline satisfy os.ErrDeadlineExceeded as well.
+func timedOut(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w (%w)", err, os.ErrDeadlineExceeded)
+	}
+	return err
+}
+
+// noPath describes a failed attempt.
+func (a *Attempt) noPath(cause error) *NoPathError {
+	relays := a.RelayErr()
+	e := &NoPathError{Code: reason.NoPath, Err: cause}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e.Policy = a.policy
+	if relays != nil && a.policy != DirectOnly {
+		e.Code = reason.Of(relays)
+		e.Err = errors.Join(cause, relays)
+	}
+	legs := slices.SortedFunc(maps.Values(a.legs), func(x, y *leg) int { return cmp.Compare(y.priority, x.priority) })
+	for _, l := range legs {
+		if l.priority == 0 {
+			continue // the peer dialled from there
+		}
+		e.Tries = append(e.Tries, Try{Addr: l.addr, Relayed: l.relayed, Dials: l.tries, State: l.state(), Err: l.err})
+	}
+	return e
+}
+
+// state says how far a leg came.
+func (l *leg) state() string {
+	if l.stream == nil {
+		if l.tries == 0 {
+			return "not tried"
+		}
+		return "no connection"
+	}
+	switch x := l.stream.state(); {
+	case x.nominated:
+		return "chosen, silent"
+	case x.answered:
+		return "checked, not chosen"
+	}
+	return "connected, no answer"
+}

@@ -1,0 +1,300 @@
+package ice
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	pionice "github.com/pion/ice/v2"
+)
+
+// Negotiate finds a path to the device that remote describes and hands it over. It ends with a path, with a *NoPathError,
+// or when the attempt is closed; whatever the end, the attempt is over then. ctx limits it, and Config.NegotiateTimeout.
+//
+// On success the answerer writes to Path.Conn first. The offerer gets its Path when the first byte of that has come.
+func (a *Attempt) Negotiate(ctx context.Context, role Role, remote Offer) (*Path, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.ep.cfg.NegotiateTimeout)
+	defer cancel()
+	p, err := a.negotiate(ctx, role, remote)
+	switch {
+	case errors.Is(err, ErrNegotiated):
+		return nil, err
+	case err != nil:
+		a.finish(nil)
+		a.ep.stats.failed.Add(1)
+		return nil, err
+	case p.Route.Kind == Relayed:
+		a.ep.stats.relayed.Add(1)
+	default:
+		a.ep.stats.direct.Add(1)
+	}
+	return p, nil
+}
+
+func (a *Attempt) negotiate(ctx context.Context, role Role, remote Offer) (*Path, error) {
+	if err := a.begin(&remote); err != nil {
+		return nil, err
+	}
+	agent, err := newAgent(a)
+	if err != nil {
+		return nil, err
+	}
+	defer agent.GracefulClose()
+	ways := a.addLegs(agent, &remote)
+	if ways == 0 && len(a.lent) == 0 && (len(a.hosts) == 0 || a.rules() == RelayOnly) {
+		return nil, a.noPath(errNoWay)
+	}
+	a.start(ctx, agent, role, remote)
+	s, err := a.wait(ctx, agent, role)
+	if err != nil {
+		return nil, err
+	}
+	return a.handOver(agent, s, role)
+}
+
+// begin claims the attempt and settles the policy.
+func (a *Attempt) begin(remote *Offer) error {
+	policy, err := agree(a.ep.cfg.Policy, remote.Policy)
+	a.mu.Lock()
+	stage := a.stage
+	if stage == gathered {
+		a.stage, a.policy = negotiating, policy
+	}
+	var drop []*stream
+	for s := range a.streams {
+		if policy == RelayOnly && !s.relay.IsValid() {
+			drop = append(drop, s)
+		}
+	}
+	a.mu.Unlock()
+	for _, s := range drop {
+		s.conn.Close()
+	}
+	switch {
+	case stage == negotiating:
+		return ErrNegotiated
+	case stage == over:
+		return ErrClosed
+	case err != nil:
+		return a.noPath(err)
+	}
+	return nil
+}
+
+func (a *Attempt) rules() Policy {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.policy
+}
+
+// addLegs lists the addresses to dial, tells the agent of them, and returns how many there are.
+func (a *Attempt) addLegs(agent *pionice.Agent, remote *Offer) int {
+	legs := a.targets(remote)
+	a.mu.Lock()
+	for i, l := range legs {
+		if known := a.legs[l.addr]; known != nil { // the peer was faster and dialled us from there
+			known.typ, known.relayed, known.priority = l.typ, l.relayed, l.priority
+			legs[i] = known
+			continue
+		}
+		a.legs[l.addr] = l
+	}
+	a.mu.Unlock()
+	for _, l := range legs {
+		_ = addRemote(agent, l.addr, l.priority) // only an address could be wrong, and those were checked
+	}
+	return len(legs)
+}
+
+// targets returns what the policy lets us dial, in the order of the offer.
+func (a *Attempt) targets(remote *Offer) []*leg {
+	policy := a.rules()
+	var legs []*leg
+	add := func(l leg) {
+		mine := slices.Contains(a.hosts, l.addr)
+		loop := l.addr.Addr().IsLoopback() && !a.ep.cfg.Loopback
+		if !mine && !loop && !slices.ContainsFunc(legs, func(k *leg) bool { return k.addr == l.addr }) {
+			legs = append(legs, &l)
+		}
+	}
+	if policy != RelayOnly {
+		for _, c := range remote.Candidates {
+			if c.TCP && c.Component == 1 && c.Type != TypeRelay {
+				add(leg{addr: c.Addr, typ: c.Type, priority: max(1, c.Priority)})
+			}
+		}
+	}
+	if policy != DirectOnly {
+		for i, r := range remote.relayed() {
+			add(leg{addr: r, typ: TypeRelay, relayed: true, priority: priority(TypeRelay, i)})
+		}
+	}
+	return legs
+}
+
+// start sets everything going: the agent, the dialers, the permissions, and the clock of the relays.
+func (a *Attempt) start(ctx context.Context, agent *pionice.Agent, role Role, remote Offer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stage == over {
+		return
+	}
+	a.wg.Add(2)
+	go a.runAgent(agent, role, remote)
+	go a.openGate(ctx)
+	if !a.permitted {
+		a.wg.Add(1)
+		go a.permitPeer(ctx, remote)
+	}
+	for _, l := range a.legs {
+		if l.priority > 0 {
+			a.wg.Add(1)
+			go a.dialLoop(l)
+		}
+	}
+}
+
+// runAgent lets the agent check until it is closed or the attempt over. What it decides comes by the callbacks.
+func (a *Attempt) runAgent(agent *pionice.Agent, role Role, remote Offer) {
+	defer a.wg.Done()
+	connect := agent.Dial
+	if role == Answerer {
+		connect = agent.Accept
+	}
+	_, _ = connect(a.ctx, remote.Ufrag, remote.Password)
+}
+
+func (a *Attempt) permitPeer(ctx context.Context, remote Offer) {
+	defer a.wg.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	unhook := context.AfterFunc(a.ctx, cancel)
+	defer unhook()
+	_ = a.Permit(ctx, remote) // the policies were found to agree
+}
+
+// openGate lets relayed paths start: at once if there is no other, else when the direct ones had their head start.
+func (a *Attempt) openGate(ctx context.Context) {
+	defer a.wg.Done()
+	if a.rules() != RelayOnly && a.mayBeDirect() {
+		cfg := &a.ep.cfg
+		if !sleep(a.ctx, cfg.RelayAfter) {
+			return
+		}
+		if a.directUp() && !sleep(a.ctx, cfg.RelayHold-cfg.RelayAfter) {
+			return
+		}
+	}
+	if ctx.Err() == nil {
+		close(a.gate)
+	}
+}
+
+// mayBeDirect reports whether there is a direct way in either direction.
+func (a *Attempt) mayBeDirect() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, l := range a.legs {
+		if !l.relayed {
+			return true
+		}
+	}
+	return len(a.hosts) > 0
+}
+
+// directUp reports whether a direct connection is up on which the peer has shown itself.
+func (a *Attempt) directUp() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for s := range a.streams {
+		if !s.relay.IsValid() && s.state().heard {
+			return true
+		}
+	}
+	return false
+}
+
+// wait returns the connection that both sides agree on, with nothing of ours left to be written on it.
+func (a *Attempt) wait(ctx context.Context, agent *pionice.Agent, role Role) (*stream, error) {
+	for {
+		s, err := a.chosen(agent, role)
+		if err != nil {
+			return nil, a.noPath(err)
+		}
+		if s != nil {
+			return s, nil
+		}
+		select {
+		case <-a.wake:
+		case <-ctx.Done():
+			return nil, a.noPath(timedOut(ctx.Err()))
+		case <-a.ctx.Done():
+			return nil, ErrClosed
+		}
+	}
+}
+
+// chosen returns the chosen connection as soon as there is one that can be handed over.
+func (a *Attempt) chosen(agent *pionice.Agent, role Role) (*stream, error) {
+	if role == Offerer {
+		return a.spokenOn()
+	}
+	s, err := a.nominated()
+	if s == nil {
+		return nil, err
+	}
+	// The agent announced the pair from inside the task that answers the nomination. Asking it anything waits for that task.
+	if _, err := agent.GetRemoteCandidates(); err != nil {
+		return nil, err
+	}
+	if x := s.state(); !x.idle() {
+		return nil, nil // an answer to us is still on its way; its arrival wakes us
+	}
+	s.detach()
+	return s, nil
+}
+
+// spokenOn returns the connection that we nominated and the answerer began TLS on. Our agent may not know yet that it won.
+func (a *Attempt) spokenOn() (*stream, error) {
+	a.mu.Lock()
+	s, broken := a.spoken, a.broken
+	a.mu.Unlock()
+	switch {
+	case s != nil:
+		s.detach()
+		return s, nil
+	case broken != nil:
+		// The agent nominates once. The peer may have chosen this connection as well and be gone from the others.
+		return nil, errors.Join(errBroke, broken.err)
+	}
+	return nil, nil
+}
+
+// nominated returns the connection that the offerer nominated and our agent agreed to.
+func (a *Attempt) nominated() (*stream, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.selected.IsValid() {
+		return nil, nil
+	}
+	if l := a.legs[a.selected]; l != nil && l.stream != nil {
+		return l.stream, nil
+	}
+	return nil, errBroke
+}
+
+// handOver takes the connection away from the checks and ends everything else.
+func (a *Attempt) handOver(agent *pionice.Agent, s *stream, role Role) (*Path, error) {
+	_ = agent.GracefulClose() // before the reader is stopped: it may be waiting for the agent
+	conn, head, err := s.release()
+	if err == nil && role == Answerer && len(head) > 0 {
+		err = errFrames
+	}
+	if err != nil {
+		s.conn.Close()
+		return nil, a.noPath(errors.Join(errBroke, err))
+	}
+	p := &Path{Conn: conn, Head: head, Role: role, Route: a.route(s), ep: a.ep, lent: s.lent, done: make(chan struct{})}
+	a.finish(s)
+	return p, nil
+}

@@ -1,0 +1,313 @@
+package ice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"traverse.internal/core/reason"
+)
+
+// lender is a TCP allocation at a relay: core/turnclient's, or one that a test makes.
+type lender interface {
+	Relayed() netip.AddrPort // where peers dial
+	Mapped() netip.AddrPort  // how the relay sees us
+	Permit(ctx context.Context, addrs ...netip.Addr) error
+	Accept(ctx context.Context) (conn *net.TCPConn, peer netip.AddrPort, err error)
+	Close() error
+	Done() <-chan struct{}
+	Err() error
+}
+
+// allocation is what to ask a relay for.
+type allocation struct {
+	ctx    context.Context
+	relay  Relay
+	server netip.AddrPort
+	v6     bool
+}
+
+// lent is one of our allocations.
+type lent struct {
+	lender
+	relay Relay
+	once  sync.Once
+}
+
+// RelayError says why a relay lent nothing.
+type RelayError struct {
+	Server string
+	Err    error
+}
+
+func (e *RelayError) Error() string { return fmt.Sprintf("ice: relay %s: %v", e.Server, e.Err) }
+
+func (e *RelayError) Unwrap() error { return e.Err }
+
+// Reason is the cause's, or RELAY_UNREACHABLE: whatever goes wrong without the relay saying so, it did not answer.
+func (e *RelayError) Reason() reason.Code {
+	if code := reason.Of(e.Err); code != "" {
+		return code
+	}
+	return reason.RelayUnreachable
+}
+
+// giveBack ends an allocation in the background, once. After the endpoint's Close it waits for the relay itself.
+func (e *Endpoint) giveBack(l *lent) {
+	l.once.Do(func() {
+		e.mu.Lock()
+		if e.closed {
+			e.mu.Unlock()
+			l.Close()
+			return
+		}
+		e.wg.Add(1)
+		e.mu.Unlock()
+		go e.closeLent(l)
+	})
+}
+
+func (e *Endpoint) closeLent(l *lent) {
+	defer e.wg.Done()
+	l.Close()
+}
+
+// allocateAll asks every relay for an address of each family, all at once, and returns what came and why the rest did not.
+func (e *Endpoint) allocateAll(ctx context.Context) (got []*lent, failed []error) {
+	type result struct {
+		lent *lent
+		err  error
+	}
+	results := make([][2]result, len(e.cfg.Relays))
+	var wg sync.WaitGroup
+	for i, r := range e.cfg.Relays {
+		for f := range results[i] {
+			wg.Go(func() {
+				l, err := e.allocateOne(ctx, r, f == 1)
+				results[i][f] = result{l, err}
+			})
+		}
+	}
+	wg.Wait()
+	for i, families := range results {
+		var errs []error
+		for _, r := range families {
+			if r.err != nil {
+				errs = append(errs, r.err)
+				continue
+			}
+			got = append(got, r.lent)
+			e.stats.allocations.Add(1)
+		}
+		if len(errs) == len(families) {
+			e.stats.relayFailures.Add(1)
+			failed = append(failed, &RelayError{e.cfg.Relays[i].Server, worst(errs)})
+		}
+	}
+	return got, failed
+}
+
+// worst returns the error that says most: one with a reason before one without, the first of equals.
+func worst(errs []error) error {
+	for _, err := range errs {
+		if reason.Of(err) != "" {
+			return err
+		}
+	}
+	return errs[0]
+}
+
+func (e *Endpoint) allocateOne(ctx context.Context, r Relay, v6 bool) (*lent, error) {
+	server, err := resolve(ctx, r.Server, v6)
+	if err != nil {
+		return nil, err
+	}
+	l, err := e.cfg.allocate(allocation{ctx: ctx, relay: r, server: server, v6: v6})
+	if err != nil {
+		return nil, err
+	}
+	if what := checkAddrPort(l.Relayed()); what != "" || l.Relayed().Addr().Is4() == v6 {
+		l.Close()
+		return nil, fmt.Errorf("ice: relayed address %v is of no use", l.Relayed())
+	}
+	return &lent{lender: l, relay: r}, nil
+}
+
+// resolve returns the server's address, of the wanted family if it has one. The relayed address' family does not depend
+// on it.
+func resolve(ctx context.Context, server string, v6 bool) (netip.AddrPort, error) {
+	host, service, err := net.SplitHostPort(server)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	for _, a := range addrs {
+		if a.Unmap().Is6() == v6 {
+			return netip.AddrPortFrom(a.Unmap(), uint16(port)), nil
+		}
+	}
+	if len(addrs) == 0 {
+		return netip.AddrPort{}, errors.New("no address")
+	}
+	return netip.AddrPortFrom(addrs[0].Unmap(), uint16(port)), nil
+}
+
+// Gather begins an attempt: it lists our addresses and asks the relays for theirs, within a bound that keeps a dead relay
+// from delaying a direct path. A relay's failure is in RelayErr; it is fatal only if relayed paths are all we want.
+func (e *Endpoint) Gather(ctx context.Context) (*Attempt, error) {
+	a := newAttempt(e)
+	if err := e.remember(a); err != nil {
+		return nil, err
+	}
+	e.stats.attempts.Add(1)
+	if err := a.gather(ctx); err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *Attempt) gather(ctx context.Context) error {
+	cfg := &a.ep.cfg
+	own, err := hosts(cfg)
+	if err != nil {
+		return err
+	}
+	for _, h := range own {
+		a.hosts = append(a.hosts, netip.AddrPortFrom(h, a.ep.port))
+	}
+	if cfg.Policy == DirectOnly || len(cfg.Relays) == 0 {
+		return nil
+	}
+	limit := cfg.GatherTimeout
+	if cfg.Policy == RelayOnly || len(a.hosts) == 0 {
+		limit = cfg.RelayGatherTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	unhook := context.AfterFunc(a.ctx, cancel)
+	defer unhook()
+	got, failed := a.ep.allocateAll(ctx)
+	a.relayErrs = failed
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stage == over {
+		for _, l := range got {
+			a.ep.giveBack(l)
+		}
+		return ErrClosed
+	}
+	a.lent = got
+	if cfg.Policy == RelayOnly && len(got) == 0 {
+		return &NoPathError{Code: reason.Of(a.RelayErr()), Policy: RelayOnly, Err: a.RelayErr()}
+	}
+	for _, l := range got {
+		a.wg.Add(1)
+		go a.relayLoop(l)
+	}
+	return nil
+}
+
+// relayLoop takes the connections that peers make to one of our relayed addresses.
+func (a *Attempt) relayLoop(l *lent) {
+	defer a.wg.Done()
+	for {
+		conn, peer, err := l.Accept(a.ctx)
+		if err != nil {
+			return
+		}
+		select {
+		case a.relaySlots <- struct{}{}:
+			a.mu.Lock()
+			ok := a.stage != over
+			if ok {
+				a.wg.Add(1)
+			}
+			a.mu.Unlock()
+			if ok {
+				go a.admitRelayed(l, conn, peer)
+				continue
+			}
+		default:
+			a.ep.stats.refused.Add(1)
+		}
+		conn.Close()
+	}
+}
+
+// admitRelayed reads the first frame of a connection through our relay, as the endpoint does for those to its listeners,
+// and holds it back until relayed paths may be used.
+func (a *Attempt) admitRelayed(l *lent, conn *net.TCPConn, peer netip.AddrPort) {
+	defer a.wg.Done()
+	defer func() { <-a.relaySlots }()
+	unhook := context.AfterFunc(a.ctx, func() { conn.Close() })
+	found, frame := a.ep.route(conn)
+	if unhook() && found == a {
+		select {
+		case <-a.gate:
+			s := &stream{conn: conn, peer: netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()), lent: l, relay: l.Relayed()}
+			if a.attach(s, frame) == nil {
+				return
+			}
+		case <-a.ctx.Done():
+		}
+	}
+	conn.Close()
+}
+
+// permitTimeout bounds how long a relay may take to permit a peer.
+const permitTimeout = 2 * time.Second
+
+// Permit tells our relays which addresses the peer will dial from, and sets the policy that rules, which Offer then
+// follows. The answerer calls it before it answers (PROTOCOL.md 3); Negotiate does if nobody has. It fails only if the two
+// policies exclude each other; a relay that refuses is one path less.
+func (a *Attempt) Permit(ctx context.Context, remote Offer) error {
+	policy, err := agree(a.ep.cfg.Policy, remote.Policy)
+	if err != nil {
+		return &NoPathError{Code: reason.NoPath, Err: err}
+	}
+	a.mu.Lock()
+	if a.stage == over {
+		a.mu.Unlock()
+		return ErrClosed
+	}
+	a.policy, a.permitted = policy, true
+	a.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, permitTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, l := range a.lent {
+		if policy == DirectOnly {
+			a.ep.giveBack(l)
+			continue
+		}
+		wg.Go(func() { permit(ctx, l, remote.permits()) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// permit asks for all addresses of the relayed address' family (RFC 8656 §10.2 refuses others), and for one at a time if
+// that is refused: a relay that forbids one of several, a private one say, refuses them all.
+func permit(ctx context.Context, l *lent, addrs []netip.Addr) {
+	v6 := l.Relayed().Addr().Is6()
+	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return a.Is6() != v6 })
+	if len(addrs) == 0 || l.Permit(ctx, addrs...) == nil || len(addrs) == 1 {
+		return
+	}
+	for _, addr := range addrs {
+		_ = l.Permit(ctx, addr) // the peer may yet come from another one of its addresses
+	}
+}

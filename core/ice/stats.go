@@ -1,0 +1,47 @@
+package ice
+
+import "sync/atomic"
+
+// Stats counts since the Endpoint was opened. Live is a gauge.
+type Stats struct {
+	Attempts       uint64 // gathered
+	Live           uint64 // attempts that are open now
+	Direct         uint64 // negotiations that ended in a direct path
+	Relayed        uint64 // ... in a relayed one
+	Failed         uint64 // ... without a path
+	Dials          uint64 // connections tried
+	DialFailures   uint64 // ... that were refused, timed out or found the address pair taken
+	Accepted       uint64 // connections that reached a listener
+	Routed         uint64 // ... and named an attempt, with its password
+	Garbage        uint64 // connections closed because they sent something else than checks
+	Silent         uint64 // accepted connections closed because their first frame did not come in time
+	Refused        uint64 // accepted connections closed unread: too many unrouted ones
+	Crossed        uint64 // connections that merged two attempts by simultaneous open, and were closed
+	Allocations    uint64 // relay allocations made
+	RelayFailures  uint64 // relay allocations refused or not answered
+	AcceptFailures uint64 // errors of accept itself, as when descriptors run out
+}
+
+// stats is Stats while it is being counted.
+type stats struct {
+	attempts, direct, relayed, failed                   atomic.Uint64
+	dials, dialFailures                                 atomic.Uint64
+	accepted, routed, garbage, silent, refused, crossed atomic.Uint64
+	allocations, relayFailures, acceptFailures          atomic.Uint64
+}
+
+// Stats returns the counters. They are read one by one, so sums may be off by what happens meanwhile.
+func (e *Endpoint) Stats() Stats {
+	e.mu.Lock()
+	live := uint64(len(e.attempts))
+	e.mu.Unlock()
+	s := &e.stats
+	return Stats{
+		Attempts: s.attempts.Load(), Live: live,
+		Direct: s.direct.Load(), Relayed: s.relayed.Load(), Failed: s.failed.Load(),
+		Dials: s.dials.Load(), DialFailures: s.dialFailures.Load(),
+		Accepted: s.accepted.Load(), Routed: s.routed.Load(), Garbage: s.garbage.Load(),
+		Silent: s.silent.Load(), Refused: s.refused.Load(), Crossed: s.crossed.Load(),
+		Allocations: s.allocations.Load(), RelayFailures: s.relayFailures.Load(), AcceptFailures: s.acceptFailures.Load(),
+	}
+}
