@@ -66,7 +66,7 @@ func (p *Parser) ParseMessage(body []byte) (Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	var s spec
+	s := spec{known: 1 << keyCritical} // of a type that we do not know
 	if t := m.MessageType(); int(t) < len(specs) {
 		s = specs[t]
 		r.what = s.name
