@@ -1,0 +1,58 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"traverse.internal/signalling"
+	"traverse.internal/transfer"
+)
+
+func newTransfers(read func() transfer.Stats) prometheus.Collector {
+	total := counter("node_transfer_total", "Transfers that have ended, by how.", "dir", "state")
+	active := gauge("node_transfers_active", "Transfers begun and not ended, pending offers included.", "dir")
+	bytes := counter("node_transfer_bytes_total", "Bytes of file bodies moved, also by transfers that failed later.", "dir")
+	return collector{[]family{total, active, bytes}, func(s scrape) {
+		st := read()
+		for dir, d := range map[string]transfer.DirectionStats{"send": st.Send, "receive": st.Receive} {
+			for state, n := range d.Outcomes {
+				s.count(total, n, dir, state)
+			}
+			s.add(active, float64(d.Active), dir)
+			s.count(bytes, d.Bytes, dir)
+		}
+	}}
+}
+
+func newSignalling(read func() signalling.Stats) prometheus.Collector {
+	calls := counter("node_signal_calls_total", "Calls to other devices that have ended, by how.", "outcome")
+	pending := gauge("node_signal_calls_active", "Calls begun and not ended.")
+	requests := counter("node_signal_requests_total", "Calls from other devices, by what became of them.", "outcome")
+	dropped := counter("node_signal_dropped_total", "Sealed messages that led to nothing, by why.", "reason")
+	replyErrors := counter("node_signal_reply_errors_total", "Ways back to a caller that failed; others may have worked.")
+	return collector{[]family{calls, pending, requests, dropped, replyErrors}, func(s scrape) {
+		st := read()
+		s.count(calls, st.CallsAnswered, "answered")
+		s.count(calls, st.CallsFailed, "failed")
+		s.add(pending, max(0, float64(st.Calls)-float64(st.CallsAnswered)-float64(st.CallsFailed)))
+		s.count(requests, st.Answers, "answered")
+		s.count(requests, st.Declined, "declined")
+		s.count(dropped, st.Repeated, "repeated")
+		s.count(dropped, st.Refused, "stranger")
+		s.count(dropped, st.ReplayFull, "replay_full")
+		s.count(dropped, st.Busy, "busy")
+		s.count(dropped, st.NotServing, "not_serving")
+		s.count(dropped, st.UnwantedAnswers, "unwanted_answer")
+		s.count(dropped, st.Expired, "expired")
+		s.count(dropped, st.Bad, "bad")
+		s.count(replyErrors, st.ReplyErrors)
+	}}
+}
+
+// kindLabel keeps a label's values to the two kinds of path there are.
+func kindLabel(kind string) string {
+	switch kind {
+	case "direct", "relayed":
+		return kind
+	}
+	return "other"
+}

@@ -1,0 +1,41 @@
+package metrics
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"traverse.internal/core/bufpool"
+	"traverse.internal/core/zerocopy"
+)
+
+func newBufpool(read func() bufpool.Stats) prometheus.Collector {
+	gets := counter("bufpool_gets_total", "Buffers lent, by the bytes their class has room for.", "size")
+	misses := counter("bufpool_misses_total", "Buffers lent that had to be allocated.", "size")
+	return collector{[]family{gets, misses}, func(s scrape) {
+		st := read()
+		for _, c := range st.Classes {
+			size := strconv.Itoa(c.Size)
+			s.count(gets, c.Gets, size)
+			s.count(misses, c.Misses, size)
+		}
+		s.count(gets, st.Oversize, "oversize")
+		s.count(misses, st.Oversize, "oversize")
+	}}
+}
+
+func newZerocopy(read func() zerocopy.Stats) prometheus.Collector {
+	moved := counter("zerocopy_bytes_total", "Bytes moved between two connections, inside the kernel or through a buffer.", "mode")
+	misses := counter("zerocopy_pipe_misses_total", "Moves through a buffer because every pipe was taken.")
+	refused := counter("zerocopy_refused_total", "Connections the kernel would not splice.")
+	pipes := gauge("zerocopy_pipes", "Pipes held for splicing.", "state")
+	return collector{[]family{moved, misses, refused, pipes}, func(s scrape) {
+		st := read()
+		s.count(moved, st.SplicedBytes, "splice")
+		s.count(moved, st.CopiedBytes, "copy")
+		s.count(misses, st.PipeMisses)
+		s.count(refused, st.Refused)
+		s.add(pipes, float64(st.PipesIdle), "idle")
+		s.add(pipes, float64(st.PipesOpen-st.PipesIdle), "busy")
+	}}
+}

@@ -1,0 +1,99 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
+)
+
+// Limits of the HTTP server. A scraper makes one request every few seconds; what
+// exceeds these numbers is somebody else.
+const (
+	maxConns    = 32      // connections; more wait in the kernel's queue
+	maxScrapes  = 4       // at a time; more get 503
+	maxHeader   = 8 << 10 // bytes of a request
+	readTimeout = 5 * time.Second
+	scrapeLimit = 5 * time.Second // of one collection
+	idleTimeout = 60 * time.Second
+	grace       = 2 * time.Second // for scrapes that are under way at the end
+)
+
+// A Server answers GET /metrics, and 404 to everything else.
+type Server struct {
+	listener net.Listener
+	registry *prometheus.Registry
+	setup    *prometheus.HistogramVec
+}
+
+// Listen opens addr (host:port) for the metrics of src. It fails when the port is
+// in use; until Serve runs, connections wait.
+func Listen(addr string, src Sources) (*Server, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	s := &Server{listener: l, registry: prometheus.NewRegistry()}
+	s.setup = src.register(s.registry)
+	return s, nil
+}
+
+// Addr is the address that Listen opened.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Close gives the address back without having served. After Serve it does nothing.
+func (s *Server) Close() error { return s.listener.Close() }
+
+// PathSetup notes how long it took to establish a path of this kind, direct or
+// relayed.
+func (s *Server) PathSetup(kind string, took time.Duration) {
+	if s.setup != nil {
+		s.setup.WithLabelValues(kindLabel(kind)).Observe(took.Seconds())
+	}
+}
+
+// Serve answers until ctx ends, and returns when its goroutines have: nil, unless
+// the listener broke.
+func (s *Server) Serve(ctx context.Context) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{
+		MaxRequestsInFlight: maxScrapes,
+		Timeout:             scrapeLimit,
+		EnableOpenMetrics:   true,
+		ErrorHandling:       promhttp.ContinueOnError, // one broken source must not blind the rest
+	}))
+	srv := &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      readTimeout + scrapeLimit,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          log.New(io.Discard, "", 0), // strangers must not write our log
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(netutil.LimitListener(s.listener, maxConns)) }()
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		down, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		if srv.Shutdown(down) != nil {
+			srv.Close()
+		}
+		err = <-ended
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("metrics: %w", err)
+}

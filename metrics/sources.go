@@ -1,0 +1,105 @@
+package metrics
+
+import (
+	"runtime"
+	"runtime/debug"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"traverse.internal/core/bufpool"
+	"traverse.internal/core/zerocopy"
+	"traverse.internal/signalling"
+	"traverse.internal/transfer"
+)
+
+// Sources are what a program has to count. A nil function leaves its metrics out;
+// the others are called once per scrape, from any goroutine.
+type Sources struct {
+	Program string // node or turnd, in build_info
+	Version string // in build_info; default the module's
+
+	Transfers  func() transfer.Stats
+	Signalling func() signalling.Stats
+}
+
+// register fills a registry: what every program has, and what src has. It returns
+// the histogram for Server.PathSetup, nil when src makes no paths.
+func (src Sources) register(r *prometheus.Registry) *prometheus.HistogramVec {
+	r.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		buildInfo(src.Program, src.Version),
+		newBufpool(bufpool.ReadStats),
+		newZerocopy(zerocopy.ReadStats),
+	)
+	if src.Transfers != nil {
+		r.MustRegister(newTransfers(src.Transfers))
+	}
+	if src.Signalling != nil {
+		r.MustRegister(newSignalling(src.Signalling))
+	}
+	return nil
+}
+
+// buildInfo is a constant 1 with what was built in its labels.
+func buildInfo(program, version string) prometheus.Collector {
+	revision := ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if version == "" {
+			version = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = s.Value
+			}
+		}
+	}
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "build_info",
+		Help:        "Which program this is, always 1.",
+		ConstLabels: prometheus.Labels{"program": program, "version": version, "revision": revision, "goversion": runtime.Version()},
+	})
+	g.Set(1)
+	return g
+}
+
+// A family is one metric name.
+type family struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func counter(name, help string, labels ...string) family {
+	return family{prometheus.NewDesc(name, help, labels, nil), prometheus.CounterValue}
+}
+
+func gauge(name, help string, labels ...string) family {
+	return family{prometheus.NewDesc(name, help, labels, nil), prometheus.GaugeValue}
+}
+
+// A scrape takes the samples of one collection.
+type scrape chan<- prometheus.Metric
+
+func (s scrape) add(f family, value float64, labels ...string) {
+	s <- prometheus.MustNewConstMetric(f.desc, f.kind, value, labels...)
+}
+
+// count is add for what Stats count in.
+func (s scrape) count(f family, value uint64, labels ...string) { s.add(f, float64(value), labels...) }
+
+// A collector has the families of one source.
+type collector struct {
+	families []family
+	read     func(scrape)
+}
+
+// Describe implements prometheus.Collector.
+func (c collector) Describe(out chan<- *prometheus.Desc) {
+	for _, f := range c.families {
+		out <- f.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(out chan<- prometheus.Metric) { c.read(scrape(out)) }
