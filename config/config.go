@@ -1,0 +1,110 @@
+package config
+
+import "net/netip"
+
+// Config is what Load returns: every key has a value, checked.
+type Config struct {
+	Identity Identity
+	Node     Node
+	DHT      DHT
+	Path     Path
+	Relays   []Relay
+	Transfer Transfer
+	Accept   Accept
+	API      API
+	Metrics  Metrics
+	Log      Log
+	Turnd    Turnd
+
+	// UnknownEnv lists variables that begin with TRAVERSE_ and are no key's. They are not an error, since a container's
+	// environment can hold some for other reasons (Kubernetes adds TRAVERSE_PORT beside a service of that name), but a
+	// program should name them.
+	UnknownEnv []string
+
+	origins map[string]Origin
+}
+
+// Identity is where the device key is.
+type Identity struct {
+	Dir string // "" means in the home
+}
+
+// Node is the peer endpoint.
+type Node struct {
+	Name        string           // "" means the short device id
+	Listen      []netip.AddrPort // TCP addresses for paths; an invalid Addr means every interface. All have one port
+	DownloadDir string           // "" means in the home
+}
+
+// DHT is where devices are found.
+type DHT struct {
+	Mode      string // "mainline" or "private"
+	Listen    netip.AddrPort
+	Bootstrap []string // host:port
+}
+
+// Path is which ways to a peer are wanted.
+type Path struct {
+	Policy string // "auto", "direct-only" or "relay-only"
+}
+
+// Relay is a TURN server that the node may use.
+type Relay struct {
+	URL          string // turn:USER@HOST:PORT?transport=tcp
+	PasswordFile string // one of the two is set
+	Password     string // resolved from env:NAME; never shown
+}
+
+// Transfer is about files.
+type Transfer struct {
+	MinFree Size
+}
+
+// Accept is what happens to what contacts offer.
+type Accept struct {
+	Default string // "ask", "auto" or "deny"
+}
+
+// API is the local API.
+type API struct {
+	Socket string // "" means in the home
+}
+
+// Metrics is the endpoint that Prometheus reads.
+type Metrics struct {
+	Listen string // host:port; "" means none
+}
+
+// Log is what the programs say of themselves.
+type Log struct {
+	Level  string // "debug", "info", "warn" or "error"
+	Format string // "auto", "text" or "json"
+}
+
+// Turnd is the TURN server, alone or inside a node.
+type Turnd struct {
+	Enabled   bool // inside a node; the program turnd does not look at it
+	Realm     string
+	ListenUDP []netip.AddrPort
+	ListenTCP []netip.AddrPort
+	RelayIP4  netip.Addr // invalid means: none given
+	RelayIP6  netip.Addr
+	PortRange PortRange
+	UsersFile string // "" means: no user, no relay
+	AllowPeer []netip.Prefix
+	DenyPeer  []netip.Prefix // wins over AllowPeer
+	Limits    TurndLimits
+}
+
+// TurndLimits bounds what the server's users may hold.
+type TurndLimits struct {
+	Allocations int
+	PerUser     int
+	PerIP       int
+}
+
+// PortRange is a range of ports, both ends in it.
+type PortRange struct{ First, Last uint16 }
+
+// Size is a number of bytes.
+type Size int64

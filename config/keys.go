@@ -1,0 +1,216 @@
+package config
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// A Key describes one setting.
+type Key struct {
+	Name     string // dotted, as in the file
+	Env      string // environment variable
+	Flag     string // without the dashes
+	Switch   string // when not "", the flag takes no value and means this one
+	Type     string // kind of value and its unit, for people
+	Default  string // as it would be written
+	Help     string // one line
+	Programs string // "node", "turnd" or "node turnd": whose flag it is
+
+	field field
+}
+
+// IsBool reports whether the flag is one without a value.
+func (k Key) IsBool() bool { return k.Switch != "" || k.Type == typeBool }
+
+const (
+	both      = "node turnd"
+	nodeOnly  = "node"
+	turndOnly = "turnd"
+
+	relayURL          = "relay.url" // the two of a [[relay]], a list
+	relayPassword     = "relay.password"
+	relayPasswordFile = "relay.password_file"
+)
+
+// table is every key there is, in the order of the documentation. A default that is not written here is the empty value.
+var table = []Key{
+	{
+		Name: "identity.dir", Flag: "identity-dir", Programs: nodeOnly,
+		Help:  "directory of the device key; empty: in the home",
+		field: path(func(c *Config) *string { return &c.Identity.Dir }),
+	},
+	{
+		Name: "node.name", Flag: "name", Programs: nodeOnly,
+		Help:  "what this device is called; empty: its short id",
+		field: one(func(c *Config) *string { return &c.Node.Name }, "text", parseName),
+	},
+	{
+		Name: "node.listen", Flag: "listen", Default: `tcp://:0`, Programs: nodeOnly,
+		Help:  "addresses where peers reach this device, tcp://ADDRESS:PORT, all with one port; without an address: all interfaces; port 0: any",
+		field: prefixed("tcp://", list(func(c *Config) *[]netip.AddrPort { return &c.Node.Listen }, "addresses", parseListenURL)),
+	},
+	{
+		Name: "node.download_dir", Flag: "download-dir", Programs: nodeOnly,
+		Help:  "directory of received files; empty: in the home",
+		field: path(func(c *Config) *string { return &c.Node.DownloadDir }),
+	},
+	{
+		Name: "dht.mode", Flag: "private-dht", Switch: "private", Default: "mainline", Programs: nodeOnly,
+		Help:  "which DHT devices are found on: BitTorrent's, or one of your own nodes",
+		field: choice(func(c *Config) *string { return &c.DHT.Mode }, "mainline", "private"),
+	},
+	{
+		Name: "dht.listen", Flag: "dht-listen", Default: "0.0.0.0:0", Programs: nodeOnly,
+		Help:  "UDP address of the DHT; port 0: any",
+		field: one(func(c *Config) *netip.AddrPort { return &c.DHT.Listen }, "address", parseAddrPort),
+	},
+	{
+		Name: "dht.bootstrap", Flag: "bootstrap", Programs: nodeOnly,
+		Help:  "nodes to begin with, HOST:PORT; empty: the well-known ones, or none in a private DHT",
+		field: list(func(c *Config) *[]string { return &c.DHT.Bootstrap }, "hosts", single(parseHostPort)),
+	},
+	{
+		Name: "path.policy", Flag: "path", Default: "auto", Programs: nodeOnly,
+		Help:  "which ways to a peer are used; what either side sets holds for both",
+		field: choice(func(c *Config) *string { return &c.Path.Policy }, "auto", "direct-only", "relay-only"),
+	},
+	{
+		Name: relayURL, Flag: "relay", Programs: nodeOnly,
+		Help:  "TURN server, turn:USER@HOST:PORT?transport=tcp, in a [[relay]] of the file; as flag or variable it replaces all of those",
+		field: relayField(func(r *Relay) *string { return &r.URL }, understandURL),
+	},
+	{
+		Name: relayPasswordFile, Flag: "relay-password-file", Programs: nodeOnly,
+		Help:  "file with the relay's password in one line, 0600",
+		field: relayField(func(r *Relay) *string { return &r.PasswordFile }, understandFile),
+	},
+	{
+		Name: relayPassword, Flag: "relay-password", Programs: nodeOnly,
+		Help:  "instead of the file: env:NAME, the variable that holds the password",
+		field: hidden(relayField(func(r *Relay) *string { return &r.Password }, understandSecret)),
+	},
+	{
+		Name: "transfer.min_free", Flag: "min-free", Default: "1GiB", Programs: nodeOnly,
+		Help:  "space that must stay free where files are received; an offer that would take it is declined",
+		field: one(func(c *Config) *Size { return &c.Transfer.MinFree }, "size", ParseSize),
+	},
+	{
+		Name: "accept.default", Flag: "accept", Default: "ask", Programs: nodeOnly,
+		Help:  "what happens to files that contacts offer; nobody else can offer any",
+		field: choice(func(c *Config) *string { return &c.Accept.Default }, "ask", "auto", "deny"),
+	},
+	{
+		Name: "api.socket", Flag: "socket", Programs: nodeOnly,
+		Help:  "unix socket of the local API; empty: in the home",
+		field: path(func(c *Config) *string { return &c.API.Socket }),
+	},
+	{
+		Name: "metrics.listen", Flag: "metrics", Programs: both,
+		Help:  "HTTP address of /metrics, HOST:PORT; empty: none",
+		field: one(func(c *Config) *string { return &c.Metrics.Listen }, "host:port", orEmpty(parseHostPort)),
+	},
+	{
+		Name: "log.level", Flag: "log-level", Default: "info", Programs: both,
+		Help:  "least important lines to write",
+		field: choice(func(c *Config) *string { return &c.Log.Level }, "debug", "info", "warn", "error"),
+	},
+	{
+		Name: "log.format", Flag: "log-format", Default: "auto", Programs: both,
+		Help:  "form of lines; auto: text on a terminal, else JSON",
+		field: choice(func(c *Config) *string { return &c.Log.Format }, "auto", "text", "json"),
+	},
+	{
+		Name: "turnd.enabled", Flag: "turnd", Default: "false", Programs: nodeOnly,
+		Help:  "run the TURN server inside the node",
+		field: one(func(c *Config) *bool { return &c.Turnd.Enabled }, typeBool, parseBool),
+	},
+	{
+		Name: "turnd.realm", Flag: "realm", Default: "home", Programs: both,
+		Help:  "realm of the credentials (RFC 8489 §9.2)",
+		field: one(func(c *Config) *string { return &c.Turnd.Realm }, "text", parseRealm),
+	},
+	{
+		Name: "turnd.listen_udp", Flag: "listen-udp", Default: ":3478", Programs: both,
+		Help:  "UDP addresses of the server; without an address: all of both families",
+		field: list(func(c *Config) *[]netip.AddrPort { return &c.Turnd.ListenUDP }, "addresses", parseListen),
+	},
+	{
+		Name: "turnd.listen_tcp", Flag: "listen-tcp", Default: ":3478", Programs: both,
+		Help:  "TCP addresses of the server",
+		field: list(func(c *Config) *[]netip.AddrPort { return &c.Turnd.ListenTCP }, "addresses", parseListen),
+	},
+	{
+		Name: "turnd.relay_ip4", Flag: "relay-ip4", Programs: both,
+		Help:  "IPv4 address that peers see; empty: none given",
+		field: one(func(c *Config) *netip.Addr { return &c.Turnd.RelayIP4 }, "IPv4 address", parseIP4),
+	},
+	{
+		Name: "turnd.relay_ip6", Flag: "relay-ip6", Programs: both,
+		Help:  "IPv6 address that peers see; empty: none given",
+		field: one(func(c *Config) *netip.Addr { return &c.Turnd.RelayIP6 }, "IPv6 address", parseIP6),
+	},
+	{
+		Name: "turnd.port_range", Flag: "port-range", Default: "49152-65535", Programs: both,
+		Help:  "ports of relayed addresses, FIRST-LAST",
+		field: one(func(c *Config) *PortRange { return &c.Turnd.PortRange }, "port range", parsePortRange),
+	},
+	{
+		Name: "turnd.users_file", Flag: "users-file", Programs: both,
+		Help:  "file with name:password in each line, 0600; empty: no user, no relay",
+		field: path(func(c *Config) *string { return &c.Turnd.UsersFile }),
+	},
+	{
+		Name: "turnd.allow_peer", Flag: "allow-peer", Programs: both,
+		Help:  "networks that may be relayed to although the deny list has them, such as your LAN",
+		field: list(func(c *Config) *[]netip.Prefix { return &c.Turnd.AllowPeer }, "networks", single(parsePrefix)),
+	},
+	{
+		Name: "turnd.deny_peer", Flag: "deny-peer", Programs: both,
+		Help:  "networks that are never relayed to, besides those of the deny list; wins over allow_peer",
+		field: list(func(c *Config) *[]netip.Prefix { return &c.Turnd.DenyPeer }, "networks", single(parsePrefix)),
+	},
+	{
+		Name: "turnd.limits.allocations", Flag: "max-allocations", Default: "10000", Programs: both,
+		Help:  "allocations of the whole server; more get 508",
+		field: one(func(c *Config) *int { return &c.Turnd.Limits.Allocations }, typeCount, parseCount),
+	},
+	{
+		Name: "turnd.limits.per_user", Flag: "max-allocations-per-user", Default: "512", Programs: both,
+		Help:  "allocations of one user; more get 486",
+		field: one(func(c *Config) *int { return &c.Turnd.Limits.PerUser }, typeCount, parseCount),
+	},
+	{
+		Name: "turnd.limits.per_ip", Flag: "max-allocations-per-ip", Default: "1024", Programs: both,
+		Help:  "allocations of one client address (IPv6: one /56); more get 486",
+		field: one(func(c *Config) *int { return &c.Turnd.Limits.PerIP }, typeCount, parseCount),
+	},
+}
+
+// byName, byFlag and byEnv find a key; sections are the tables of the file.
+var byName, byFlag, byEnv, sections = index()
+
+func index() (name, flag, env map[string]*Key, sections map[string]bool) {
+	name, flag, env, sections = map[string]*Key{}, map[string]*Key{}, map[string]*Key{}, map[string]bool{}
+	for i := range table {
+		k := &table[i]
+		k.Type = k.field.typ
+		k.Env = "TRAVERSE_" + strings.ToUpper(strings.ReplaceAll(k.Name, ".", "_"))
+		name[k.Name], flag[k.Flag], env[k.Env] = k, k, k
+		for section := k.Name; strings.Contains(section, "."); {
+			section = section[:strings.LastIndex(section, ".")]
+			sections[section] = true
+		}
+	}
+	return name, flag, env, sections
+}
+
+// Keys returns the keys of a program, "node" or "turnd", or all with "". A program makes its flags from them.
+func Keys(program string) []Key {
+	var out []Key
+	for _, k := range table {
+		if strings.Contains(k.Programs, program) {
+			out = append(out, k)
+		}
+	}
+	return out
+}
