@@ -63,42 +63,6 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// meaning writes a message in the vectors' words.
-func meaning(m framing.Message) string {
-	switch m := m.(type) {
-	case *framing.ChannelRequest:
-		s := fmt.Sprintf("ChannelRequest id=%04x name=%q isAnswer=%t", uint16(m.ID), m.Name, m.IsAnswer)
-		if m.IsAnswer {
-			s += fmt.Sprintf(" accepted=%t reason=%q", m.Accepted, m.Reason)
-		}
-		return s
-	case *framing.Hello:
-		var lists []string
-		for _, a := range m.AccountLists {
-			lists = append(lists, fmt.Sprintf("%x:%d", a.Account, a.Version))
-		}
-		return fmt.Sprintf("HELLO version=%d session=%x capabilities=%d body=%d window=%d sessionWindow=%d channels=%d accounts=[%s]",
-			m.Version, m.SessionID, m.Capabilities, m.MaxBody, m.InitialWindow, m.SessionWindow, m.MaxChannels, strings.Join(lists, " "))
-	case *framing.Max:
-		return fmt.Sprintf("MAX channel=%04x offset=%d", uint16(m.Channel), m.Offset)
-	case *framing.MaxSession:
-		return fmt.Sprintf("MAX_SESSION offset=%d", m.Offset)
-	case *framing.Ack:
-		return fmt.Sprintf("ACK count=%d", m.Count)
-	case *framing.Beacon:
-		return fmt.Sprintf("BEACON nonce=%d answer=%t", m.Nonce, m.Answer)
-	case *framing.Reset:
-		return fmt.Sprintf("RESET channel=%04x code=%d reason=%q", uint16(m.Channel), m.Code, m.Reason)
-	case *framing.GoAway:
-		return fmt.Sprintf("GOAWAY code=%d reason=%q", m.Code, m.Reason)
-	case *framing.Resume:
-		return fmt.Sprintf("RESUME session=%x epoch=%d received=%d mac=%x", m.SessionID, m.Epoch, m.Received, m.MAC)
-	case *framing.Unknown:
-		return fmt.Sprintf("UNKNOWN type=%d", m.Type)
-	}
-	return fmt.Sprintf("%T", m)
-}
-
 // errorWord writes an error in the vectors' words.
 func errorWord(err error) string {
 	var protocol *framing.ProtocolError
@@ -176,7 +140,7 @@ func checkBody(t *testing.T, v vector, channel framing.ChannelID) {
 	if len(rest) != 0 {
 		t.Errorf("%d bytes left", len(rest))
 	}
-	compare(t, "is "+meaning(m), normal(v.want[0]))
+	compare(t, "is "+fmt.Sprint(m), normal(v.want[0]))
 	if _, ok := m.(*framing.Unknown); ok {
 		return
 	}
@@ -212,7 +176,7 @@ func checkStream(t *testing.T, v vector) {
 				b = nil
 				break
 			}
-			got = append(got, "is "+meaning(m))
+			got = append(got, "is "+fmt.Sprint(m))
 		case h.Length == 0:
 			got = append(got, fmt.Sprintf("is channel=%04x EOF", uint16(h.Channel)))
 		default:
