@@ -1,6 +1,7 @@
 package ice
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -42,8 +43,9 @@ type Config struct {
 	MaxAttempts int // at once; Gather fails with ErrBusy beyond. Default 256, each with at most 64 connections
 	MaxUnrouted int // accepted connections that have not said whose they are; further ones are closed. Default 256
 
-	keepalive time.Duration                    // of the ICE agent, for tests; default 0, none
-	allocate  func(allocation) (lender, error) // stands in for core/turnclient in tests
+	keepalive time.Duration // of the ICE agent, for tests; default 0, none
+	// allocate makes an allocation; tests have another than allocateTURN.
+	allocate func(ctx context.Context, r Relay, v6 bool) (lender, error)
 }
 
 // Limits that are not configurable.

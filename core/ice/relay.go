@@ -2,11 +2,9 @@ package ice
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,21 +13,13 @@ import (
 
 // lender is a TCP allocation at a relay: core/turnclient's, or one that a test makes.
 type lender interface {
-	Relayed() netip.AddrPort // where peers dial
-	Mapped() netip.AddrPort  // how the relay sees us
-	Permit(ctx context.Context, addrs ...netip.Addr) error
+	Relayed() netip.AddrPort                               // where peers dial
+	Mapped() netip.AddrPort                                // how the relay sees us
+	Permit(ctx context.Context, addrs ...netip.Addr) error // those of its family; fails if it permits none
 	Accept(ctx context.Context) (conn *net.TCPConn, peer netip.AddrPort, err error)
 	Close() error
 	Done() <-chan struct{}
 	Err() error
-}
-
-// allocation is what to ask a relay for.
-type allocation struct {
-	ctx    context.Context
-	relay  Relay
-	server netip.AddrPort
-	v6     bool
 }
 
 // lent is one of our allocations.
@@ -123,11 +113,7 @@ func worst(errs []error) error {
 }
 
 func (e *Endpoint) allocateOne(ctx context.Context, r Relay, v6 bool) (*lent, error) {
-	server, err := resolve(ctx, r.Server, v6)
-	if err != nil {
-		return nil, err
-	}
-	l, err := e.cfg.allocate(allocation{ctx: ctx, relay: r, server: server, v6: v6})
+	l, err := e.cfg.allocate(ctx, r, v6)
 	if err != nil {
 		return nil, err
 	}
@@ -136,32 +122,6 @@ func (e *Endpoint) allocateOne(ctx context.Context, r Relay, v6 bool) (*lent, er
 		return nil, fmt.Errorf("ice: relayed address %v is of no use", l.Relayed())
 	}
 	return &lent{lender: l, relay: r}, nil
-}
-
-// resolve returns the server's address, of the wanted family if it has one. The relayed address' family does not depend
-// on it.
-func resolve(ctx context.Context, server string, v6 bool) (netip.AddrPort, error) {
-	host, service, err := net.SplitHostPort(server)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	for _, a := range addrs {
-		if a.Unmap().Is6() == v6 {
-			return netip.AddrPortFrom(a.Unmap(), uint16(port)), nil
-		}
-	}
-	if len(addrs) == 0 {
-		return netip.AddrPort{}, errors.New("no address")
-	}
-	return netip.AddrPortFrom(addrs[0].Unmap(), uint16(port)), nil
 }
 
 // Gather begins an attempt: it lists our addresses and asks the relays for theirs, within a bound that keeps a dead relay
@@ -293,21 +253,8 @@ func (a *Attempt) Permit(ctx context.Context, remote Offer) error {
 			a.ep.giveBack(l)
 			continue
 		}
-		wg.Go(func() { permit(ctx, l, remote.permits()) })
+		wg.Go(func() { _ = l.Permit(ctx, remote.permits()...) }) // the others may serve
 	}
 	wg.Wait()
 	return nil
-}
-
-// permit asks for all addresses of the relayed address' family (RFC 8656 §10.2 refuses others), and for one at a time if
-// that is refused: a relay that forbids one of several, a private one say, refuses them all.
-func permit(ctx context.Context, l *lent, addrs []netip.Addr) {
-	v6 := l.Relayed().Addr().Is6()
-	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return a.Is6() != v6 })
-	if len(addrs) == 0 || l.Permit(ctx, addrs...) == nil || len(addrs) == 1 {
-		return
-	}
-	for _, addr := range addrs {
-		_ = l.Permit(ctx, addr) // the peer may yet come from another one of its addresses
-	}
 }
