@@ -1,0 +1,40 @@
+GO   ?= go
+TOOL := $(GO) tool -modfile=tools/go.mod
+
+# A test that hangs should end before CI's own limit does, with stacks.
+TEST_TIMEOUT ?= 10m
+FUZZ_TIME    ?= 20s
+
+.PHONY: build test lint race fuzz bench deps clean
+
+build: ## bin/node and bin/turnd
+	$(GO) build -o bin/ ./cmd/node ./cmd/turnd
+
+test: deps lint race ## what CI runs
+
+deps: ## Debian packages that tests use, when root
+	@scripts/test-deps.sh
+
+lint: ## vet, staticcheck, gofumpt, tidy; first what is quick
+	@files=$$($(TOOL) gofumpt -l .) || exit 1; \
+	if [ -n "$$files" ]; then echo "gofumpt -w these:"; echo "$$files"; exit 1; fi
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+
+race: ## all tests under the race detector; the seeds of fuzz tests are among them
+	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+
+fuzz: ## every fuzz test for FUZZ_TIME
+	@for package in $$($(GO) list ./...); do \
+		for name in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$name"; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZ_TIME) $$package || exit 1; \
+		done; \
+	done
+
+bench: ## every benchmark, once
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+clean:
+	rm -rf bin

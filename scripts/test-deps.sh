@@ -1,0 +1,49 @@
+#!/bin/sh
+# Installs what the tests use beyond Go: a C compiler for the race detector, iproute2 and nftables for networks with
+# NATs, coturn as a peer to test against. Does nothing where all of it is there, and says loudly what is missing where it
+# cannot install; the tests that need it then skip, except that -race does not build without a compiler.
+set -eu
+
+missing=""
+for package in gcc libc6-dev iproute2 nftables coturn; do
+	status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+	[ "$status" = "install ok installed" ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+	echo "test-deps: MISSING:$missing (not root, or no apt-get: install them yourself; tests that need them skip)" >&2
+	exit 0
+fi
+
+log=$(mktemp)
+policy=
+trap 'rm -f "$log" $policy' EXIT
+trap 'exit 1' INT TERM
+
+# Debian starts a service when it installs one. A TURN server on port 3478 is not what somebody who runs tests wants:
+# forbid starting for the time of the installation, and leave it disabled.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+	policy=/usr/sbin/policy-rc.d
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+fi
+
+echo "test-deps: installing$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+install() {
+	# shellcheck disable=SC2086 # one word each
+	apt-get install -y -q --no-install-recommends $missing
+}
+if ! { install || { apt-get update -q && install; }; } >"$log" 2>&1; then
+	tail -n 5 "$log" >&2
+	echo "test-deps: COULD NOT INSTALL:$missing (tests that need them skip)" >&2
+	exit 0
+fi
+case "$missing" in
+*coturn*)
+	if [ -d /run/systemd/system ]; then
+		systemctl disable --now --quiet coturn.service 2>/dev/null || true
+	fi
+	;;
+esac
