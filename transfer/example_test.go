@@ -13,9 +13,9 @@ import (
 // conn makes a TCP connection a Stream. A *mux.Channel is one by itself.
 type conn struct{ *net.TCPConn }
 
-func (c conn) Reset(uint16, string) {
+func (c conn) Reset(uint16, string) error {
 	c.SetLinger(0)
-	c.Close()
+	return c.Close()
 }
 
 // One file over one TCP connection: what is left of the error handling is what a

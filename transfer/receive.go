@@ -64,7 +64,7 @@ func (in *Incoming) receive(ctx context.Context, dir *Dir, opt AcceptOptions) (R
 		return Result{}, in.bad(err)
 	}
 	if say(in.s, answer{verb: "OK"}) != nil {
-		in.s.Reset(codeOf(ErrInterrupted), wordOf(ErrInterrupted))
+		_ = in.s.Reset(codeOf(ErrInterrupted), wordOf(ErrInterrupted))
 	}
 	in.s.Close()
 	return res, nil

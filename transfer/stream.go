@@ -20,7 +20,7 @@ type Stream interface {
 	io.ReadWriteCloser
 	CloseWrite() error
 	SetDeadline(t time.Time) error
-	Reset(code uint16, reason string)
+	Reset(code uint16, reason string) error
 }
 
 // A resetError is the error of a stream that was reset, by the peer when remote.
@@ -58,7 +58,7 @@ func tie(ctx context.Context, s Stream) (release func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
-		s.Reset(codeOf(ErrCancelled), wordOf(ErrCancelled))
+		_ = s.Reset(codeOf(ErrCancelled), wordOf(ErrCancelled)) // a stream that is over already needs none
 	})
 	return sync.OnceFunc(func() {
 		if !stop() {
@@ -100,6 +100,6 @@ func abandon(s Stream, err error) {
 		s.Close()
 		return
 	}
-	s.Reset(codeOf(err), wordOf(err))
+	_ = s.Reset(codeOf(err), wordOf(err)) // a stream that is over already needs none
 	s.Close()
 }

@@ -134,12 +134,13 @@ func (s *memStream) Close() error {
 	return s.SetDeadline(time.Time{})
 }
 
-func (s *memStream) Reset(code uint16, _ string) {
+func (s *memStream) Reset(code uint16, _ string) error {
 	s.mu.Lock()
 	s.codes = append(s.codes, code)
 	s.mu.Unlock()
 	s.in.kill(net.ErrClosed, &memReset{code})
 	s.out.kill(&memReset{code}, net.ErrClosed)
+	return nil
 }
 
 // fail is the death of the link: both ends see err.
@@ -227,9 +228,9 @@ func (s *readerFromStream) ReadFrom(r io.Reader) (int64, error) {
 // *net.TCPConn, so ReadFrom is promoted and the body goes by sendfile.
 type tcpStream struct{ *net.TCPConn }
 
-func (s tcpStream) Reset(uint16, string) {
+func (s tcpStream) Reset(uint16, string) error {
 	s.SetLinger(0)
-	s.Close()
+	return s.Close()
 }
 
 func tcpPipe(t testing.TB) (Stream, Stream) {
