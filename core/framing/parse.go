@@ -83,7 +83,10 @@ func (p *Parser) ParseMessage(body []byte) (Message, error) {
 			return nil, r.fail(what)
 		}
 	}
-	return m, r.end()
+	if err := r.end(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // readType reads field 0, the first of n, and returns an empty message of that type.
