@@ -120,8 +120,8 @@ func cutReason(s string) string {
 	return s[:end]
 }
 
-// AppendChannelRequest appends the body of r's frame, msgpack without the frame's header. It panics when the id is not a data
-// channel's or CheckName refuses the name; Reason is cut to MaxReason bytes and sent only in a refusal.
+// AppendChannelRequest appends the body of r's frame, msgpack without the frame's header. It panics when the id is not
+// a data channel's or CheckName refuses the name; Reason is cut to MaxReason bytes and sent only in a refusal.
 func AppendChannelRequest(dst []byte, r ChannelRequest) []byte {
 	if what := checkChannel(r.ID); what != "" {
 		panic("framing: ChannelRequest: " + what)
@@ -154,8 +154,8 @@ func AppendChannelRequest(dst []byte, r ChannelRequest) []byte {
 	return w.done()
 }
 
-// AppendMessage appends the body of m's frame, msgpack without the frame's header; it keeps nothing of m. It panics when m holds what ParseMessage
-// refuses, and for an *Unknown. Reasons are cut to MaxReason bytes.
+// AppendMessage appends the body of m's frame, msgpack without the frame's header; it keeps nothing of m. It panics
+// when m holds what ParseMessage refuses, and for an *Unknown. Reasons are cut to MaxReason bytes.
 func AppendMessage(dst []byte, m Message) []byte {
 	what, t := "", TypeRequest
 	switch m := m.(type) {

@@ -20,7 +20,8 @@ const (
 func (f Features) Has(want Features) bool { return f&want == want }
 
 // Codec is the seam between a session and the bytes of its wire. It is incremental without a state of its own: a
-// session shows it what has arrived, learns where the next frame's body is, and reads that body where it wants to have it.
+// session shows it what has arrived, learns where the next frame's body is, and reads that body where it wants to have
+// it.
 //
 // [Native] is this package's wire. The other one in use is dhtnet's: frames are msgpack [channel, bin] behind a head of
 // 4 to 7 bytes, a body on channel 0 is one or several [name, channel, state] or session messages, and of those there
@@ -37,10 +38,11 @@ type Codec interface {
 	ParseHeader(b []byte) (h Header, n int, err error)
 	// AppendHeader appends a frame header. A Length of 0 on a data channel is the end of that channel's direction.
 	AppendHeader(dst []byte, h Header) []byte
-	// ParseControl parses the first message of a body on channel Control or SessionChannel; rest is what follows it, for the
-	// next call. The message is valid until p's next.
+	// ParseControl parses the first message of a body on channel Control or SessionChannel; rest is what follows it,
+	// for the next call. The message is valid until p's next.
 	ParseControl(p *Parser, channel ChannelID, body []byte) (m Message, rest []byte, err error)
-	// AppendControl appends a whole frame with m in it, its header included, and nothing when this wire has no such message.
+	// AppendControl appends a whole frame with m in it, its header included, and nothing when this wire has no such
+	// message.
 	AppendControl(dst []byte, m Message) []byte
 }
 
@@ -83,7 +85,8 @@ func (Native) ParseControl(p *Parser, channel ChannelID, body []byte) (Message, 
 	panic(fmt.Sprintf("framing: channel %d carries no control messages", channel))
 }
 
-// AppendControl appends m's frame: a *ChannelRequest on channel 0, all others on channel 0xffff. It panics where AppendMessage does.
+// AppendControl appends m's frame: a *ChannelRequest on channel 0, all others on channel 0xffff. It panics where
+// AppendMessage does.
 func (Native) AppendControl(dst []byte, m Message) []byte {
 	channel := SessionChannel
 	if m.MessageType() == TypeRequest {

@@ -1,4 +1,5 @@
-// Package framing is the wire format of the mux: the 4-byte frame header, ChannelRequest, and the session's own messages.
+// Package framing is the wire format of the mux: the 4-byte frame header, ChannelRequest, and the session's own
+// messages.
 //
 // A link carries frames, back to back:
 //
@@ -18,23 +19,23 @@
 //	0xffff   {0: 7, 2: code, 3: reason}                GOAWAY       the session ends
 //	0xffff   {0: 8, 2: session, 3: epoch, 4: count, 5: mac}  RESUME  first frame each way on a link that takes over
 //
-// The bodies are msgpack. docs/protocol/mux.md is the whole specification, docs/protocol/testdata has vectors that this package and a decoder
-// that shares no code with it both read.
+// The bodies are msgpack. docs/protocol/mux.md is the whole specification, docs/protocol/testdata has vectors that this
+// package and a decoder that shares no code with it both read.
 //
 // # Who calls what
 //
-// A session reads and writes through a [Codec], of which [Native] is the one here. The reader shows what has arrived to ParseHeader,
-// reads the body to where it belongs, and gives control bodies to ParseControl with its own [Parser]. The writer puts headers in front of
-// bodies with AppendHeader and whole control frames into its buffer with AppendControl.
+// A session reads and writes through a [Codec], of which [Native] is the one here. The reader shows what has arrived to
+// ParseHeader, reads the body to where it belongs, and gives control bodies to ParseControl with its own [Parser]. The
+// writer puts headers in front of bodies with AppendHeader and whole control frames into its buffer with AppendControl.
 //
-// Headers and the messages MAX, MAX_SESSION, ACK and BEACON cost no allocation either way. (Through the interface a message that is sent must
-// live on the heap: keep it in a field.)
+// Headers and the messages MAX, MAX_SESSION, ACK and BEACON cost no allocation either way. (Through the interface a
+// message that is sent must live on the heap: keep it in a field.)
 //
 // # What strangers can do
 //
-// Every body is bounded (MaxControl, MaxName, MaxReason, MaxAccounts, MaxFields, MaxDepth), and parsing allocates no more than
-// the bytes it was given: lengths are believed only when the bytes are there. A message that has been parsed obeys the rules; builders panic when they are given one that
-// does not, since that can only be our mistake.
+// Every body is bounded (MaxControl, MaxName, MaxReason, MaxAccounts, MaxFields, MaxDepth), and parsing allocates no
+// more than the bytes it was given: lengths are believed only when the bytes are there. A message that has been parsed
+// obeys the rules; builders panic when they are given one that does not, since that can only be our mistake.
 //
 // There is no state here but pools, no goroutine, and no I/O. Everything but a Parser is safe for concurrent use.
 package framing

@@ -8,7 +8,7 @@ const (
 	MaxBody    = 65535 // what 16 bits of length can say
 	BulkBody   = 65532 // 4 + 65532 = 4 × 16384: four full TLS records
 	FineBody   = 16380 // 4 + 16380 = 16384: one full TLS record
-	MaxControl = 4096  // the longest body on channels 0 and 0xffff: a request with the longest name is under 1.1 KiB, the fullest HELLO under 1.5 KiB
+	MaxControl = 4096  // a body on 0 or 0xffff; the longest request has 1.3 KiB, the fullest HELLO 1.5 KiB
 )
 
 // ChannelID is a channel's number on the wire.

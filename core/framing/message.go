@@ -12,8 +12,8 @@ const (
 	MaxOffset   = 1 << 62 // of MAX, MAX_SESSION, ACK and RESUME: sums of two cannot overflow
 )
 
-// What a peer takes at least, so what a link's caller may assume before it has seen the peer's HELLO. A HELLO with less is
-// malformed.
+// What a peer takes at least, so what a link's caller may assume before it has seen the peer's HELLO. A HELLO with less
+// is malformed.
 const (
 	MinMaxBody       = FineBody  // bytes of a body
 	MinInitialWindow = 256 << 10 // bytes on each channel
@@ -27,7 +27,8 @@ const Version = 1
 // Type is the number of a session message, its field 0.
 type Type uint16
 
-// The session messages. Type 0 is not a message of channel 0xffff: it stands for ChannelRequest where a Type is asked for.
+// The session messages. Type 0 is not a message of channel 0xffff: it stands for ChannelRequest where a Type is asked
+// for.
 const (
 	TypeRequest    Type = 0
 	TypeHello      Type = 1
@@ -47,8 +48,8 @@ func (t Type) String() string {
 	return "type " + strconv.Itoa(int(t))
 }
 
-// Message is one control message: *ChannelRequest, which travels on channel 0, or on channel 0xffff *Hello, *Max, *MaxSession, *Ack, *Beacon,
-// *Reset, *GoAway, *Resume or *Unknown.
+// Message is one control message: *ChannelRequest, which travels on channel 0, or on channel 0xffff *Hello, *Max,
+// *MaxSession, *Ack, *Beacon, *Reset, *GoAway, *Resume or *Unknown.
 type Message interface {
 	// MessageType returns the message's number on the wire, TypeRequest for a ChannelRequest.
 	MessageType() Type
@@ -87,8 +88,8 @@ type Max struct {
 	Offset  uint64
 }
 
-// MaxSession lets the receiver send on all data channels together up to Offset bytes of body, counted from the session's
-// start.
+// MaxSession lets the receiver send on all data channels together up to Offset bytes of body, counted from the
+// session's start.
 type MaxSession struct {
 	Offset uint64
 }

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// Parser parses control messages without allocating for those that come all the time: the *Max, *MaxSession, *Ack and *Beacon it returns
-// are its own and valid until the next call. The zero value is ready; it is one goroutine's.
+// Parser parses control messages without allocating for those that come all the time: the *Max, *MaxSession, *Ack and
+// *Beacon it returns are its own and valid until the next call. The zero value is ready; it is one goroutine's.
 type Parser struct {
 	r          reader
 	max        Max
@@ -50,8 +50,8 @@ func ParseChannelRequest(body []byte) (ChannelRequest, error) {
 	return m, err
 }
 
-// ParseMessage parses the body of a frame on channel 0xffff. Fields that are not known are skipped. Errors are a *ProtocolError or a
-// *CriticalError. Nothing returned refers to body.
+// ParseMessage parses the body of a frame on channel 0xffff. Fields that are not known are skipped. Errors are a
+// *ProtocolError or a *CriticalError. Nothing returned refers to body.
 func (p *Parser) ParseMessage(body []byte) (Message, error) {
 	r := &p.r
 	r.reset(body, "session message")
@@ -132,8 +132,8 @@ func (p *Parser) readType(n int) (Message, error) {
 	return &Unknown{Type: Type(t)}, nil
 }
 
-// readFields reads the n fields after the type into m and returns the keys of s it has seen. Keys grow from one field to the next,
-// so that none comes twice.
+// readFields reads the n fields after the type into m and returns the keys of s it has seen. Keys grow from one field
+// to the next, so that none comes twice.
 func (p *Parser) readFields(m Message, s spec, n int) (seen uint64, err error) {
 	seen = 1 << keyType
 	last := uint64(keyType)
@@ -318,8 +318,9 @@ const (
 	requestReason
 )
 
-// ParseChannelRequest parses the body of a frame on channel 0. Fields that are not known are skipped. Errors are a *ProtocolError, or, when all is well but a
-// request's name, a *NameError with the channel's number. Nothing returned refers to body.
+// ParseChannelRequest parses the body of a frame on channel 0. Fields that are not known are skipped. Errors are a
+// *ProtocolError, or, when all is well but a request's name, a *NameError with the channel's number. Nothing returned
+// refers to body.
 func (p *Parser) ParseChannelRequest(body []byte) (ChannelRequest, error) {
 	r := &p.r
 	r.reset(body, specs[TypeRequest].name)

@@ -9,10 +9,10 @@ import (
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
 
-// reader reads one body's msgpack through the library's decoder, and stands guard before it: the library takes nil for 0,
-// -1 for 2^64-1, a str for a bin, skips extension headers, follows any nesting and allocates for lengths it has not seen the bytes of. So each
-// method looks at the next code, and at each length, before the library may act on it. What it allocates is bounded
-// by the body's own length.
+// reader reads one body's msgpack through the library's decoder, and stands guard before it: the library takes nil for
+// 0, -1 for 2^64-1, a str for a bin, skips extension headers, follows any nesting and allocates for lengths it has not
+// seen the bytes of. So each method looks at the next code, and at each length, before the library may act on it. What
+// it allocates is bounded by the body's own length.
 type reader struct {
 	body []byte
 	src  bytes.Reader

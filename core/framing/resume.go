@@ -33,8 +33,8 @@ func ResumeKey(firstExporter []byte) [32]byte {
 	return [32]byte(key)
 }
 
-// ResumeMAC returns the MAC of m, all but its MAC field, as sent by the side from over the link with that exporter. Compare with
-// hmac.Equal.
+// ResumeMAC returns the MAC of m, all but its MAC field, as sent by the side from over the link with that exporter.
+// Compare with hmac.Equal.
 func ResumeMAC(key [32]byte, from Side, m *Resume, linkExporter []byte) [32]byte {
 	mac := hmac.New(sha256.New, key[:])
 	b := make([]byte, 0, 128) // 17 + 1 + 16 + 4 + 8 + 32 = 78

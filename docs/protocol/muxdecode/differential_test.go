@@ -93,8 +93,8 @@ func seeds(t testing.TB) [][]byte {
 	return all
 }
 
-// TestDifferential breaks the vectors in a hundred thousand small ways, the same ones each time, and compares what the two decoders say. The
-// fuzz test beside it looks further.
+// TestDifferential breaks the vectors in a hundred thousand small ways, the same ones each time, and compares what the
+// two decoders say. The fuzz test beside it looks further.
 func TestDifferential(t *testing.T) {
 	streams := seeds(t)
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -29,8 +29,8 @@ var malformed = Error{Kind: "malformed"}
 // maxControl is the longest body on channels 0 and ffff (section 2).
 const maxControl = 4096
 
-// field is a row of the page's tables: a key, the vectors' word for it, and a reader that takes its value and returns it as
-// text.
+// field is a row of the page's tables: a key, the vectors' word for it, and a reader that takes its value and returns
+// it as text.
 type field struct {
 	key      uint64
 	name     string
