@@ -150,7 +150,7 @@ func (e *Endpoint) leave(conn *net.TCPConn) {
 
 // sourceOf is the address a connection is counted under: for IPv6 its /64, which one host can use whole.
 func sourceOf(conn *net.TCPConn) netip.Addr {
-	a := remoteAddr(conn).Addr().WithZone("")
+	a := remoteAddr(conn).Addr()
 	if a.Is4() {
 		return a
 	}
@@ -182,23 +182,29 @@ func (e *Endpoint) route(conn *net.TCPConn) (*Attempt, []byte) {
 		return nil, nil
 	}
 	conn.SetReadDeadline(time.Time{})
-	if m, err := parseCheck(frame); err == nil {
-		ufrag, _ := addressee(m)
-		if a := e.find(ufrag); a != nil && a.mine(m) == nil {
-			e.stats.routed.Add(1)
-			return a, frame
-		}
+	m, err := parseCheck(frame)
+	ufrag, ok := addressee(m)
+	a := e.find(ufrag)
+	switch {
+	case err != nil || !ok:
+		e.stats.garbage.Add(1)
+	case a == nil:
+		e.stats.stray.Add(1)
+	case a.mine(m) != nil:
+		e.stats.garbage.Add(1)
+	default:
+		e.stats.routed.Add(1)
+		return a, frame
 	}
-	e.stats.garbage.Add(1)
 	return nil, nil
 }
 
-// localAddr and remoteAddr return the ends of a connection, unmapped.
+// localAddr and remoteAddr return the ends of a connection, unmapped and without zone.
 func localAddr(conn *net.TCPConn) netip.AddrPort { return unmapped(conn.LocalAddr()) }
 
 func remoteAddr(conn *net.TCPConn) netip.AddrPort { return unmapped(conn.RemoteAddr()) }
 
 func unmapped(a net.Addr) netip.AddrPort {
 	at := a.(*net.TCPAddr).AddrPort()
-	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	return netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port())
 }

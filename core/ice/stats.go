@@ -13,7 +13,8 @@ type Stats struct {
 	DialFailures   uint64 // ... that were refused, timed out or found the address pair taken
 	Accepted       uint64 // connections that reached a listener
 	Routed         uint64 // ... and named an attempt, with its password
-	Garbage        uint64 // connections closed because they sent something else than checks
+	Stray          uint64 // ... and named an attempt that is not here, over most likely
+	Garbage        uint64 // connections closed because they sent something else than checks, or had not the password
 	Silent         uint64 // accepted connections closed because their first frame did not come in time
 	Refused        uint64 // accepted connections closed unread: too many unrouted ones
 	Crossed        uint64 // connections that merged two attempts by simultaneous open, and were closed
@@ -24,10 +25,11 @@ type Stats struct {
 
 // stats is Stats while it is being counted.
 type stats struct {
-	attempts, direct, relayed, failed                   atomic.Uint64
-	dials, dialFailures                                 atomic.Uint64
-	accepted, routed, garbage, silent, refused, crossed atomic.Uint64
-	allocations, relayFailures, acceptFailures          atomic.Uint64
+	attempts, direct, relayed, failed          atomic.Uint64
+	dials, dialFailures                        atomic.Uint64
+	accepted, routed, stray, garbage           atomic.Uint64
+	silent, refused, crossed                   atomic.Uint64
+	allocations, relayFailures, acceptFailures atomic.Uint64
 }
 
 // Stats returns the counters. They are read one by one, so sums may be off by what happens meanwhile.
@@ -40,7 +42,7 @@ func (e *Endpoint) Stats() Stats {
 		Attempts: s.attempts.Load(), Live: live,
 		Direct: s.direct.Load(), Relayed: s.relayed.Load(), Failed: s.failed.Load(),
 		Dials: s.dials.Load(), DialFailures: s.dialFailures.Load(),
-		Accepted: s.accepted.Load(), Routed: s.routed.Load(), Garbage: s.garbage.Load(),
+		Accepted: s.accepted.Load(), Routed: s.routed.Load(), Stray: s.stray.Load(), Garbage: s.garbage.Load(),
 		Silent: s.silent.Load(), Refused: s.refused.Load(), Crossed: s.crossed.Load(),
 		Allocations: s.allocations.Load(), RelayFailures: s.relayFailures.Load(), AcceptFailures: s.acceptFailures.Load(),
 	}
