@@ -1,0 +1,80 @@
+package arch
+
+// anyAbove, as the allowed imports of a package, stands for every package in a row above its own.
+const anyAbove = "*"
+
+// arrows lists every package from the bottom up with the packages of ours that it may import. Test files are free:
+// a test may put any two parts together, as long as Go itself sees no cycle.
+var arrows = []struct {
+	pkg    string
+	allows []string
+}{
+	{"core/reason", nil},
+	{"core/bufpool", nil},
+	{"core/stun", nil},
+	{"core/zerocopy", nil},
+	{"identity", nil},
+	{"config", nil},
+	{"turn/alloc", nil},
+	{"core/framing", []string{"core/reason"}},
+	{"core/udp", []string{"core/bufpool"}},
+	{"core/mux", []string{"core/bufpool", "core/framing", "core/reason"}},
+	{"core/turnclient", []string{"core/stun", "core/reason"}},
+	{"core/tls", []string{"identity", "core/reason"}},
+	{"core/ice", []string{"core/turnclient", "core/stun", "core/reason"}},
+	{"signalling", []string{"identity", "core/reason"}},
+	{"dht", []string{"identity", "core/reason", "signalling"}},
+	{"turn", []string{"turn/alloc", "core/bufpool", "core/stun", "core/udp", "core/zerocopy"}},
+	{"transfer", []string{"core/reason"}},
+	{"connmgr", []string{"identity", "core/ice", "core/tls", "core/mux", "core/framing", "core/reason"}},
+	{"metrics", []string{anyAbove}},
+	{"internal/cli", nil},
+	{"internal/logging", nil},
+	{"internal/turndconf", []string{"config", "turn", "core/stun", "internal/cli"}},
+	{"daemon", []string{anyAbove}},
+	{"demo", []string{anyAbove}},
+	{"cmd/node", []string{anyAbove}},
+	{"cmd/turnd", []string{anyAbove}},
+	{"bench", []string{anyAbove}},
+	{"docs/protocol/muxdecode", nil}, // knows the page, not the code
+	{"internal/arch", nil},
+}
+
+// sole names who may import a foreign package (or one below it), and whose tests may besides.
+var sole = []struct {
+	foreign string
+	by      []string
+	tests   []string
+}{
+	{foreign: "crypto/tls", by: []string{"core/tls", "identity"}},
+	{foreign: "crypto/hpke", by: []string{"signalling"}},
+	{foreign: "filippo.io/edwards25519", by: []string{"identity"}},
+	{foreign: "github.com/anacrolix", by: []string{"dht"}},
+	{foreign: "github.com/cloudflare/circl", by: []string{"transfer"}},
+	{foreign: "github.com/hashicorp/yamux", by: []string{"bench"}},
+	{foreign: "github.com/pelletier/go-toml", by: []string{"config", "daemon"}},
+	{foreign: "github.com/pion/dtls", by: []string{"core/tls", "turn"}},
+	{foreign: "github.com/pion/ice", by: []string{"core/ice"}},
+	{foreign: "github.com/pion/logging", by: []string{"core/ice"}, tests: []string{"core/turnclient", "turn"}},
+	{foreign: "github.com/pion/stun", tests: []string{"core/stun", "core/turnclient", "turn"}},
+	{foreign: "github.com/pion/transport", by: []string{"core/ice"}},
+	{foreign: "github.com/pion/turn", tests: []string{"core/turnclient", "turn"}},
+	{foreign: "github.com/prometheus", by: []string{"metrics"}},
+	{foreign: "github.com/spf13", by: []string{"cmd/node", "cmd/turnd"}},
+	{foreign: "github.com/vmihailenco/msgpack", by: []string{"core/framing"}},
+	{foreign: "log", by: []string{"metrics"}}, // net/http and client_golang take a *log.Logger
+	{foreign: "log/slog", by: []string{"cmd/node", "cmd/turnd", "daemon", "demo", "internal/logging"}},
+	{foreign: "github.com/stretchr/testify"},
+}
+
+// shadowed lists our packages that have the name of a foreign one.
+var shadowed = []struct {
+	ours, foreign string
+	exempt        []string // words that both need; a wrong import of pion/ice is caught by sole anyway
+}{
+	{ours: "core/tls", foreign: "crypto/tls"},
+	{ours: "core/ice", foreign: "github.com/pion/ice/v2", exempt: []string{"Candidate", "CandidateType", "ErrClosed", "Role"}},
+}
+
+// maxLines is the length of a file, tests included, above which it is split.
+const maxLines = 500
