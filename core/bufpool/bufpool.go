@@ -73,26 +73,26 @@ func allocate(class, n int) *Buf {
 // Bytes returns the body. It is valid until the holder's Release, and until the next Prepend, Trim or SetLen describes
 // the body as it was. Its capacity ends with the body, so an append cannot run into a neighbour.
 func (b *Buf) Bytes() []byte {
-	b.checkHeld()
+	b.debug.checkHeld(b)
 	return b.mem[b.start:b.end:b.end]
 }
 
 // Len returns the length of the body in bytes.
 func (b *Buf) Len() int {
-	b.checkHeld()
+	b.debug.checkHeld(b)
 	return b.end - b.start
 }
 
 // Cap returns the largest length that SetLen takes: the body may grow to the end of the storage.
 func (b *Buf) Cap() int {
-	b.checkHeld()
+	b.debug.checkHeld(b)
 	return len(b.mem) - b.start
 }
 
 // Prepend grows the body by n bytes at its front and returns those n bytes, of arbitrary content, for the caller to
 // fill. It panics when there is less room in front. Only the sole holder may call it.
 func (b *Buf) Prepend(n int) []byte {
-	b.checkSole()
+	b.debug.checkSole(b)
 	if n < 0 || n > b.start {
 		panic("bufpool: prepend beyond the headroom")
 	}
@@ -103,7 +103,7 @@ func (b *Buf) Prepend(n int) []byte {
 // Trim takes front bytes off the front of the body; they become headroom. It panics when the body is shorter. Only
 // the sole holder may call it.
 func (b *Buf) Trim(front int) {
-	b.checkSole()
+	b.debug.checkSole(b)
 	if front < 0 || front > b.end-b.start {
 		panic("bufpool: trim beyond the body")
 	}
@@ -113,7 +113,7 @@ func (b *Buf) Trim(front int) {
 // SetLen makes the body n bytes long by moving its end: shorter after a read that did not fill it, longer up to Cap. It
 // panics outside of that. Only the sole holder may call it.
 func (b *Buf) SetLen(n int) {
-	b.checkSole()
+	b.debug.checkSole(b)
 	if n < 0 || n > len(b.mem)-b.start {
 		panic("bufpool: length beyond the storage")
 	}
@@ -123,7 +123,7 @@ func (b *Buf) SetLen(n int) {
 // Retain adds a holder and returns b, so that it reads as the hand-over that it is: q.push(b.Retain()). From then on
 // every holder only reads, until all but one have released.
 func (b *Buf) Retain() *Buf {
-	b.checkHeld()
+	b.debug.checkHeld(b)
 	if b.refs.Add(1) <= 1 {
 		panic("bufpool: retained after release")
 	}
@@ -136,14 +136,14 @@ func (b *Buf) Release() {
 	if b == nil {
 		return
 	}
-	b.checkHeld()
+	b.debug.checkHeld(b)
 	switch left := b.refs.Add(-1); {
 	case left > 0:
 		return
 	case left < 0:
 		panic("bufpool: released twice")
 	}
-	b.retire()
+	b.debug.retire(b)
 	if b.class != unpooled {
 		pools[b.class].Put(b)
 	}

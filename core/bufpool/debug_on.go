@@ -27,25 +27,25 @@ type debugState struct {
 }
 
 // checkHeld panics when b has no holder.
-func (b *Buf) checkHeld() {
+func (d *debugState) checkHeld(b *Buf) {
 	if b.refs.Load() <= 0 {
-		panic("bufpool: used after release" + b.releasedBy())
+		panic("bufpool: used after release" + d.releasedBy())
 	}
 }
 
 // checkSole panics when b has not exactly one holder.
-func (b *Buf) checkSole() {
-	b.checkHeld()
+func (d *debugState) checkSole(b *Buf) {
+	d.checkHeld(b)
 	if n := b.refs.Load(); n > 1 {
 		panic(fmt.Sprintf("bufpool: changed while %d holders share it", n))
 	}
 }
 
 // retire poisons b's memory after the last release.
-func (b *Buf) retire() {
+func (d *debugState) retire(b *Buf) {
 	live.Add(-1)
-	clear(b.debug.released[:])
-	runtime.Callers(3, b.debug.released[:]) // 3: Callers, retire, Release
+	clear(d.released[:])
+	runtime.Callers(3, d.released[:]) // 3: Callers, retire, Release
 	for i := range b.mem {
 		b.mem[i] = poison
 	}
@@ -58,7 +58,7 @@ func lend(b *Buf) *Buf {
 	if b.debug.released[0] != 0 {
 		for i, v := range b.mem {
 			if v != poison {
-				panic(fmt.Sprintf("bufpool: byte %d written after release", i) + b.releasedBy())
+				panic(fmt.Sprintf("bufpool: byte %d written after release", i) + b.debug.releasedBy())
 			}
 		}
 	}
@@ -66,13 +66,13 @@ func lend(b *Buf) *Buf {
 }
 
 // releasedBy prints the stack of the last release.
-func (b *Buf) releasedBy() string {
-	if b.debug.released[0] == 0 {
+func (d *debugState) releasedBy() string {
+	if d.released[0] == 0 {
 		return ""
 	}
 	var s strings.Builder
 	s.WriteString("; released by")
-	frames := runtime.CallersFrames(b.debug.released[:])
+	frames := runtime.CallersFrames(d.released[:])
 	for {
 		frame, more := frames.Next()
 		if frame.Function != "" {
