@@ -42,8 +42,7 @@ if ! { install || { apt-get update -q && install; }; } >"$log" 2>&1; then
 fi
 case "$missing" in
 *coturn*)
-	if [ -d /run/systemd/system ]; then
-		systemctl disable --now --quiet coturn.service 2>/dev/null || true
-	fi
+	deb-systemd-helper disable coturn.service >/dev/null 2>&1 || true
+	update-rc.d coturn disable >/dev/null 2>&1 || true
 	;;
 esac
