@@ -64,6 +64,9 @@ func (l *Ledger) Leave(user string, client netip.Addr) {
 	}
 }
 
+// Reserved returns how many ports wait for their token.
+func (l *Ledger) Reserved() int { return len(l.reserved) }
+
 // Total returns how many allocations and reservations are charged.
 func (l *Ledger) Total() int { return l.total }
 

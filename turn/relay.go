@@ -1,0 +1,171 @@
+package turn
+
+import (
+	"errors"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+
+	"traverse.internal/core/udp"
+	"traverse.internal/turn/alloc"
+)
+
+const (
+	// relayBuffer is the queue of a relayed socket: a burst of 700 full packets. The kernel takes memory only for what is
+	// queued.
+	relayBuffer = 1 << 20
+	// bindAttempts bounds the search for a port that no other program has: with half of all ports taken by others the
+	// chance to find none is 2^-64.
+	bindAttempts = 64
+)
+
+// relay is what the server hangs on an allocation: its relayed socket, and the way back to the client. Only one of udp
+// and tcp is set. Nothing here changes after the allocation is in its table.
+type relay struct {
+	shard   *shard
+	alloc   *alloc.Allocation
+	client  client
+	udp     *udp.Conn
+	tcp     *tcpRelay
+	charged netip.Addr // whose quota it counts in
+	family  int        // ip4 or ip6
+}
+
+// client is the way to the client: a stream, or an address at a listening socket.
+type client struct {
+	stream *stream
+	conn   *udp.Conn
+	addr   netip.AddrPort
+	from   netip.Addr // of ours, where the socket has several
+}
+
+// relayOf returns what hangs on an allocation.
+func relayOf(a *alloc.Allocation) *relay { return a.Handle.(*relay) }
+
+// close frees what the allocation held. It is called once, by who removed the allocation from its table.
+func (r *relay) close() {
+	s := r.shard.server
+	protocol := 0
+	if r.tcp != nil {
+		protocol = 1
+		r.tcp.close()
+		r.shard.stats.tcp.Add(-1)
+	} else {
+		_ = r.udp.Close()
+	}
+	s.releasePort(r.family, protocol, r.alloc.Relayed.Port())
+	s.leave(r.alloc.User, r.charged)
+	r.shard.stats.allocations[r.family][r.alloc.Tuple.Transport].Add(-1)
+	if r.client.stream != nil {
+		r.client.stream.setAllocated(false)
+	}
+}
+
+// ownRelayed says whether the address is a relayed one of this server, of the same kind as this one but not itself.
+func (r *relay) ownRelayed(peer netip.AddrPort) bool {
+	protocol := 0
+	if r.tcp != nil {
+		protocol = 1
+	}
+	return peer != r.alloc.Relayed && r.shard.server.ports[r.family][protocol].has(peer.Port())
+}
+
+// familyOf returns the index of counters and ports.
+func familyOf(ip netip.Addr) int {
+	if ip.Is4() {
+		return ip4
+	}
+	return ip6
+}
+
+// ports are those of one relay address and protocol.
+type ports struct {
+	free *alloc.Ports                // guarded by the server's ledgerMu
+	live [1 << 16 / 64]atomic.Uint64 // bit set: a relayed address of ours
+}
+
+func (p *ports) has(port uint16) bool { return p.live[port/64].Load()&(1<<(port%64)) != 0 }
+
+func (p *ports) mark(port uint16) { p.live[port/64].Or(1 << (port % 64)) }
+
+func (p *ports) unmark(port uint16) { p.live[port/64].And(^(uint64(1) << (port % 64))) }
+
+// bindPort takes ports until one can be bound. take is a method of alloc.Ports, and width how many ports that takes.
+func (s *Server) bindPort(family, protocol int, take func(*alloc.Ports, uint64) (uint16, bool), width uint16, bind func(netip.AddrPort) error) (netip.AddrPort, bool) {
+	p, ip := &s.ports[family][protocol], s.relayIP(family)
+	var foreign []uint16 // taken by other programs
+	defer func() {
+		for _, port := range foreign {
+			for i := range width {
+				s.releasePort(family, protocol, port+i)
+			}
+		}
+	}()
+	for range bindAttempts {
+		s.ledgerMu.Lock()
+		port, ok := take(p.free, random64())
+		s.ledgerMu.Unlock()
+		if !ok {
+			return netip.AddrPort{}, false
+		}
+		addr := netip.AddrPortFrom(ip, port)
+		err := bind(addr)
+		if err == nil {
+			for i := range width {
+				p.mark(port + i)
+			}
+			return addr, true
+		}
+		foreign = append(foreign, port)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return netip.AddrPort{}, false
+		}
+	}
+	return netip.AddrPort{}, false
+}
+
+func (s *Server) relayIP(family int) netip.Addr {
+	if family == ip4 {
+		return s.config.RelayIP4
+	}
+	return s.config.RelayIP6
+}
+
+// advertised is what clients are told instead of a relayed address.
+func (s *Server) advertised(relayed netip.AddrPort) netip.AddrPort {
+	ip := s.config.AdvertisedIP6
+	if relayed.Addr().Is4() {
+		ip = s.config.AdvertisedIP4
+	}
+	if !ip.IsValid() {
+		return relayed
+	}
+	return netip.AddrPortFrom(ip, relayed.Port())
+}
+
+func (s *Server) releasePort(family, protocol int, port uint16) {
+	s.ports[family][protocol].unmark(port)
+	s.ledgerMu.Lock()
+	s.ports[family][protocol].free.Release(port)
+	s.ledgerMu.Unlock()
+}
+
+func (s *Server) admit(user string, from netip.Addr, n int) alloc.Verdict {
+	s.ledgerMu.Lock()
+	defer s.ledgerMu.Unlock()
+	return s.ledger.Admit(user, from, n)
+}
+
+func (s *Server) leave(user string, from netip.Addr) {
+	s.ledgerMu.Lock()
+	s.ledger.Leave(user, from)
+	s.ledgerMu.Unlock()
+}
+
+// closeReservations closes what nobody came back for; the ledger has forgotten it.
+func (s *Server) closeReservations(over []alloc.Reservation) {
+	for _, r := range over {
+		_ = r.Handle.(*udp.Conn).Close()
+		s.releasePort(familyOf(r.Addr.Addr()), 0, r.Addr.Port())
+	}
+}

@@ -1,0 +1,221 @@
+package turn
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"traverse.internal/core/udp"
+	"traverse.internal/turn/alloc"
+)
+
+// tick is how often ends are looked for. With the timer wheel's second an allocation ends at most 1.2 s late.
+const tick = 200 * time.Millisecond
+
+// Server is a TURN server. It is made by New, works in Serve, and ends with it. Its other methods are safe for concurrent
+// use.
+type Server struct {
+	config Config
+	users  users
+	nonces *nonces
+	policy *policy
+	door   *doorman
+	shards []*shard
+	tcp    []*net.TCPListener
+	pool   *udp.Pool   // receive batches
+	sends  *sync.Pool  // of *udp.SendBatch
+	ports  [2][2]ports // by family, and protocol: UDP, TCP
+
+	ledgerMu sync.Mutex // guards ledger, and the alloc.Ports in ports
+	ledger   *alloc.Ledger
+
+	ctx    context.Context // ends when the server closes
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // everything the server started
+	closed sync.Once
+
+	streamsMu sync.Mutex // guards streams
+	streams   map[*stream]struct{}
+
+	skew atomic.Int64 // ns that tests are ahead of the clock
+}
+
+// New opens the listening sockets. The error of a port in use is syscall.EADDRINUSE. Who does not call Serve afterwards
+// calls Close.
+func New(config Config) (*Server, error) {
+	config = config.withDefaults()
+	if err := config.check(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		config:  config,
+		nonces:  newNonces(config.NonceLifetime),
+		door:    newDoorman(config.MaxStreams, config.MaxStrangers),
+		pool:    udp.NewPool(),
+		sends:   &sync.Pool{New: func() any { return udp.NewSendBatch() }},
+		ledger:  alloc.NewLedger(config.Limits),
+		streams: make(map[*stream]struct{}),
+	}
+	s.users.realm = config.Realm
+	s.users.replace(config.Users)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	for family := range s.ports {
+		for protocol := range s.ports[family] {
+			s.ports[family][protocol].free = alloc.NewPorts(config.PortMin, config.PortMax)
+		}
+	}
+	for i := range config.Shards {
+		s.shards = append(s.shards, newShard(s, i))
+	}
+	err := s.listen()
+	if err == nil {
+		s.policy, err = newPolicy(config, s.Addrs())
+	}
+	if err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Serve works until ctx ends, the server is closed, or a listening socket fails. It returns after everything that it
+// started has ended; nil, or the socket's error. It is called once.
+func (s *Server) Serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
+	defer stop()
+	failed := make(chan error, 1) // the first failure; later ones follow from it
+	fail := func(err error) {
+		select {
+		case failed <- err:
+		default:
+		}
+		_ = s.Close()
+	}
+	for _, sh := range s.shards {
+		for _, conn := range sh.conns {
+			s.tasks.Go(func() {
+				if err := sh.readDatagrams(conn); s.ctx.Err() == nil {
+					fail(err)
+				}
+			})
+		}
+	}
+	for _, l := range s.tcp {
+		s.tasks.Go(func() {
+			if err := s.acceptStreams(l); s.ctx.Err() == nil {
+				fail(err)
+			}
+		})
+	}
+	s.tasks.Go(s.expireLoop)
+	s.tasks.Wait()
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+// Close ends the server: listeners, connections, allocations. It does not wait; Serve does. The error is nil.
+func (s *Server) Close() error {
+	s.closed.Do(func() {
+		s.cancel()
+		for _, sh := range s.shards {
+			for _, conn := range sh.conns {
+				conn.Close()
+			}
+		}
+		for _, l := range s.tcp {
+			l.Close()
+		}
+		s.streamsMu.Lock()
+		for st := range s.streams {
+			st.conn.Close()
+		}
+		s.streamsMu.Unlock()
+		for _, sh := range s.shards {
+			sh.endAll()
+		}
+		s.ledgerMu.Lock()
+		left := s.ledger.Drain()
+		s.ledgerMu.Unlock()
+		s.closeReservations(left)
+	})
+	return nil
+}
+
+// expireLoop ends what is over.
+func (s *Server) expireLoop() {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-ticker.C:
+			s.expire()
+		}
+	}
+}
+
+func (s *Server) expire() {
+	now := s.now()
+	for _, sh := range s.shards {
+		sh.mu.Lock()
+		ended := sh.table.Expire(now)
+		sh.mu.Unlock()
+		for _, c := range ended.Conns {
+			s.closeConn(c)
+		}
+		for _, a := range ended.Allocations {
+			relayOf(a).close()
+		}
+	}
+	s.ledgerMu.Lock()
+	over := s.ledger.Expire(now)
+	s.ledgerMu.Unlock()
+	s.closeReservations(over)
+}
+
+// now is the time that everything is decided by.
+func (s *Server) now() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) }
+
+// UDPAddrs returns the addresses that are listened on over UDP, in the order of the configuration.
+func (s *Server) UDPAddrs() []netip.AddrPort {
+	var addrs []netip.AddrPort
+	for _, conn := range s.shards[0].conns {
+		addrs = append(addrs, conn.LocalAddr())
+	}
+	return addrs
+}
+
+// TCPAddrs returns the addresses that are listened on over TCP, in the order of the configuration.
+func (s *Server) TCPAddrs() []netip.AddrPort {
+	var addrs []netip.AddrPort
+	for _, l := range s.tcp {
+		addrs = append(addrs, addrPortOf(l.Addr()))
+	}
+	return addrs
+}
+
+// Addrs returns all addresses that are listened on.
+func (s *Server) Addrs() []netip.AddrPort { return append(s.UDPAddrs(), s.TCPAddrs()...) }
+
+// random64 returns a number that nobody can foretell.
+func random64() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails since Go 1.24
+	return binary.NativeEndian.Uint64(b[:])
+}
+
+// addrPortOf returns the address of a TCP socket, unmapped.
+func addrPortOf(a net.Addr) netip.AddrPort {
+	ap := a.(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

@@ -1,0 +1,172 @@
+package turn
+
+import (
+	"sync/atomic"
+
+	"traverse.internal/core/zerocopy"
+	"traverse.internal/turn/alloc"
+)
+
+// DropReason says why a packet was not relayed.
+type DropReason uint8
+
+// The reasons.
+const (
+	DropGarbage      DropReason = iota // neither STUN nor ChannelData, or a broken one
+	DropNoAllocation                   // from a client without one
+	DropWrongKind                      // Send or ChannelData on a TCP allocation
+	DropUnbound                        // ChannelData on a number that is not bound
+	DropNoPermission                   // to or from a peer without permission
+	DropDenied                         // Send to an endpoint that policy denies
+	DropUnknown                        // an indication with an attribute or method not understood
+	DropStranger                       // an unauthenticated source over its rate
+	DropSlowClient                     // a TCP client that does not read
+	DropSend                           // refused by the kernel, or its queue is full
+	numDropReasons
+)
+
+var dropNames = [numDropReasons]string{
+	"garbage", "no_allocation", "wrong_kind", "unbound_channel", "no_permission", "denied_endpoint", "unknown_attribute",
+	"stranger_rate", "slow_client", "send_failed",
+}
+
+// String returns the reason as a metric label has it.
+func (r DropReason) String() string { return dropNames[r] }
+
+// authFailure says why a request was not taken as its user's.
+type authFailure uint8
+
+const (
+	authMissing   authFailure = iota // no MESSAGE-INTEGRITY: the first request of every client
+	authMalformed                    // integrity, but no user name, realm or nonce
+	authNonce                        // stale, or another client's
+	authRealm
+	authUser // unknown
+	authPassword
+	authOther // another user's allocation
+	numAuthFailures
+)
+
+var authNames = [numAuthFailures]string{"missing", "malformed", "nonce", "realm", "user", "password", "other_user"}
+
+// Indices of the counters.
+const (
+	up   = iota // client to peer
+	down        // peer to client
+
+	ip4 = iota - 2
+	ip6
+)
+
+var (
+	dirNames    = [2]string{"up", "down"}
+	familyNames = [2]string{"4", "6"}
+)
+
+// counters of a shard. Nobody else writes them.
+type counters struct {
+	packets     [2][2]atomic.Uint64 // datagrams, by direction and family
+	bytes       [2][2]atomic.Uint64 // and their payload
+	flows       [2][2]zerocopy.Flow // of TCP allocations
+	allocations [2][2]atomic.Int64  // now, by relayed family and client transport
+	tcp         atomic.Int64        // of those, TCP allocations
+	created     atomic.Uint64       // allocations ever
+	conns       atomic.Int64        // pairs of data connections now
+	drops       [numDropReasons]atomic.Uint64
+	denied      [numDenyReasons]atomic.Uint64
+	auth        [numAuthFailures]atomic.Uint64
+	quota       [2]atomic.Uint64 // 486, 508
+	requests    atomic.Uint64
+}
+
+func (c *counters) drop(r DropReason)  { c.drops[r].Add(1) }
+func (c *counters) fail(f authFailure) { c.auth[f].Add(1) }
+
+func (c *counters) relayed(direction, family, size int) {
+	c.packets[direction][family].Add(1)
+	c.bytes[direction][family].Add(uint64(size))
+}
+
+// Stats is a copy of the server's counts. Those that only grow count from New.
+type Stats struct {
+	Allocations        []AllocationCount
+	TCPAllocations     int    // of those, RFC 6062's
+	AllocationsCreated uint64 // ever
+	Reserved           int    // ports that wait for their token
+	Relayed            []RelayCount
+	Requests           uint64            // STUN requests understood
+	AuthFailures       map[string]uint64 // by reason: missing, malformed, nonce, realm, user, password, other_user
+	DeniedPeers        map[string]uint64 // by reason: special, own, metadata, rule, endpoint
+	Drops              map[string]uint64 // by DropReason
+	Refusals           map[string]uint64 // by code: 486, 508
+	Streams            int               // TCP connections of clients, data connections included
+	Strangers          int               // of those, not authenticated
+	DataPairs          int               // peer connections joined with their client's
+}
+
+// AllocationCount is the number of allocations of a relayed family ("4", "6") from a client transport ("udp", "tcp").
+type AllocationCount struct {
+	Family, Transport string
+	Count             int
+}
+
+// RelayCount is what was relayed in a direction ("up": to the peer, "down": to the client) and family, and how:
+// "batch" are datagrams, "splice" and "copy" TCP connections that stayed in the kernel or did not. Packets are counted
+// for datagrams only.
+type RelayCount struct {
+	Dir, Family, Mode string
+	Packets, Bytes    uint64
+}
+
+// Stats returns the counts. Safe for concurrent use.
+func (s *Server) Stats() Stats {
+	st := Stats{
+		AuthFailures: make(map[string]uint64),
+		DeniedPeers:  make(map[string]uint64),
+		Drops:        make(map[string]uint64),
+		Refusals:     make(map[string]uint64),
+	}
+	st.Streams, st.Strangers = s.door.counts()
+	s.ledgerMu.Lock()
+	st.Reserved = s.ledger.Reserved()
+	s.ledgerMu.Unlock()
+	for family, familyName := range familyNames {
+		for transport := range 2 {
+			count := AllocationCount{Family: familyName, Transport: alloc.Transport(transport).String()}
+			for _, sh := range s.shards {
+				count.Count += int(sh.stats.allocations[family][transport].Load())
+			}
+			st.Allocations = append(st.Allocations, count)
+		}
+		for dir, dirName := range dirNames {
+			batch := RelayCount{Dir: dirName, Family: familyName, Mode: "batch"}
+			splice := RelayCount{Dir: dirName, Family: familyName, Mode: "splice"}
+			copied := RelayCount{Dir: dirName, Family: familyName, Mode: "copy"}
+			for _, sh := range s.shards {
+				batch.Packets += sh.stats.packets[dir][family].Load()
+				batch.Bytes += sh.stats.bytes[dir][family].Load()
+				splice.Bytes += sh.stats.flows[dir][family].Spliced.Load()
+				copied.Bytes += sh.stats.flows[dir][family].Copied.Load()
+			}
+			st.Relayed = append(st.Relayed, batch, splice, copied)
+		}
+	}
+	for _, sh := range s.shards {
+		c := &sh.stats
+		st.TCPAllocations += int(c.tcp.Load())
+		st.AllocationsCreated += c.created.Load()
+		st.Requests += c.requests.Load()
+		st.DataPairs += int(c.conns.Load())
+		sum(st.AuthFailures, c.auth[:], func(i int) string { return authNames[i] })
+		sum(st.DeniedPeers, c.denied[1:], func(i int) string { return denyNames[i+1] })
+		sum(st.Drops, c.drops[:], func(i int) string { return dropNames[i] })
+		sum(st.Refusals, c.quota[:], func(i int) string { return [2]string{"486", "508"}[i] })
+	}
+	return st
+}
+
+func sum(into map[string]uint64, counts []atomic.Uint64, name func(int) string) {
+	for i := range counts {
+		into[name(i)] += counts[i].Load()
+	}
+}
