@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -126,6 +127,12 @@ func (e *Endpoint) source(to netip.Addr) net.IP {
 		}
 	}
 	return only
+}
+
+// dialsTo reports whether peers of an address' family are dialled: not if only addresses of the other one are configured.
+func (e *Endpoint) dialsTo(to netip.Addr) bool {
+	same := func(a netip.Addr) bool { return a.Unmap().Is4() == to.Is4() }
+	return e.cfg.Addrs == nil || slices.ContainsFunc(e.cfg.Addrs, same)
 }
 
 // isTaken reports whether a dial failed because this pair of addresses and ports has a connection, live or lately closed.

@@ -40,8 +40,8 @@ func silent(t *testing.T, p *Path) {
 	}
 }
 
-// TestHandOverIsExact looks at what the offerer writes: checks, the nomination as the last frame, and from the next byte on
-// what the owner of the path writes. That is why the answerer can take a bare connection without reading ahead.
+// TestHandOverIsExact looks at what the offerer writes: checks, one nomination as the last request, and then what the owner
+// of the path writes, to the byte. That is why the answerer can take a bare connection without reading ahead.
 func TestHandOverIsExact(t *testing.T) {
 	const data = 1000
 	for range 20 {
@@ -57,21 +57,26 @@ func TestHandOverIsExact(t *testing.T) {
 		b.close()
 		nominated := 0
 		for _, raw := range tap.recorded() {
+			before := nominated
 			for len(raw) > 0 {
 				frame, tls, err := readFrame(bytes.NewReader(raw))
-				if err != nil || tls {
-					t.Fatalf("recorded %x before a nomination: %v", raw, err)
-				}
-				raw = raw[frameHeader+len(frame):]
-				if m, err := stun.Parse(frame); err != nil {
-					t.Fatal(err)
-				} else if m.Has(stun.AttrUseCandidate) {
-					nominated++
+				if tls {
 					break
 				}
+				m, bad := stun.Parse(frame)
+				if err != nil || bad != nil {
+					t.Fatalf("recorded %x: %v, %v", raw, err, bad)
+				}
+				if request := m.Type().Class == stun.ClassRequest; request && nominated > before {
+					t.Errorf("a request follows the nomination on its connection")
+				}
+				if m.Has(stun.AttrUseCandidate) {
+					nominated++
+				}
+				raw = raw[frameHeader+len(frame):]
 			}
-			if len(raw) != 0 && len(raw) != data {
-				t.Errorf("%d bytes follow the nomination, want the %d of the path's owner", len(raw), data)
+			if want := data * (nominated - before); len(raw) != want {
+				t.Errorf("%d bytes follow the checks, want the %d of the path's owner", len(raw), want)
 			}
 		}
 		if nominated != 1 {

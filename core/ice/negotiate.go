@@ -113,7 +113,8 @@ func (a *Attempt) targets(remote *Offer) []*leg {
 	add := func(l leg) {
 		mine := slices.Contains(a.hosts, l.addr)
 		loop := l.addr.Addr().IsLoopback() && !a.ep.cfg.Loopback
-		if !mine && !loop && !slices.ContainsFunc(legs, func(k *leg) bool { return k.addr == l.addr }) {
+		far := !l.relayed && !a.ep.dialsTo(l.addr.Addr())
+		if !mine && !loop && !far && !slices.ContainsFunc(legs, func(k *leg) bool { return k.addr == l.addr }) {
 			legs = append(legs, &l)
 		}
 	}
