@@ -5,7 +5,7 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 TEST_TIMEOUT ?= 10m
 FUZZ_TIME    ?= 20s
 
-.PHONY: build test lint race fuzz bench deps clean
+.PHONY: build test lint race fuzz bench microbench deps clean
 
 build: ## bin/node and bin/turnd
 	$(GO) build -o bin/ ./cmd/node ./cmd/turnd
@@ -33,7 +33,10 @@ fuzz: ## every fuzz test for FUZZ_TIME
 		done; \
 	done
 
-bench: ## every benchmark, once
+bench: ## whole paths, against the programs people use today
+	$(GO) run ./bench
+
+microbench: ## the Go benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 clean:

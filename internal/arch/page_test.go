@@ -94,8 +94,8 @@ func TestMapIsCurrent(t *testing.T) {
 	}
 }
 
-// The ledger has a row for every place that starts a goroutine: package and name of its function, or, for one without
-// a name, of the function around it. A row's first cell is written `core/mux` readLoop.
+// The ledger has a row for every goroutine: package and name of the function that runs or that a literal only calls;
+// for a literal that does more, the function around it. A row's first cell is written `core/mux` readLoop.
 func TestLedgerHasEveryGoroutine(t *testing.T) {
 	_, ledger, _ := between(t, "ledger")
 	listed := map[string]bool{}
@@ -151,16 +151,12 @@ func started(t *testing.T) map[string]bool {
 						body = n.Args[0]
 					}
 				}
-				name := around.Name.Name // of a body without a name, or one that was handed in
-				switch b := body.(type) {
-				case nil:
+				if body == nil {
 					return true
-				case *ast.SelectorExpr:
-					name = b.Sel.Name
-				case *ast.Ident:
-					if functions[f.pkg+" "+b.Name] {
-						name = b.Name
-					}
+				}
+				name := nameOf(called(body))
+				if id, ok := body.(*ast.Ident); ok && !functions[f.pkg+" "+id.Name] || name == "" {
+					name = around.Name.Name // a body that was handed in, or that does more than call
 				}
 				set[f.pkg+" "+name] = true
 				return true
@@ -168,4 +164,38 @@ func started(t *testing.T) map[string]bool {
 		}
 	}
 	return set
+}
+
+// called returns the function that body is or, for a literal that does nothing but call one, calls.
+func called(body ast.Expr) ast.Expr {
+	literal, ok := body.(*ast.FuncLit)
+	if !ok {
+		return body
+	}
+	if len(literal.Body.List) != 1 {
+		return nil
+	}
+	var result ast.Expr
+	switch s := literal.Body.List[0].(type) {
+	case *ast.ExprStmt:
+		result = s.X
+	case *ast.SendStmt:
+		result = s.Value
+	case *ast.AssignStmt:
+		result = s.Rhs[0]
+	}
+	if call, ok := result.(*ast.CallExpr); ok {
+		return call.Fun
+	}
+	return nil
+}
+
+func nameOf(function ast.Expr) string {
+	switch f := function.(type) {
+	case *ast.Ident:
+		return f.Name
+	case *ast.SelectorExpr:
+		return f.Sel.Name
+	}
+	return ""
 }
