@@ -1,0 +1,98 @@
+package mux
+
+import (
+	"sort"
+
+	"traverse.internal/core/bufpool"
+	"traverse.internal/core/framing"
+)
+
+// extent is a run of whole frames in one buffer, in the order of the wire.
+type extent struct {
+	buf   *bufpool.Buf // one hold is the extent's
+	data  []byte       // in buf
+	start uint64       // count of the first byte
+}
+
+func (e *extent) end() uint64 { return e.start + uint64(len(e.data)) }
+
+// retained is what has been given to a link, or would have been, and the peer has not acknowledged: all frames outside channel 0xffff, as they
+// are on the wire. Positions count their bytes, headers included, since the session's start.
+type retained struct {
+	extents queue[extent]
+	acked   uint64 // the peer has all before
+	sent    uint64 // where the next frame begins
+	bytes   int    // held in extents; whole extents are let go, so up to one batch more than sent - acked
+}
+
+// add appends frames that lie in buf. It takes a hold of its own unless they follow directly behind the last ones.
+func (r *retained) add(buf *bufpool.Buf, data []byte) {
+	start := r.sent
+	r.sent += uint64(len(data))
+	r.bytes += len(data)
+	if r.extents.len() > 0 {
+		last := r.extents.back()
+		n := len(last.data)
+		if last.buf == buf && cap(last.data) > n && &last.data[:n+1][n] == &data[0] {
+			last.data = last.data[:n+len(data)]
+			return
+		}
+	}
+	r.extents.push(extent{buf: buf.Retain(), data: data, start: start})
+}
+
+// ack lets go of what lies before count. It reports false for a count that was never sent or is inside a frame; an old one does nothing.
+func (r *retained) ack(codec framing.Codec, count uint64) bool {
+	if count <= r.acked {
+		return true
+	}
+	if !r.border(codec, count) {
+		return false
+	}
+	r.acked = count
+	for r.extents.len() > 0 && r.extents.front().end() <= r.acked {
+		e := r.extents.pop()
+		r.bytes -= len(e.data)
+		e.buf.Release()
+	}
+	return true
+}
+
+// from returns the frames from pos on that lie in one buffer; pos is before sent and not before acked.
+func (r *retained) from(pos uint64) (*bufpool.Buf, []byte) {
+	e := r.at(pos)
+	return e.buf, e.data[pos-e.start:]
+}
+
+// at returns the extent in which pos lies.
+func (r *retained) at(pos uint64) *extent {
+	return r.extents.at(sort.Search(r.extents.len(), func(i int) bool { return r.extents.at(i).end() > pos }))
+}
+
+// border tells whether pos, which is not before acked, is where a frame ended.
+func (r *retained) border(codec framing.Codec, pos uint64) bool {
+	if pos >= r.sent {
+		return pos == r.sent
+	}
+	e := r.at(pos)
+	at := e.start
+	for data := e.data; at < pos; {
+		h, n, err := codec.ParseHeader(data)
+		if err != nil {
+			return false // not for frames of our own
+		}
+		n += int(h.Length)
+		at += uint64(n)
+		data = data[n:]
+	}
+	return at == pos
+}
+
+// release lets go of everything.
+func (r *retained) release() {
+	for r.extents.len() > 0 {
+		r.extents.pop().buf.Release()
+	}
+	r.extents.reset()
+	r.bytes = 0
+}

@@ -1,0 +1,104 @@
+package mux
+
+// This file is pure arithmetic: no locks, no time, no I/O. All offsets are absolute counts of body bytes since the channel's, or the
+// session's, start (PROTOCOL.md 4), so that a MAX that is lost, late or repeated does no harm.
+
+// sendWindow is how far this side may send.
+type sendWindow struct {
+	limit uint64 // what the peer allows
+	sent  uint64 // what has been queued against it
+}
+
+func (w *sendWindow) credit() uint64 {
+	if w.sent >= w.limit {
+		return 0
+	}
+	return w.limit - w.sent
+}
+
+// raise takes a limit from the peer. Granted credit is never taken back, so a lower one is an old one.
+func (w *sendWindow) raise(limit uint64) { w.limit = max(w.limit, limit) }
+
+// held is what the peer, as far as it has told, has not consumed: what was sent beyond limit - size.
+func (w *sendWindow) held(size uint64) uint64 {
+	consumed := uint64(0)
+	if w.limit > size {
+		consumed = w.limit - size
+	}
+	if w.sent <= consumed {
+		return 0
+	}
+	return w.sent - consumed
+}
+
+// recvWindow is how far the peer may send.
+type recvWindow struct {
+	size     uint64 // bytes that may lie here unread; may grow, never shrinks
+	limit    uint64 // announced to the peer
+	received uint64
+	consumed uint64 // read by the user, or thrown away
+}
+
+func newRecvWindow(size uint64) recvWindow { return recvWindow{size: size, limit: size} }
+
+// receive counts n bytes, and reports false when the peer had no credit for them.
+func (w *recvWindow) receive(n int) bool {
+	if uint64(n) > w.room() {
+		return false
+	}
+	w.received += uint64(n)
+	return true
+}
+
+func (w *recvWindow) consume(n int) { w.consumed += uint64(n) }
+
+// room is the credit that the peer has left.
+func (w *recvWindow) room() uint64 { return w.limit - w.received }
+
+// owed is the credit that an announcement would add.
+func (w *recvWindow) owed() uint64 {
+	if w.consumed+w.size <= w.limit {
+		return 0
+	}
+	return w.consumed + w.size - w.limit
+}
+
+// due tells whether to announce: when that raises what the peer has left by half. With a reader that keeps up this is once per third of
+// the window; with one that is behind it comes sooner the less the peer has left, so that it is never out of credit while there is some to give.
+func (w *recvWindow) due() bool {
+	owed := w.owed()
+	return owed > 0 && owed >= w.room()/2
+}
+
+// dueDrained is due for a channel with nothing left to read, when the session's window has sessionRoom left. A peer that shares a scarce session
+// window as share does stops a channel when it holds as much as is left for all; it must then learn that this one holds nothing.
+func (w *recvWindow) dueDrained(sessionRoom uint64) bool {
+	owed := w.owed()
+	return owed > 0 && owed >= sessionRoom/4
+}
+
+// announce returns the limit to tell the peer from now on.
+func (w *recvWindow) announce() uint64 {
+	w.limit += w.owed()
+	return w.limit
+}
+
+// smallShare is the piece that is too small to send while a larger one will be allowed soon.
+const smallShare = 512
+
+// share returns how much of want a channel may queue: it has credit of its own, holds held bytes that the peer has not consumed,
+// and the session has free credit for all channels.
+//
+// A channel gets no more when it holds as much as is free. So n channels whose readers sleep take n/(n+1) of the session's
+// window, the rest stays free, and a channel whose reader is awake always goes on (the dynamic threshold of shared-memory
+// switches, Choudhury and Hahne 1998).
+func share(want, credit, held, free uint64) uint64 {
+	if held >= free {
+		return 0
+	}
+	n := min(want, credit, (free-held+1)/2)
+	if n < want && n < min(smallShare, held) {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,293 @@
+package mux
+
+import (
+	"io"
+
+	"traverse.internal/core/framing"
+)
+
+// writeLoop is the only writer of its link: one Write for all that is queued, up to maxBatch.
+func (l *link) writeLoop() {
+	s := l.s
+	defer s.exit()
+	for {
+		b, ok := l.next()
+		if !ok {
+			return
+		}
+		n, err := l.rwc.Write(b.data)
+		if err == nil && n < len(b.data) {
+			err = io.ErrShortWrite
+		}
+		b.buf.Release()
+		if err != nil {
+			s.lost(l, noEOF(err))
+			return
+		}
+		if b.last {
+			return // the reader waits for the peer to close
+		}
+	}
+}
+
+// next waits for something to write.
+func (l *link) next() (batch, bool) {
+	for {
+		b, ok := l.poll()
+		if !ok || b.data != nil {
+			return b, ok
+		}
+		select {
+		case <-l.kick:
+		case <-l.gone:
+			return batch{}, false
+		}
+	}
+}
+
+// poll returns what there is to write, and false when the link carries the session no more.
+func (l *link) poll() (batch, bool) {
+	s := l.s
+	s.mu.Lock()
+	defer s.unlock()
+	if s.link != l {
+		return batch{}, false
+	}
+	b := s.gatherLocked(l)
+	if b.data != nil {
+		s.stats.LinkWrites++
+		s.stats.LinkBytesOut += uint64(len(b.data))
+	}
+	return b, true
+}
+
+// gatherLocked puts together the next write: what is owed on channel 0xffff, then on a resumed link the retained frames, then requests and
+// answers, RESETs, and the channels in turn. Data is nil when there is nothing.
+func (s *Session) gatherLocked(l *link) batch {
+	s.batch.begin(s.queued)
+	known := l.txPos < s.retained.sent
+	plain := l.first == nil && !known && s.err == nil
+	if s.ring.owed && plain && !s.fullLocked() {
+		s.ring.owed = false
+		if b := s.gatherBacklogLocked(1); b.data != nil {
+			return b.on(l, s)
+		}
+		if s.batch.room() < smallest {
+			return s.finishBatchLocked().on(l, s)
+		}
+	}
+	s.gatherFirstLocked(l)
+	if s.err == nil {
+		s.gatherBeaconsLocked()
+	}
+	if known {
+		if s.batch.len() == 0 {
+			return s.resendLocked(l)
+		}
+		return s.finishBatchLocked()
+	}
+	if s.fullLocked() {
+		s.endLocked(&ProtocolError{Code: framing.CodeLimit, What: "frames that it does not acknowledge"}, endGoAway,
+			&framing.GoAway{Code: framing.CodeLimit, Reason: "too much is not acknowledged"})
+	} else if s.err == nil {
+		s.gatherControlLocked()
+	}
+	if !s.fullLocked() && s.gatherRequestsLocked() && s.gatherResetsLocked() {
+		if b := s.gatherDataLocked(); b.data != nil {
+			return b.on(l, s)
+		}
+	}
+	l.txPos = s.retained.sent
+	last := s.batch.len() == 0 && s.bye != nil
+	if last {
+		s.controlFrame(s.bye)
+		s.bye = nil
+	}
+	b := s.finishBatchLocked()
+	b.last = last
+	return b
+}
+
+// on notes that l's writer has everything.
+func (b batch) on(l *link, s *Session) batch {
+	l.txPos = s.retained.sent
+	return b
+}
+
+// finishBatchLocked returns what has been gathered.
+func (s *Session) finishBatchLocked() batch {
+	g := &s.batch
+	if g.len() == 0 {
+		if g.keep == 0 || s.retained.bytes == 0 {
+			g.drop() // an idle session holds no buffer
+		}
+		return batch{}
+	}
+	return batch{buf: g.buf.Retain(), data: g.mem[g.start:g.end]}
+}
+
+// resendLocked returns the next frames that the peer has not received.
+func (s *Session) resendLocked(l *link) batch {
+	buf, data := s.retained.from(l.txPos)
+	l.txPos += uint64(len(data))
+	s.stats.BytesResent += uint64(len(data))
+	return batch{buf: buf.Retain(), data: data}
+}
+
+// fullLocked tells whether so much waits for the peer's ACK that nothing may be added. Writes have stopped 1 MiB before: it is frames of channel 0, and ends, which
+// a peer makes us send that acknowledges nothing.
+func (s *Session) fullLocked() bool { return s.retained.bytes >= s.cfg.SessionWindow+controlSlack }
+
+// gatherDataLocked adds one frame of every fresh channel, then of those in the backlog while there is room. A long body at the front of
+// the backlog goes alone and uncopied when nothing else is in the batch; otherwise it comes first next time.
+func (s *Session) gatherDataLocked() batch {
+	r := &s.ring
+	for r.fresh.len() > 0 {
+		c := *r.fresh.front()
+		switch {
+		case !c.sendableLocked():
+			r.served(c, false)
+		case c.directLocked():
+			r.served(c, true)
+		case s.frameLocked(c):
+			r.served(c, c.sendableLocked())
+		default:
+			r.owed = r.backlog.len() > 0
+			return s.finishBatchLocked()
+		}
+	}
+	return s.gatherBacklogLocked(r.backlog.len())
+}
+
+// gatherBacklogLocked adds a frame of at most turns channels of the backlog. It returns a batch when that is complete.
+func (s *Session) gatherBacklogLocked(turns int) batch {
+	r := &s.ring
+	for served := 0; served < turns && r.backlog.len() > 0; {
+		c := *r.backlog.front()
+		switch {
+		case !c.sendableLocked():
+			r.served(c, false)
+			turns--
+		case c.directLocked():
+			if s.batch.len() > 0 {
+				r.owed = served == 0
+				return s.finishBatchLocked()
+			}
+			b := s.takeDirectLocked(c)
+			r.served(c, c.sendableLocked())
+			return b
+		case s.frameLocked(c):
+			r.served(c, c.sendableLocked())
+			served++
+		default:
+			r.owed = served == 0
+			return s.finishBatchLocked()
+		}
+	}
+	return batch{}
+}
+
+// sendableLocked tells whether the writer can take anything from the channel.
+func (c *Channel) sendableLocked() bool {
+	if c.phase != phaseOpen || c.outDropped {
+		return false
+	}
+	if c.outQueue.len() == 0 {
+		return c.eofOut && !c.eofSent
+	}
+	return !c.filling || c.outQueue.len() > 1
+}
+
+// directLocked tells whether the channel's next body is long enough to be written from where it is.
+func (c *Channel) directLocked() bool {
+	if c.outQueue.len() == 0 || c.filling && c.outQueue.len() == 1 {
+		return false
+	}
+	first := c.outQueue.front()
+	return first.n >= directBody && first.taken == 0
+}
+
+// takeDirectLocked makes a frame of the channel's first chunk, in its own buffer.
+func (s *Session) takeDirectLocked(c *Channel) batch {
+	chunk := c.outQueue.pop()
+	chunk.buf.SetLen(chunk.n)
+	var scratch [16]byte
+	head := s.codec.AppendHeader(scratch[:0], framing.Header{Length: uint16(chunk.n), Channel: c.id})
+	copy(chunk.buf.Prepend(len(head)), head)
+	data := chunk.buf.Bytes()
+	s.retained.add(chunk.buf, data)
+	s.sentLocked(c, chunk.n)
+	return batch{buf: chunk.buf, data: data}
+}
+
+// frameLocked adds one frame of the channel, of its short chunks, and its end when that is next. It reports false when there is no room.
+func (s *Session) frameLocked(c *Channel) bool {
+	g := &s.batch
+	head := s.codec.HeaderSize()
+	n := c.shortLocked(s.limits.body)
+	if n > 0 {
+		room := g.room() - head
+		if room < min(n, smallest) {
+			return false
+		}
+		n = min(n, room)
+		at := g.end
+		g.wrote(s.codec.AppendHeader(g.tail(), framing.Header{Length: uint16(n), Channel: c.id}))
+		for left := n; left > 0; {
+			left -= c.moveLocked(g, left)
+		}
+		g.retain(&s.retained, g.mem[at:g.end])
+		s.sentLocked(c, n)
+	}
+	if c.outQueue.len() > 0 || !c.eofOut || c.eofSent {
+		return true
+	}
+	if g.room() < head {
+		return n > 0
+	}
+	g.retain(&s.retained, g.wrote(s.codec.AppendHeader(g.tail(), framing.Header{Channel: c.id})))
+	s.stats.FramesOut++
+	c.eofSent = true
+	s.endIfOverLocked(c)
+	return true
+}
+
+// shortLocked returns how many bytes lie in chunks in front of the first that is long or being filled, at most limit.
+func (c *Channel) shortLocked(limit int) int {
+	n := 0
+	for i := range c.outQueue.len() {
+		if c.filling && i == c.outQueue.len()-1 {
+			break
+		}
+		chunk := c.outQueue.at(i)
+		if i > 0 && chunk.n >= directBody {
+			break
+		}
+		if n += chunk.n - chunk.taken; n >= limit {
+			return limit
+		}
+	}
+	return n
+}
+
+// moveLocked copies at most n bytes of the first chunk to the batch.
+func (c *Channel) moveLocked(g *gather, n int) int {
+	chunk := c.outQueue.front()
+	n = min(n, chunk.n-chunk.taken)
+	g.wrote(append(g.tail(), chunk.mem[chunk.taken:chunk.taken+n]...))
+	chunk.taken += n
+	if chunk.taken == chunk.n {
+		c.outQueue.pop().buf.Release()
+	}
+	return n
+}
+
+// sentLocked counts a frame with n bytes of body that has been given to the writer.
+func (s *Session) sentLocked(c *Channel, n int) {
+	c.queued -= n
+	s.queued -= n
+	c.bytesOut += uint64(n)
+	s.stats.BytesOut += uint64(n)
+	s.stats.FramesOut++
+	c.wakeWriterLocked()
+}
