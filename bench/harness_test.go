@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary be a child of itself, as the program is.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == roleArg {
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+func quick() settings {
+	return settings{rounds: 1, load: 50 * time.Millisecond, only: regexp.MustCompile(""), file: 1 << 20, talk: io.Discard}
+}
+
+// fake is a bench whose variants cost what the lists say, round by round, and note
+// their order.
+func fake(order *[]string, costs map[string][]float64, names ...string) bench {
+	return bench{
+		name: "fake", units: []string{"CPU s/GB"}, must: []string{"2x"},
+		open: func(context.Context, settings) (*rig, error) {
+			g := &rig{close: func() { *order = append(*order, "closed") }}
+			for _, name := range names {
+				round := 0
+				g.variants = append(g.variants, variant{name, func(context.Context) (sample, error) {
+					*order = append(*order, name)
+					round++
+					return sample{cost: []float64{costs[name][round-1]}}, nil
+				}})
+			}
+			return g, nil
+		},
+	}
+}
+
+// TestRounds: variants take turns, the minimum of each counts, and the ratio is
+// that of the best opponent.
+func TestRounds(t *testing.T) {
+	var order []string
+	set := quick()
+	set.rounds = 3
+	b := fake(&order, map[string][]float64{"ours": {2, 1, 3}, "slow": {9, 8, 7}, "fast": {6, 5, 4}}, "ours", "slow", "fast")
+	rows, err := runAll(t.Context(), []bench{b}, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(order, " "), "ours slow fast ours slow fast ours slow fast closed"; got != want {
+		t.Errorf("order %q, want %q", got, want)
+	}
+	ratio, against := rows[0].ratio()
+	if rows[0].ours.cost != 1 || ratio != 4 || against != "fast" {
+		t.Errorf("ours %v, ratio %v against %s", rows[0].ours, ratio, against)
+	}
+	var table, object bytes.Buffer
+	if err := errors.Join(printTable(&table, set, rows), printJSON(&object, set, rows)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(table.String(), "4.00x") || !strings.Contains(table.String(), "2x") {
+		t.Errorf("table:\n%s", &table)
+	}
+	var report jsonReport
+	if err := json.Unmarshal(object.Bytes(), &report); err != nil || report.Schema != "bench.v1" || report.Rows[0].Ratio != 4 {
+		t.Errorf("%v: %s", err, &object)
+	}
+}
+
+// TestFailure of one bench is a row that says so; the others run.
+func TestFailure(t *testing.T) {
+	var order []string
+	broken := bench{name: "broken", units: []string{"a", "b"}, must: []string{"", ""}, open: func(context.Context, settings) (*rig, error) {
+		return nil, errMissing
+	}}
+	alone := fake(&order, map[string][]float64{"ours": {1}}, "ours")
+	rows, err := runAll(t.Context(), []bench{broken, alone}, quick())
+	if err != nil || len(rows) != 3 || !errors.Is(rows[0].err, errMissing) || !errors.Is(rows[1].err, errMissing) || rows[2].err != nil {
+		t.Fatalf("%+v, %v", rows, err)
+	}
+	rows[2].missing = []string{"opponent is not installed"}
+	var table bytes.Buffer
+	if err := printTable(&table, quick(), rows); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"NOT MEASURED", "MISSING", "NOT COMPARED: broken", "opponent is not installed"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("no %q in\n%s", want, &table)
+		}
+	}
+}
+
+func TestSelect(t *testing.T) {
+	var order []string
+	set := quick()
+	set.only = regexp.MustCompile("^nothing$")
+	rows, err := runAll(t.Context(), []bench{fake(&order, nil, "ours")}, set)
+	if err != nil || len(rows) != 0 || len(order) != 0 {
+		t.Errorf("%v, %v, %v", rows, order, err)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	for _, args := range [][]string{
+		{"-rounds", "0"},
+		{"-load", "-1s"},
+		{"-load", "1h"},
+		{"-file", "1"},
+		{"-run", "("},
+		{"-nonsense"},
+		{"nonsense"},
+	} {
+		var out, talk bytes.Buffer
+		if code := run(t.Context(), args, &out, &talk); code != 2 || talk.Len() == 0 {
+			t.Errorf("%q: exit code %d, %q", args, code, &talk)
+		}
+	}
+	if code := run(t.Context(), []string{"-run", "^nothing$", "-json"}, io.Discard, io.Discard); code != 0 {
+		t.Errorf("nothing selected: exit code %d", code)
+	}
+}
+
+// TestPairs: the benches whose both ends are ours run, briefly. What they measure
+// is not looked at.
+func TestPairs(t *testing.T) {
+	for _, b := range []bench{muxBulk, muxSmall, fileCopy} {
+		t.Run(b.name, func(t *testing.T) {
+			for _, r := range runOne(t.Context(), b, quick()) {
+				if r.err != nil {
+					t.Error(r.err)
+				}
+				if r.ours.cost <= 0 {
+					t.Errorf("cost %v", r.ours.cost)
+				}
+				for _, m := range r.missing {
+					t.Log("SKIPPED: ", m)
+				}
+			}
+		})
+	}
+}
+
+func TestBadRoles(t *testing.T) {
+	for _, args := range [][]string{
+		{roleArg},
+		{roleArg, "mux"},
+		{roleArg, "nonsense", "send"},
+		{roleArg, "mux", "nonsense"},
+		{roleArg, "mux", "send"},
+		{roleArg, "transfer", "receive"},
+		{roleArg, "transfer", "send", "127.0.0.1:1", "/nonexistent"},
+	} {
+		if code := run(t.Context(), args, io.Discard, io.Discard); code == 0 {
+			t.Errorf("%q succeeded", args)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"traverse.internal/core/tls"
+	"traverse.internal/identity"
+)
+
+// The links of the pairs: TLS 1.3 between two known devices over loopback TCP. The
+// opponents get the same, so that what is compared is the mux and not the TLS: it
+// gathers its records into one write, which helps whoever writes large pieces.
+//
+// The devices are made for each run; the sender's id comes to the receiver, and the
+// receiver's to the sender, over the first 32 bytes of the raw connection, which
+// only a benchmark may do.
+
+func listenLink(say func(string)) (func(ctx context.Context) (*tls.Link, error), error) {
+	dev, err := identity.New()
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	say(l.Addr().String())
+	return func(ctx context.Context) (*tls.Link, error) {
+		defer l.Close()
+		raw, err := l.Accept()
+		if err != nil {
+			return nil, err
+		}
+		peer, err := swapIDs(raw, dev.ID())
+		if err != nil {
+			raw.Close()
+			return nil, err
+		}
+		return tls.AsServer(ctx, raw, nil, dev, peer)
+	}, nil
+}
+
+func dialLink(ctx context.Context, addr string) (*tls.Link, error) {
+	dev, err := identity.New()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := net.Dial("tcp4", addr)
+	if err != nil {
+		return nil, err
+	}
+	peer, err := swapIDs(raw, dev.ID())
+	if err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return tls.AsClient(ctx, raw, nil, dev, peer)
+}
+
+func swapIDs(raw net.Conn, own identity.DeviceID) (peer identity.DeviceID, err error) {
+	if err = raw.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return peer, err
+	}
+	if _, err = raw.Write(own[:]); err != nil {
+		return peer, err
+	}
+	for n := 0; n < len(peer); {
+		k, err := raw.Read(peer[n:])
+		if err != nil {
+			return peer, err
+		}
+		n += k
+	}
+	return peer, raw.SetDeadline(time.Time{})
+}
