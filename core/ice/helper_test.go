@@ -167,12 +167,12 @@ func noGoroutines(t testing.TB) {
 	})
 }
 
-// goroutines returns the stacks of goroutines that run code of ours or of the agent, this one excepted.
+// goroutines returns the stacks of goroutines that run code of ours or of the agent, those of the tests themselves excepted.
 func goroutines() string {
 	buf := make([]byte, 1<<20)
 	stacks := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
 	ours := slices.DeleteFunc(stacks[1:], func(s string) bool {
-		return !strings.Contains(s, "core/ice.") && !strings.Contains(s, "core/turnclient") && !strings.Contains(s, "pion/ice") || strings.Contains(s, "testing.(*T).Run")
+		return !strings.Contains(s, "core/ice.") && !strings.Contains(s, "core/turnclient") && !strings.Contains(s, "pion/ice") || strings.Contains(s, "core/ice.Test")
 	})
 	return strings.Join(ours, "\n\n")
 }
