@@ -116,6 +116,7 @@ func (a *Allocation) Connect(ctx context.Context, peer netip.AddrPort) (*net.TCP
 func (c *Client) bind(ctx context.Context, id uint32) (*net.TCPConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
+	defer context.AfterFunc(c.life, cancel)()
 	conn, err := c.bindConn(ctx, id)
 	if err != nil {
 		if c.life.Err() != nil {
@@ -135,11 +136,10 @@ func (c *Client) bindConn(ctx context.Context, id uint32) (*net.TCPConn, error) 
 	if err != nil {
 		return nil, failure(ctx, c.server, method.String(), err)
 	}
-	abort := func() { _ = conn.SetDeadline(time.Unix(1, 0)) }
-	stop, stopLife := context.AfterFunc(ctx, abort), context.AfterFunc(c.life, abort)
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	err = c.handshake(ctx, conn, id)
-	// An abort that has begun may still set its deadline, so the connection cannot be given away any more.
-	if calm := stop(); (!stopLife() || !calm) && err == nil {
+	if !stop() && err == nil {
+		// The function may still be about to set its deadline, so the connection cannot be given away any more.
 		err = failure(ctx, c.server, method.String(), timeoutError{})
 	}
 	if err != nil {

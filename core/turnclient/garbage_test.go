@@ -91,4 +91,3 @@ func TestSlowServer(t *testing.T) {
 		}
 	})
 }
-

@@ -339,4 +339,3 @@ func TestRequestsInFlight(t *testing.T) {
 		wg.Wait()
 	})
 }
-
