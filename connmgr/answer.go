@@ -1,0 +1,166 @@
+package connmgr
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"traverse.internal/core/framing"
+	"traverse.internal/core/ice"
+	"traverse.internal/core/mux"
+	"traverse.internal/core/tls"
+	"traverse.internal/identity"
+)
+
+// answer handles one verified request: it readies an attempt, returns its offer, and negotiates on a goroutine of its own.
+// An error means silence.
+func (m *Manager) answer(ctx context.Context, from identity.DeviceID, offer []byte) ([]byte, error) {
+	// PROTOCOL.md 2: nothing is gathered or allocated for a sender that is not allowed.
+	if from == m.self || !m.cfg.Allowed(from) {
+		m.stats.refused.Add(1)
+		return nil, errRefused
+	}
+	leave, err := m.enterInbound(from)
+	if err != nil {
+		m.stats.refused.Add(1)
+		return nil, err
+	}
+	began := time.Now()
+	at, err := m.cfg.Paths.Gather(ctx)
+	if err == nil {
+		// PROTOCOL.md 3: the answerer permits before it answers, so that the caller's first dial to its relay succeeds.
+		if err = at.Permit(ctx, offer); err != nil {
+			at.Close()
+		}
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	own := at.Offer()
+	started := m.spawn(func() {
+		defer leave()
+		defer at.Close()
+		ctx, cancel := context.WithTimeout(m.ctx, m.cfg.AttemptTimeout)
+		defer cancel()
+		if err := m.meet(ctx, at, from, offer, began); err != nil {
+			m.stats.answerFailures.Add(1)
+			m.events.push(Event{
+				Kind: EventFailed, Time: time.Now(), Peer: from, Setup: time.Since(began), Reason: reasonOf(err), Err: err,
+			})
+		}
+	})
+	if !started {
+		leave()
+		at.Close()
+		return nil, ErrClosed
+	}
+	return own, nil
+}
+
+// enterInbound counts an answered request in, within both limits.
+func (m *Manager) enterInbound(from identity.DeviceID) (leave func(), err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, ErrClosed
+	}
+	p := m.peerLocked(from)
+	if m.answers >= m.cfg.MaxAttempts || p.inbound >= m.cfg.MaxInbound {
+		m.changedLocked(p)
+		return nil, ErrBusy
+	}
+	m.answers++
+	p.inbound++
+	m.stats.answered.Add(1)
+	m.changedLocked(p)
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.answers--
+		p := m.peerLocked(from)
+		p.inbound--
+		m.changedLocked(p)
+	}, nil
+}
+
+// meet negotiates as the answerer and takes the link for what its first frame says: a new session or a new link for one that lingers.
+func (m *Manager) meet(ctx context.Context, at PathAttempt, from identity.DeviceID, offer []byte, began time.Time) error {
+	path, err := at.Negotiate(ctx, ice.Answerer, offer)
+	if err != nil {
+		return &ConnectError{Peer: from, Stage: StageNegotiate, Err: err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.SecureTimeout)
+	defer cancel()
+	t, err := tls.AsClient(ctx, path.Conn, path.Head, m.cfg.Device, from)
+	if err != nil {
+		path.Release()
+		return &ConnectError{Peer: from, Stage: StageSecure, Err: err}
+	}
+	l := newLink(t, path)
+	if err := m.take(ctx, l, from, began); err != nil {
+		return &ConnectError{Peer: from, Stage: StageSession, Err: err}
+	}
+	return nil
+}
+
+// take reads the first frame and acts on it. It owns the link.
+func (m *Manager) take(ctx context.Context, l *link, from identity.DeviceID, began time.Time) error {
+	unblock := context.AfterFunc(ctx, l.close)
+	op, err := mux.Receive(l.tls)
+	if !unblock() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		l.close()
+		return err
+	}
+	exporter, err := l.tls.Exporter(framing.ExporterLabel)
+	if err != nil {
+		l.close()
+		return err
+	}
+	if op.Resume != nil {
+		return m.takeResume(ctx, l, from, op, exporter, began)
+	}
+	cfg := m.cfg.Mux
+	cfg.Secret = exporter
+	ms, err := mux.Answer(l.tls, op, cfg)
+	if err != nil {
+		l.close()
+		return err
+	}
+	return m.register(ctx, newSession(m, ms, from, from, l), began)
+}
+
+// takeResume attaches the link to the session it names. Only the same device's session will do; the MAC says the rest.
+func (m *Manager) takeResume(ctx context.Context, l *link, from identity.DeviceID, op *mux.Opening, exporter []byte, began time.Time) error {
+	s := m.find(from, op.Resume.SessionID)
+	if s == nil {
+		_ = mux.Refuse(l.tls, framing.GoAway{Code: framing.CodeUnknown, Reason: "unknown session"})
+		l.close()
+		return errUnknownSession
+	}
+	if err := s.mux.AttachAnswer(ctx, l.tls, op, exporter); err != nil {
+		l.close()
+		return err
+	}
+	s.setLink(l)
+	m.linkUp(s, began)
+	return nil
+}
+
+var errUnknownSession = errors.New("connmgr: the peer wants to resume a session that is not here")
+
+func (m *Manager) find(id identity.DeviceID, session [16]byte) *session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.peers[id]; p != nil {
+		for s := range p.sessions {
+			if s.mux.ID() == session {
+				return s
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+package connmgr
+
+import (
+	"context"
+
+	"traverse.internal/core/ice"
+)
+
+// ICE is the Pathfinder of the product: core/ice over its endpoint's sockets.
+type ICE struct{ Endpoint *ice.Endpoint }
+
+// Gather collects candidates and relay allocations.
+func (f ICE) Gather(ctx context.Context) (PathAttempt, error) {
+	at, err := f.Endpoint.Gather(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return iceAttempt{at}, nil
+}
+
+type iceAttempt struct{ *ice.Attempt }
+
+func (a iceAttempt) Offer() []byte { return a.Attempt.Offer().AppendBinary(nil) }
+
+func (a iceAttempt) Permit(ctx context.Context, remote []byte) error {
+	offer, err := ice.ParseBinary(remote)
+	if err != nil {
+		return err
+	}
+	return a.Attempt.Permit(ctx, offer)
+}
+
+func (a iceAttempt) Negotiate(ctx context.Context, role ice.Role, remote []byte) (*Path, error) {
+	offer, err := ice.ParseBinary(remote)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.Attempt.Negotiate(ctx, role, offer)
+	if err != nil {
+		return nil, err
+	}
+	return &Path{Conn: p.Conn, Head: p.Head, Route: p.Route, Release: func() { _ = p.Close() }}, nil
+}

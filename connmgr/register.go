@@ -1,0 +1,126 @@
+package connmgr
+
+import (
+	"context"
+	"time"
+)
+
+// register makes the session known, judges it against the one that was current, and starts its goroutines.
+// On an error the session is closed.
+func (m *Manager) register(ctx context.Context, s *session, began time.Time) error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		s.mux.Close()
+		s.dropLink()
+		return ErrClosed
+	}
+	p := m.peerLocked(s.peer)
+	old := p.current
+	p.sessions[s] = struct{}{}
+	rival := old != nil && !old.over() && old.linkUp() && old.offerer != s.offerer
+	if !rival {
+		p.current = s
+	}
+	_, seen := m.known[s.peer]
+	m.known[s.peer] = struct{}{}
+	m.stats.established(s.route())
+	m.spawnLocked(s.acceptLoop)
+	m.spawnLocked(s.watchLoop)
+	m.mu.Unlock()
+
+	if !seen {
+		m.events.push(s.event(EventNewDevice, began))
+	}
+	m.events.push(s.event(EventConnected, began))
+	switch {
+	case old == nil:
+	case !rival:
+		old.supersede()
+	default:
+		m.settle(ctx, p, old, s)
+	}
+	m.mu.Lock()
+	m.changedLocked(p)
+	m.mu.Unlock()
+	return nil
+}
+
+// settle judges two live sessions that were called from opposite sides. PROTOCOL.md 3: the lower DeviceID's offer wins, on both
+// sides alike. But an older session that answers no beacon is what a peer leaves behind that lost power, not a rival.
+func (m *Manager) settle(ctx context.Context, p *peer, old, s *session) {
+	winner, loser := old, s
+	lower := m.self
+	if s.peer.Compare(lower) < 0 {
+		lower = s.peer
+	}
+	if s.offerer == lower || old.mux.Beacon(ctx) != nil {
+		winner, loser = s, old
+	}
+	m.mu.Lock()
+	if p.current == old || p.current == nil {
+		p.current = winner
+	}
+	m.mu.Unlock()
+	m.stats.glares.Add(1)
+	loser.supersede()
+}
+
+// unregister forgets a session that is over.
+func (m *Manager) unregister(s *session) {
+	m.mu.Lock()
+	p := m.peerLocked(s.peer)
+	delete(p.sessions, s)
+	if p.current == s {
+		p.current = nil
+		for other := range p.sessions { // a draining one does not count
+			if !other.draining.Load() {
+				p.current = other
+			}
+		}
+	}
+	m.changedLocked(p)
+	m.mu.Unlock()
+}
+
+// linkUp tells that a lingering session has a link again.
+func (m *Manager) linkUp(s *session, began time.Time) {
+	m.stats.established(s.route())
+	m.stats.resumed.Add(1)
+	m.events.push(s.event(EventLinkUp, began))
+	m.mu.Lock()
+	m.changedLocked(m.peerLocked(s.peer))
+	m.mu.Unlock()
+}
+
+// Disconnect closes every session with the device: its channels end on both sides. It reports how many there were.
+func (m *Manager) Disconnect(id [32]byte) int {
+	m.mu.Lock()
+	var all []*session
+	if p := m.peers[id]; p != nil {
+		for s := range p.sessions {
+			all = append(all, s)
+		}
+	}
+	m.mu.Unlock()
+	for _, s := range all {
+		s.mux.Close()
+	}
+	return len(all)
+}
+
+// Probe sends a beacon on every session: call it when the network changed. A session whose peer does not
+// answer in time loses its link and lingers.
+func (m *Manager) Probe(ctx context.Context) {
+	m.mu.Lock()
+	var all []*session
+	for _, p := range m.peers {
+		for s := range p.sessions {
+			all = append(all, s)
+		}
+	}
+	m.mu.Unlock()
+	for _, s := range all {
+		m.spawn(func() { _ = s.mux.Beacon(ctx) })
+	}
+}

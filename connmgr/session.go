@@ -1,0 +1,173 @@
+package connmgr
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"traverse.internal/core/ice"
+	"traverse.internal/core/mux"
+	"traverse.internal/identity"
+)
+
+// session is one mux session with a device and the link that carries it now.
+type session struct {
+	m        *Manager
+	mux      *mux.Session
+	peer     identity.DeviceID
+	offerer  identity.DeviceID // who called when the session was made
+	created  time.Time
+	draining atomic.Bool
+	unique   uniqueNames
+
+	mu   sync.Mutex // guards the fields below
+	link *link      // the last one attached; closed when it died
+	up   bool
+}
+
+// Info is what a caller learns about the session its channel runs on.
+type Info struct {
+	Peer      identity.DeviceID
+	SessionID [16]byte
+	Route     ice.Route
+}
+
+func newSession(m *Manager, ms *mux.Session, peer, offerer identity.DeviceID, l *link) *session {
+	return &session{m: m, mux: ms, peer: peer, offerer: offerer, created: time.Now(), link: l, up: true}
+}
+
+func (s *session) info() Info {
+	return Info{Peer: s.peer, SessionID: s.mux.ID(), Route: s.route()}
+}
+
+func (s *session) route() ice.Route {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link.path.Route
+}
+
+func (s *session) linkUp() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.up
+}
+
+// over tells whether the session has ended or takes no new channels.
+func (s *session) over() bool {
+	select {
+	case <-s.mux.Done():
+		return true
+	default:
+		return s.draining.Load() || s.mux.Draining()
+	}
+}
+
+// setLink notes the link that the mux has just taken, and closes the one before it.
+func (s *session) setLink(l *link) {
+	s.mu.Lock()
+	old := s.link
+	s.link, s.up = l, true
+	s.mu.Unlock()
+	old.close()
+}
+
+// dropLink closes the link; the session may linger without one.
+func (s *session) dropLink() {
+	s.mu.Lock()
+	l := s.link
+	s.up = false
+	s.mu.Unlock()
+	l.close()
+}
+
+// supersede lets the session drain: no new channels, the end with its last one. One without a link has nobody to drain to.
+func (s *session) supersede() {
+	s.draining.Store(true)
+	if !s.linkUp() || s.mux.GoAway("superseded") != nil {
+		s.mux.Close()
+	}
+}
+
+func (s *session) event(kind EventKind, began time.Time) Event {
+	return Event{
+		Kind: kind, Time: time.Now(), Peer: s.peer, Session: s.mux.ID(), Route: s.route(), Setup: time.Since(began),
+	}
+}
+
+// relinkDelays are the pauses before a session with open channels is given a new link. The offerer begins at once; the answerer leaves it
+// the first seconds, so that the two do not call each other at the same moment.
+var relinkDelays = []time.Duration{0, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}
+
+const answererPatience = 5 * time.Second
+
+// watchLoop follows the session's links until it is over.
+func (s *session) watchLoop() {
+	for {
+		select {
+		case <-s.mux.Done():
+			s.dropLink()
+			s.m.unregister(s)
+			s.m.events.push(Event{
+				Kind: EventEnded, Time: time.Now(), Peer: s.peer, Session: s.mux.ID(), Route: s.route(),
+				Reason: reasonOf(s.mux.Err()), Err: s.mux.Err(),
+			})
+			return
+		case <-s.mux.LinkDown():
+			if s.mux.Err() == nil {
+				s.linkLost()
+			}
+			if !s.linkUp() || s.mux.Err() != nil {
+				<-s.mux.Done() // no link came, so the end has
+			}
+		}
+	}
+}
+
+// linkLost closes the dead path and, where channels are open, calls again until there is a link or the session is over. Without a link it closes the session.
+func (s *session) linkLost() {
+	e := s.event(EventLinkDown, time.Now())
+	e.Err = s.mux.LinkErr()
+	s.dropLink()
+	s.m.events.push(e)
+	s.m.mu.Lock()
+	s.m.changedLocked(s.m.peerLocked(s.peer))
+	s.m.mu.Unlock()
+	if s.draining.Load() || s.mux.Stats().Channels == 0 {
+		s.mux.Close()
+		return
+	}
+	s.m.stats.linksLost.Add(1)
+	s.relink()
+	if !s.linkUp() {
+		s.mux.Close()
+	}
+}
+
+func (s *session) relink() {
+	patience := time.Duration(0)
+	if s.offerer != s.m.self {
+		patience = answererPatience
+	}
+	for try := 0; ; try++ {
+		delay := patience + relinkDelays[min(try, len(relinkDelays)-1)]
+		patience = 0
+		t := time.NewTimer(delay)
+		select {
+		case <-t.C:
+		case <-s.mux.Done():
+			t.Stop()
+			return
+		}
+		if s.over() || s.linkUp() {
+			return
+		}
+		// Connect's own machinery shares the attempt with whoever asks for a channel meanwhile, and attaches.
+		ctx, cancel := context.WithTimeout(s.m.ctx, s.m.cfg.AttemptTimeout)
+		_, err := s.m.session(ctx, s.peer, Options{})
+		cancel()
+		if err == nil || s.over() || s.linkUp() {
+			return
+		}
+	}
+}

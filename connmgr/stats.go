@@ -1,0 +1,146 @@
+package connmgr
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"traverse.internal/core/ice"
+	"traverse.internal/core/mux"
+	"traverse.internal/core/reason"
+	"traverse.internal/identity"
+)
+
+// counters are the Manager's own; Stats copies them.
+type counters struct {
+	attempts, failures, answered, answerFailures, refused atomic.Uint64
+	glares, resumed, linksLost, declinedBusy              atomic.Uint64
+
+	mu    sync.Mutex // guards paths
+	paths map[PathKind]uint64
+}
+
+// PathKind is a kind of established path. The reason codes are an enum, so the map of them is small.
+type PathKind struct {
+	Kind   string // direct or relayed
+	Via    string // host/tcp, relay/tcp, …
+	Reason reason.Code
+}
+
+func (c *counters) established(r ice.Route) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.paths == nil {
+		c.paths = map[PathKind]uint64{}
+	}
+	c.paths[PathKind{r.Kind, r.Via, r.Reason}]++
+}
+
+// Stats counts since the Manager was made; the gauges at the end are of now.
+type Stats struct {
+	Attempts, Failures       uint64 // outgoing
+	Answered, AnswerFailures uint64 // incoming requests that were answered; those of them that led to no session
+	Refused                  uint64 // incoming requests met with silence
+	Glares                   uint64 // both sides called at once and both registered
+	LinksLost, Resumed       uint64 // links that died under open channels; links attached to a lingering session
+	DeclinedBusy             uint64 // channel requests declined because nobody took them
+	EventsDropped            uint64
+	Paths                    map[PathKind]uint64 // established, by kind, first links and later ones
+
+	Sessions, Lingering, Draining int
+	Channels                      int
+	ChannelsOpened                uint64 // on the sessions of now
+	Dialling, Answering           int
+}
+
+// Stats returns a copy of the counters.
+func (m *Manager) Stats() Stats {
+	c := &m.stats
+	st := Stats{
+		Attempts: c.attempts.Load(), Failures: c.failures.Load(), Answered: c.answered.Load(), AnswerFailures: c.answerFailures.Load(),
+		Refused: c.refused.Load(), Glares: c.glares.Load(), LinksLost: c.linksLost.Load(), Resumed: c.resumed.Load(),
+		DeclinedBusy: c.declinedBusy.Load(), Paths: map[PathKind]uint64{},
+	}
+	c.mu.Lock()
+	for k, n := range c.paths {
+		st.Paths[k] = n
+	}
+	c.mu.Unlock()
+	m.events.mu.Lock()
+	st.EventsDropped = m.events.dropped
+	m.events.mu.Unlock()
+	for _, s := range m.Sessions() {
+		st.Sessions++
+		if s.State == StateLingering {
+			st.Lingering++
+		}
+		if s.State == StateDraining {
+			st.Draining++
+		}
+		st.Channels += len(s.Channels)
+	}
+	m.mu.Lock()
+	st.Dialling, st.Answering = m.dialling, m.answers
+	m.mu.Unlock()
+	return st
+}
+
+// SessionState is what a session is doing.
+type SessionState string
+
+// The states of a session.
+const (
+	StateConnected SessionState = "connected"
+	StateLingering SessionState = "lingering" // its link died; waiting for a new one
+	StateDraining  SessionState = "draining"  // superseded; ends with its last channel
+)
+
+// SessionInfo describes one session.
+type SessionInfo struct {
+	Info
+	State    SessionState
+	Offerer  bool // this device called
+	Since    time.Time
+	Channels []mux.ChannelInfo
+	Mux      mux.Stats
+}
+
+// Sessions describes the sessions with all devices, in no particular order.
+func (m *Manager) Sessions() []SessionInfo {
+	m.mu.Lock()
+	var all []*session
+	for _, p := range m.peers {
+		for s := range p.sessions {
+			all = append(all, s)
+		}
+	}
+	m.mu.Unlock()
+	infos := make([]SessionInfo, 0, len(all))
+	for _, s := range all {
+		state := StateConnected
+		switch {
+		case s.draining.Load():
+			state = StateDraining
+		case !s.linkUp():
+			state = StateLingering
+		}
+		infos = append(infos, SessionInfo{
+			Info: s.info(), State: state, Offerer: s.offerer == m.self, Since: s.created,
+			Channels: s.mux.Channels(), Mux: s.mux.Stats(),
+		})
+	}
+	return infos
+}
+
+// Connecting lists the devices toward which an attempt is in progress.
+func (m *Manager) Connecting() []identity.DeviceID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ids []identity.DeviceID
+	for id, p := range m.peers {
+		if p.dial != nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
