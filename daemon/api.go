@@ -1,0 +1,202 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"traverse.internal/identity"
+	"traverse.internal/internal/cli"
+)
+
+// Limits of the local API. Only this user's programs reach it, but one of them may be broken.
+const (
+	maxRequestBody = 64 << 10         // a path and a name
+	maxWait        = 30 * time.Second // one long poll; clients ask again
+)
+
+// sendRequest asks for a transfer.
+type sendRequest struct {
+	Path string `json:"path"` // absolute
+	Peer string `json:"peer"`
+}
+
+type contactRequest struct {
+	Name   string `json:"name"`
+	Device string `json:"device"`
+}
+
+type declineRequest struct {
+	Reason string `json:"reason"`
+}
+
+// handler serves the local API: HTTP and JSON, one resource a line.
+func (d *Daemon) handler() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, f func(*http.Request) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, maxRequestBody)
+			object, err := f(r)
+			reply(w, object, err)
+		})
+	}
+	handle("GET /v1/status", func(*http.Request) (any, error) { return d.Status(), nil })
+	handle("GET /v1/contacts", func(*http.Request) (any, error) { return d.contacts.object(), nil })
+	handle("POST /v1/contacts", d.postContact)
+	handle("GET /v1/transfers", func(*http.Request) (any, error) {
+		return TransferList{envelope("transfers"), d.table.list(nil)}, nil
+	})
+	handle("POST /v1/transfers", d.postTransfer)
+	handle("GET /v1/transfers/{id}", d.getTransfer)
+	handle("POST /v1/transfers/{id}/cancel", func(r *http.Request) (any, error) { return d.Cancel(r.PathValue("id")) })
+	handle("GET /v1/inbox", func(*http.Request) (any, error) { return d.Inbox(), nil })
+	handle("POST /v1/inbox/{id}/accept", func(r *http.Request) (any, error) {
+		return d.AcceptOffer(r.PathValue("id"))
+	})
+	handle("POST /v1/inbox/{id}/decline", func(r *http.Request) (any, error) {
+		var req declineRequest
+		if err := read(r, &req); err != nil {
+			return nil, err
+		}
+		return d.Decline(r.PathValue("id"), req.Reason)
+	})
+	return mux
+}
+
+func (d *Daemon) postContact(r *http.Request) (any, error) {
+	var req contactRequest
+	if err := read(r, &req); err != nil {
+		return nil, err
+	}
+	return addContact(d.contacts, d.self, req.Name, req.Device)
+}
+
+// addContact checks and notes a contact; the daemon and `contact add` without one use it alike.
+func addContact(c *Contacts, self identity.DeviceID, name, device string) (ContactObject, error) {
+	id, err := identity.ParseDeviceID(device)
+	if err != nil {
+		return ContactObject{}, cli.Errorf("E_PEER_UNKNOWN", "this is not a device id").Because(err).
+			Hint("copy the id from `node id` on that device")
+	}
+	if id == self {
+		return ContactObject{}, cli.Errorf("E_USAGE", "this is the device's own id")
+	}
+	if err := c.Add(name, id); err != nil {
+		return ContactObject{}, err
+	}
+	return ContactObject{envelope("contact"), PeerRef{name, id.String()}}, nil
+}
+
+func (c *Contacts) object() ContactList {
+	list := ContactList{envelope("contacts"), []PeerRef{}}
+	for _, have := range c.List() {
+		list.Contacts = append(list.Contacts, PeerRef{have.Name, have.Device.String()})
+	}
+	return list
+}
+
+func (d *Daemon) postTransfer(r *http.Request) (any, error) {
+	var req sendRequest
+	if err := read(r, &req); err != nil {
+		return nil, err
+	}
+	return d.Send(req.Path, req.Peer)
+}
+
+// getTransfer answers at once, or with ?after=STATE&wait=DURATION when the state has changed from the one named or the time is over.
+func (d *Daemon) getTransfer(r *http.Request) (any, error) {
+	e, err := d.table.find(r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	shown, changed := d.table.look(e)
+	wait, _ := time.ParseDuration(r.URL.Query().Get("wait"))
+	if wait <= 0 || string(shown.State) != r.URL.Query().Get("after") {
+		return shown, nil
+	}
+	t := time.NewTimer(min(wait, maxWait))
+	defer t.Stop()
+	select {
+	case <-changed:
+	case <-t.C:
+	case <-r.Context().Done():
+	}
+	shown, _ = d.table.look(e)
+	return shown, nil
+}
+
+func read(r *http.Request, into any) error {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return cli.Errorf("E_USAGE", "the request cannot be read").Because(err)
+	}
+	return nil
+}
+
+func reply(w http.ResponseWriter, object any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		var e *cli.Error
+		if !errors.As(err, &e) {
+			e = cli.Errorf("E_UNEXPECTED", "%v", err)
+		}
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		object = map[string]*cli.Error{"error": e}
+	}
+	_ = json.NewEncoder(w).Encode(object)
+}
+
+// listenSocket opens the local API's socket, 0600. The home's lock is held, so a socket file that exists is left from a dead process.
+func listenSocket(path string) (net.Listener, error) {
+	// sockaddr_un holds 108 bytes with the closing zero.
+	if len(path) > 107 {
+		return nil, cli.Errorf("E_CONFIG", "the socket's path is too long").
+			Because(fmt.Errorf("%s has %d bytes, the system takes 107", path, len(path))).
+			Hint("use a shorter --home, or --socket PATH")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, cli.Errorf("E_LOCAL_IO", "cannot make the socket's folder").Because(err)
+	}
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&os.ModeSocket == 0 {
+			return nil, cli.Errorf("E_CONFIG", "cannot listen on %s", path).Because(errors.New("a file that is no socket is there"))
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, cli.Errorf("E_LOCAL_IO", "cannot replace the old socket").Because(err)
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, explainListen(err, "the local API", path)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, cli.Errorf("E_LOCAL_IO", "cannot protect the socket").Because(err)
+	}
+	return l, nil
+}
+
+// serveAPI answers until ctx ends.
+func serveAPI(ctx context.Context, l net.Listener, h http.Handler) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx }}
+	stop := context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if srv.Shutdown(grace) != nil {
+			srv.Close()
+		}
+	})
+	defer stop()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

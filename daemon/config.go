@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"traverse.internal/config"
+	"traverse.internal/core/ice"
+	"traverse.internal/internal/cli"
+	"traverse.internal/internal/turndconf"
+)
+
+// FromConfig makes a daemon's Config of what the file, the environment and the flags say. It reads the secret files.
+func FromConfig(h Home, c config.Config) (Config, error) {
+	out := Config{
+		Home: h, Name: c.Node.Name,
+		DHT:       DHTConfig{Private: c.DHT.Mode == "private", Listen: c.DHT.Listen, Bootstrap: c.DHT.Bootstrap},
+		Accept:    Accept(c.Accept.Default),
+		Downloads: c.Node.DownloadDir,
+		MinFree:   int64(c.Transfer.MinFree),
+		Metrics:   c.Metrics.Listen,
+	}
+	if c.Identity.Dir != "" {
+		out.Home.Identity = c.Identity.Dir
+	}
+	if c.API.Socket != "" && h.Socket == "" {
+		out.Home.Socket = c.API.Socket
+	}
+	var err error
+	if out.Policy, err = ice.ParsePolicy(c.Path.Policy); err != nil {
+		return Config{}, wrongConfig(err)
+	}
+	if out.Addrs, out.Port, err = pathAddrs(c.Node.Listen); err != nil {
+		return Config{}, wrongConfig(err)
+	}
+	for _, r := range c.Relays {
+		relay, err := relayOf(r)
+		if err != nil {
+			return Config{}, err
+		}
+		out.Relays = append(out.Relays, relay)
+	}
+	if c.Turnd.Enabled {
+		turnd, err := turndconf.Build(c.Turnd)
+		if err != nil {
+			return Config{}, err
+		}
+		out.Turnd = &turnd
+	}
+	return out, nil
+}
+
+func wrongConfig(err error) error {
+	return cli.Errorf("E_CONFIG", "the configuration is wrong").Because(err)
+}
+
+// pathAddrs splits the listen addresses into those for candidates and their one port. The wildcard means all interfaces.
+func pathAddrs(listen []netip.AddrPort) (addrs []netip.Addr, port uint16, err error) {
+	for i, a := range listen {
+		if i > 0 && a.Port() != port {
+			return nil, 0, fmt.Errorf("node.listen: ports %d and %d, but all addresses share one", port, a.Port())
+		}
+		port = a.Port()
+		if a.Addr().IsValid() && !a.Addr().IsUnspecified() {
+			addrs = append(addrs, a.Addr())
+		}
+	}
+	if len(addrs) > 0 && len(addrs) < len(listen) {
+		return nil, 0, errors.New("node.listen: a wildcard beside single addresses")
+	}
+	return addrs, port, nil
+}
+
+// relayOf reads a relay's secret.
+func relayOf(r config.Relay) (RelayConfig, error) {
+	u, err := ParseRelayURL(r.URL)
+	if err != nil {
+		return RelayConfig{}, err
+	}
+	if r.PasswordFile == "" {
+		return RelayConfig{u, r.Password}, nil
+	}
+	secret, err := ReadSecret(r.PasswordFile)
+	if err != nil {
+		return RelayConfig{}, err
+	}
+	return RelayConfig{u, secret}, nil
+}

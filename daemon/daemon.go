@@ -1,0 +1,340 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"traverse.internal/connmgr"
+	"traverse.internal/core/ice"
+	"traverse.internal/core/mux"
+	"traverse.internal/dht"
+	"traverse.internal/identity"
+	"traverse.internal/internal/cli"
+	"traverse.internal/metrics"
+	"traverse.internal/signalling"
+	"traverse.internal/transfer"
+	"traverse.internal/turn"
+)
+
+// Config is everything a Daemon is told. Zero values mean the default in brackets.
+type Config struct {
+	Home Home
+	Name string // what this device is called [its short id]
+
+	DHT       DHTConfig
+	Policy    ice.Policy
+	Relays    []RelayConfig
+	Addrs     []netip.Addr // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
+	Port      uint16       // TCP port for paths [any]
+	Accept    Accept       // [AcceptAsk]
+	Downloads string       // [Home.Downloads]
+	MinFree   int64        // bytes that must stay free in Downloads [0]
+	NoSync    bool         // do not fsync received files
+	Metrics   string       // host:port of /metrics [none]
+	Turnd     *turn.Config // embedded relay [none]
+	Mux       mux.Config   // session limits and times
+	Log       *slog.Logger // [none]
+}
+
+// DHTConfig says which DHT and where.
+type DHTConfig struct {
+	Private   bool // a DHT of one's own nodes; else BitTorrent's Mainline
+	Listen    netip.AddrPort
+	Bootstrap []string // host:port of nodes to begin with [none in a private DHT, well-known ones on Mainline]
+}
+
+// RelayConfig is a relay and the secret for it.
+type RelayConfig struct {
+	URL      RelayURL
+	Password string
+}
+
+// Daemon is one running node. New opens everything that can fail, Serve runs it.
+type Daemon struct {
+	cfg       Config
+	self      identity.DeviceID
+	began     time.Time
+	log       *slog.Logger
+	lock      *lock
+	contacts  *Contacts
+	downloads *transfer.Dir
+	dht       *dht.Node
+	courier   *dht.Courier
+	signaler  *signalling.Signaler
+	endpoint  *ice.Endpoint
+	manager   *connmgr.Manager
+	turnd     *turn.Server // nil without an embedded relay
+	metrics   *metrics.Server
+	api       net.Listener
+	table     *table
+	counters  transfer.Counters
+
+	ctx    context.Context // of everything that Serve runs; ends with Serve
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // transfers and echoes
+	opened []func()       // undoes what New opened, last first
+}
+
+// New opens the home and everything the daemon listens on. Its errors are *cli.Error.
+func New(cfg Config) (_ *Daemon, err error) {
+	cfg = cfg.withDefaults()
+	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: newTable()}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.undo(d.cancel)
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	device, err := d.openHome()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.openNetwork(device); err != nil {
+		return nil, err
+	}
+	if err := d.openTurnd(); err != nil {
+		return nil, err
+	}
+	if err := d.openMetrics(); err != nil {
+		return nil, err
+	}
+	// The socket comes last: who can dial it finds everything else up.
+	if d.api, err = listenSocket(cfg.Home.Socket); err != nil {
+		return nil, err
+	}
+	d.undo(func() { d.api.Close() })
+	return d, nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.Accept == "" {
+		c.Accept = AcceptAsk
+	}
+	if c.Downloads == "" {
+		c.Downloads = c.Home.Downloads
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// undo notes how to close what New has just opened.
+func (d *Daemon) undo(f func()) { d.opened = append(d.opened, f) }
+
+func (d *Daemon) close() {
+	for i := len(d.opened) - 1; i >= 0; i-- {
+		d.opened[i]()
+	}
+	d.opened = nil
+}
+
+// openHome takes the lock, the key, the contacts and the download folder.
+func (d *Daemon) openHome() (*identity.Device, error) {
+	h := d.cfg.Home
+	var err error
+	if d.lock, err = lockHome(h); err != nil {
+		e := cli.Errorf("E_CONFIG", "cannot use the home %s", h.State).Because(err)
+		if errors.Is(err, errLocked) {
+			e.Hint("a node runs there already: see `node status`; or use another --home")
+		}
+		return nil, e
+	}
+	d.undo(d.lock.release)
+	device, err := identity.Load(h.Identity)
+	if err != nil {
+		return nil, explainIdentity(err, h)
+	}
+	d.self = device.ID()
+	if d.cfg.Name == "" {
+		d.cfg.Name = d.self.Short()
+	}
+	if d.contacts, err = LoadContacts(h); err != nil {
+		return nil, err
+	}
+	if d.downloads, err = transfer.OpenDir(d.cfg.Downloads); err != nil {
+		return nil, cli.Errorf("E_LOCAL_IO", "cannot use the download folder %s", d.cfg.Downloads).Because(err)
+	}
+	d.undo(func() { _ = d.downloads.Close() })
+	return device, nil
+}
+
+// openNetwork opens DHT, path endpoint and connection manager.
+func (d *Daemon) openNetwork(device *identity.Device) error {
+	if err := d.openSignalling(device); err != nil {
+		return err
+	}
+	addrs, loopback := d.cfg.Addrs, d.cfg.DHT.Listen.Addr().IsLoopback()
+	if addrs == nil && loopback {
+		// A node whose DHT listens on loopback talks to this machine only: so do its paths.
+		addrs = loopbackAddrs()
+	}
+	iceCfg := ice.Config{Policy: d.cfg.Policy, Addrs: addrs, Loopback: loopback, Port: d.cfg.Port}
+	for _, r := range d.cfg.Relays {
+		iceCfg.Relays = append(iceCfg.Relays, ice.Relay{Server: r.URL.Address(), Username: r.URL.User, Password: r.Password})
+	}
+	var err error
+	if d.endpoint, err = ice.Listen(iceCfg); err != nil {
+		return explainListen(err, "the node", fmt.Sprintf("TCP port %d", d.cfg.Port))
+	}
+	d.undo(func() { _ = d.endpoint.Close() })
+	d.manager = connmgr.New(connmgr.Config{
+		Device: device, Signaler: d.signaler, Paths: connmgr.ICE{Endpoint: d.endpoint},
+		Allowed: d.contacts.Knows, Observe: d.observe, Mux: d.cfg.Mux,
+	})
+	d.undo(func() { _ = d.manager.Close() })
+	return nil
+}
+
+// loopbackAddrs are the loopback addresses that this machine has: a container may lack ::1.
+func loopbackAddrs() []netip.Addr {
+	var addrs []netip.Addr
+	for _, a := range []string{"127.0.0.1", "::1"} {
+		if l, err := net.Listen("tcp", net.JoinHostPort(a, "0")); err == nil {
+			l.Close()
+			addrs = append(addrs, netip.MustParseAddr(a))
+		}
+	}
+	return addrs
+}
+
+func (d *Daemon) openTurnd() error {
+	if d.cfg.Turnd == nil {
+		return nil
+	}
+	srv, err := turn.New(*d.cfg.Turnd)
+	if err != nil {
+		return explainListen(err, "the embedded relay", fmt.Sprint(d.cfg.Turnd.ListenUDP, d.cfg.Turnd.ListenTCP))
+	}
+	d.turnd = srv
+	d.undo(func() { _ = srv.Close() })
+	return nil
+}
+
+// Serve runs the daemon until ctx ends or a part fails. It returns after everything it started has ended. It runs once.
+func (d *Daemon) Serve(ctx context.Context) error {
+	defer d.close()
+	stop := context.AfterFunc(ctx, d.cancel)
+	defer stop()
+	parts := []part{
+		{"DHT", d.watchDHT},
+		{"connection manager", d.manager.Serve},
+		{"local API", func(ctx context.Context) error { return serveAPI(ctx, d.api, d.handler()) }},
+	}
+	if d.turnd != nil {
+		parts = append(parts, part{"relay", d.turnd.Serve})
+	}
+	if d.metrics != nil {
+		parts = append(parts, part{"metrics", d.metrics.Serve})
+	}
+	results := make(chan error, len(parts))
+	for _, p := range parts {
+		go func() { results <- d.runPart(p) }()
+	}
+	d.tasks.Go(d.acceptLoop)
+	d.log.Info("node is up", "device", d.self.String(), "dht", d.dht.Addr().String(), "socket", d.cfg.Home.Socket)
+	var first error
+	for range parts {
+		if err := <-results; err != nil && first == nil {
+			first = err
+		}
+		d.cancel() // one part's end is everybody's
+	}
+	d.tasks.Wait()
+	<-d.manager.Done()
+	d.log.Info("node is down")
+	return first
+}
+
+// part is a worker and its name.
+type part struct {
+	name  string
+	serve func(context.Context) error
+}
+
+// runPart runs a worker; its end is an error unless the daemon is going down.
+func (d *Daemon) runPart(p part) error {
+	err := p.serve(d.ctx)
+	if d.ctx.Err() != nil {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("ended by itself")
+	}
+	return cli.Errorf("E_UNEXPECTED", "the %s stopped", p.name).Because(err)
+}
+
+// watchDHT ends when the DHT node does: it runs by itself from New on.
+func (d *Daemon) watchDHT(ctx context.Context) error {
+	select {
+	case <-d.dht.Done():
+		return d.dht.Err()
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// ID is the device's id.
+func (d *Daemon) ID() identity.DeviceID { return d.self }
+
+// AddContact notes a device under a name.
+func (d *Daemon) AddContact(name, device string) error {
+	_, err := addContact(d.contacts, d.self, name, device)
+	return err
+}
+
+// Await follows a transfer until it is as wanted. It looks at every change of state and ten times a second.
+func (d *Daemon) Await(ctx context.Context, id string, until func(Transfer) bool) (Transfer, error) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if e, err := d.table.find(id); err == nil {
+			shown, changed := d.table.look(e)
+			if until(shown) {
+				return shown, nil
+			}
+			select {
+			case <-changed:
+				continue
+			case <-tick.C:
+				continue
+			case <-ctx.Done():
+				return shown, fmt.Errorf("daemon: transfer %s is %s after the time given: %w", id, shown.State, context.Cause(ctx))
+			}
+		}
+		// The other side may know the transfer a moment before this one does.
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return Transfer{}, fmt.Errorf("daemon: no transfer %s: %w", id, context.Cause(ctx))
+		}
+	}
+}
+
+// observe follows the sessions: a transfer whose link died is paused, not failed.
+func (d *Daemon) observe(e connmgr.Event) {
+	attrs := []any{"peer", d.contacts.NameOf(e.Peer)}
+	if e.Route.Kind != "" {
+		attrs = append(attrs, "path", e.Route.Kind, "via", e.Route.Via, "reason", string(e.Route.Reason))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, "error", e.Err.Error())
+	}
+	switch e.Kind {
+	case connmgr.EventLinkDown:
+		d.table.onSession(e.Peer, e.Session, func(t *entry) { t.paused = true })
+	case connmgr.EventLinkUp:
+		d.table.onSession(e.Peer, e.Session, func(t *entry) { t.paused, t.shown.Path = false, pathOf(e.Route) })
+	}
+	if d.metrics != nil && (e.Kind == connmgr.EventConnected || e.Kind == connmgr.EventLinkUp) {
+		d.metrics.PathSetup(e.Route.Kind, e.Setup)
+	}
+	d.log.Info("connection", append([]any{"event", string(e.Kind)}, attrs...)...)
+}

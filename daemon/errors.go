@@ -1,0 +1,118 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"traverse.internal/connmgr"
+	"traverse.internal/core/mux"
+	"traverse.internal/core/reason"
+	"traverse.internal/identity"
+	"traverse.internal/internal/cli"
+	"traverse.internal/transfer"
+)
+
+// explain turns a package's typed error into what a user can act on.
+func explain(err error, peer string) *cli.Error {
+	var done *cli.Error
+	if errors.As(err, &done) {
+		return done
+	}
+	if e := explainTransfer(err, peer); e != nil {
+		return e
+	}
+	if e := explainReason(err, peer); e != nil {
+		return e
+	}
+	var declined *mux.DeclinedError
+	switch {
+	case errors.As(err, &declined):
+		return cli.Errorf("E_DECLINED", "%s declined", peer).Because(errors.New(declined.Reason))
+	case errors.Is(err, connmgr.ErrSelf):
+		return cli.Errorf("E_PEER_UNKNOWN", "this device cannot connect to itself")
+	case errors.Is(err, connmgr.ErrBusy):
+		return cli.Errorf("E_DENIED", "too many connections are being made").Hint("try again in a few seconds")
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return cli.Errorf("E_TIMEOUT", "no answer from %s in time", peer).Because(err)
+	case errors.Is(err, context.Canceled), errors.Is(err, connmgr.ErrClosed):
+		return cli.Errorf("E_CANCELLED", "the node is going down").Because(err)
+	}
+	return cli.Errorf("E_UNEXPECTED", "cannot reach %s", peer).Because(err)
+}
+
+func explainTransfer(err error, peer string) *cli.Error {
+	for _, c := range []struct {
+		kind    error
+		code    string
+		message string
+		try     string
+	}{
+		{transfer.ErrDeclined, "E_DECLINED", peer + " declined the file", ""},
+		{transfer.ErrCancelled, "E_CANCELLED", "the transfer was cancelled", ""},
+		{transfer.ErrIntegrity, "E_INTEGRITY", "the file that arrived is not the file that was sent", "send it again"},
+		{transfer.ErrNoSpace, "E_LOCAL_IO", "the receiving disk is full", "free some space there and send it again"},
+		{transfer.ErrStorage, "E_LOCAL_IO", "the receiver cannot store the file", "check its download folder"},
+		{transfer.ErrSource, "E_LOCAL_IO", "the file cannot be sent", "check the path and its permissions"},
+		{transfer.ErrChanged, "E_LOCAL_IO", "the file changed while it was sent", "send it again when nothing writes to it"},
+		{transfer.ErrName, "E_DENIED", "the receiver does not take this file name", "rename the file"},
+		{transfer.ErrProtocol, "E_UNEXPECTED", peer + " broke the transfer protocol", "check that both sides run the same version"},
+		{transfer.ErrInterrupted, "E_NO_PATH", "the connection to " + peer + " broke and did not come back", "send it again"},
+	} {
+		if errors.Is(err, c.kind) {
+			e := cli.Errorf(c.code, "%s", c.message).Because(err)
+			if c.try != "" {
+				e.Hint("%s", c.try)
+			}
+			return e
+		}
+	}
+	return nil
+}
+
+func explainReason(err error, peer string) *cli.Error {
+	switch code := reason.Of(err); code {
+	case reason.NoRecord:
+		return cli.Errorf("E_NO_RECORD", "%s was not found", peer).Because(err).
+			Hint("is `node up` running there, in the same DHT?").Hint("has that side added this device as a contact?")
+	case reason.PeerSilent, reason.RecordStale:
+		return cli.Errorf("E_PEER_SILENT", "%s was found but does not answer", peer).Because(err).
+			Hint("is it online, and has that side added this device as a contact?")
+	case reason.AuthWrongKey, reason.AuthRevoked:
+		return cli.Errorf("E_AUTH", "whoever answered for %s holds another key", peer).Because(err).
+			Hint("compare the device id with `node id` on that device")
+	case reason.RelayAuth, reason.RelayQuota:
+		return cli.Errorf("E_RELAY_REFUSED", "the relay refused").Because(err).
+			Hint("check the relay's user and password file")
+	case reason.RelayUnreachable, reason.NoPath:
+		return cli.Errorf("E_NO_PATH", "no path to %s", peer).Because(err).
+			Hint("configure a relay that both sides can reach: --relay 'turn:USER@HOST:PORT?transport=tcp'")
+	}
+	return nil
+}
+
+// explainIdentity names what is wrong with the device key.
+func explainIdentity(err error, h Home) *cli.Error {
+	e := cli.Errorf("E_IDENTITY", "cannot use the device identity in %s", h.Identity).Because(err)
+	switch {
+	case errors.Is(err, identity.ErrMissing):
+		e.Hint("make one: node init")
+	case errors.Is(err, identity.ErrExists):
+		e.Hint("it stays as it is; `node id` prints its device id")
+	case errors.Is(err, identity.ErrPermissions):
+		e.Hint("chmod -R go= %s", h.Identity)
+	}
+	return e
+}
+
+// explainListen names the address that could not be listened on.
+func explainListen(err error, what, address string) *cli.Error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return cli.Errorf("E_PORT_IN_USE", "%s cannot listen on %s", what, address).
+			Because(errors.New("another program uses that address")).
+			Hint("end that program, or choose another port")
+	}
+	return cli.Errorf("E_CONFIG", "%s cannot listen on %s", what, address).Because(fmt.Errorf("%w", err))
+}

@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"traverse.internal/internal/cli"
+)
+
+// Home says where a node keeps its things.
+type Home struct {
+	Identity  string // folder of the device key
+	Config    string // traverse.toml
+	State     string // folder of contacts and lock
+	Downloads string // default folder of received files
+	Socket    string // local API
+}
+
+// HomeAt is a home with everything under one folder, as --home names it.
+func HomeAt(dir string) Home {
+	return Home{
+		Identity:  filepath.Join(dir, "identity"),
+		Config:    filepath.Join(dir, "traverse.toml"),
+		State:     dir,
+		Downloads: filepath.Join(dir, "inbox"),
+		Socket:    filepath.Join(dir, "node.sock"),
+	}
+}
+
+// DefaultHome follows the XDG base directories of the user.
+func DefaultHome(env func(string) string) (Home, error) {
+	home := env("HOME")
+	base := func(name, fallback string) (string, error) {
+		if dir := env(name); filepath.IsAbs(dir) {
+			return dir, nil
+		}
+		if home == "" {
+			return "", cli.Errorf("E_CONFIG", "there is no home to use").
+				Because(fmt.Errorf("neither %s nor HOME is set", name)).Hint("name one with --home DIR")
+		}
+		return filepath.Join(home, fallback), nil
+	}
+	config, err := base("XDG_CONFIG_HOME", ".config")
+	if err != nil {
+		return Home{}, err
+	}
+	state, err := base("XDG_STATE_HOME", ".local/state")
+	if err != nil {
+		return Home{}, err
+	}
+	data, err := base("XDG_DATA_HOME", ".local/share")
+	if err != nil {
+		return Home{}, err
+	}
+	h := Home{
+		Identity:  filepath.Join(data, "traverse", "identity"),
+		Config:    filepath.Join(config, "traverse", "traverse.toml"),
+		State:     filepath.Join(state, "traverse"),
+		Downloads: filepath.Join(data, "traverse", "inbox"),
+		Socket:    filepath.Join(state, "traverse", "node.sock"),
+	}
+	if run := env("XDG_RUNTIME_DIR"); filepath.IsAbs(run) {
+		h.Socket = filepath.Join(run, "traverse", "node.sock")
+	}
+	return h, nil
+}
+
+// lock is the proof that this process alone owns the home's state. The kernel drops it with the process, however that ends.
+type lock struct{ file *os.File }
+
+var errLocked = errors.New("another process holds the home's lock")
+
+func lockHome(h Home) (*lock, error) {
+	if err := os.MkdirAll(h.State, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(h.State, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errLocked
+		}
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return &lock{f}, nil
+}
+
+func (l *lock) release() { l.file.Close() }

@@ -1,0 +1,123 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"traverse.internal/internal/cli"
+)
+
+// RelayURL is a parsed [[relay]] url: turn:USER@HOST[:PORT][?transport=tcp], RFC 7065 with the user in front.
+type RelayURL struct {
+	Host string
+	Port uint16
+	User string
+}
+
+// ParseRelayURL parses a relay's address. Passwords come from files, never from a command line.
+func ParseRelayURL(raw string) (RelayURL, error) {
+	fail := func(why string) (RelayURL, error) {
+		return RelayURL{}, cli.Errorf("E_CONFIG", "%q is not a relay's address", redactURL(raw)).
+			Because(errors.New(why)).Hint("write it as 'turn:USER@HOST:PORT?transport=tcp', quoted in a shell, and the password in a file")
+	}
+	scheme, rest, ok := strings.Cut(raw, ":")
+	if !ok || scheme != "turn" {
+		return fail("it does not begin with turn:")
+	}
+	rest, query, _ := strings.Cut(rest, "?")
+	user, hostport, ok := strings.Cut(rest, "@")
+	if !ok || user == "" {
+		return fail("it names no user")
+	}
+	if strings.Contains(user, ":") {
+		return fail("a password stands in it")
+	}
+	user, err := url.PathUnescape(user)
+	if err != nil {
+		return fail("the user is badly escaped")
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return fail("the part after ? cannot be read")
+	}
+	for key, v := range values {
+		if key != "transport" || len(v) != 1 {
+			return fail(fmt.Sprintf("unknown parameter %q", key))
+		}
+		if v[0] != "tcp" {
+			return fail(fmt.Sprintf("transport %q; the relayed path needs tcp", v[0]))
+		}
+	}
+	u := RelayURL{Host: hostport, Port: 3478, User: user}
+	if host, port, err := net.SplitHostPort(hostport); err == nil {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			return fail(fmt.Sprintf("port %q is not between 1 and 65535", port))
+		}
+		u.Host, u.Port = host, uint16(n)
+	} else if strings.HasPrefix(hostport, "[") || strings.Count(hostport, ":") == 1 {
+		return fail(err.Error())
+	}
+	if u.Host == "" {
+		return fail("it names no host")
+	}
+	return u, nil
+}
+
+// Address is what to dial.
+func (u RelayURL) Address() string { return net.JoinHostPort(u.Host, strconv.Itoa(int(u.Port))) }
+
+func (u RelayURL) String() string {
+	return fmt.Sprintf("turn:%s@%s?transport=tcp", url.PathEscape(u.User), u.Address())
+}
+
+// redactURL keeps a password that was put into a URL out of messages and logs.
+func redactURL(raw string) string {
+	user, host, ok := strings.Cut(raw, "@")
+	if !ok {
+		return raw
+	}
+	if i := strings.Index(user, ":"); i >= 0 {
+		if j := strings.Index(user[i+1:], ":"); j >= 0 {
+			user = user[:i+1+j] + ":…"
+		}
+	}
+	return user + "@" + host
+}
+
+// maxSecret is far above any password's length; a file longer than that is the wrong file.
+const maxSecret = 4096
+
+// ReadSecret reads a one-line secret from a file that only its owner can read.
+func ReadSecret(path string) (string, error) {
+	fail := func(err error) (string, error) {
+		return "", cli.Errorf("E_CONFIG", "cannot use the password file %s", path).Because(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return fail(err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		e := cli.Errorf("E_CONFIG", "the password file %s is open to others", path).
+			Because(fmt.Errorf("its mode is %#o", info.Mode().Perm())).Hint("chmod 600 %s", path)
+		return "", e
+	}
+	if info.Size() > maxSecret {
+		return fail(fmt.Errorf("it has %d bytes, a password has at most %d", info.Size(), maxSecret))
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return fail(err)
+	}
+	secret := string(bytes.TrimRight(raw, "\r\n"))
+	if secret == "" || strings.ContainsAny(secret, "\r\n") {
+		return fail(errors.New("it must hold exactly one line"))
+	}
+	return secret, nil
+}

@@ -1,0 +1,83 @@
+package daemon
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestParseRelayURL(t *testing.T) {
+	for _, c := range []struct{ in, address, user, why string }{
+		{in: "turn:u@127.0.0.1:13478?transport=tcp", address: "127.0.0.1:13478", user: "u"},
+		{in: "turn:u@relay.example", address: "relay.example:3478", user: "u"},
+		{in: "turn:u@[::1]:13478?transport=tcp", address: "[::1]:13478", user: "u"},
+		{in: "turn:a%40b@h:1", address: "h:1", user: "a@b"},
+		{in: "http://x", why: "does not begin with turn:"},
+		{in: "turn:h:1", why: "names no user"},
+		{in: "turn:u:secret@h:1", why: "a password stands in it"},
+		{in: "turn:u@h:0", why: "not between 1 and 65535"},
+		{in: "turn:u@h:x", why: "not between 1 and 65535"},
+		{in: "turn:u@", why: "names no host"},
+		{in: "turn:u@h?transport=udp", why: "needs tcp"},
+		{in: "turn:u@h?speed=fast", why: "unknown parameter"},
+	} {
+		t.Run(c.in, func(t *testing.T) {
+			u, err := ParseRelayURL(c.in)
+			if c.why != "" {
+				if err == nil || !strings.Contains(err.Error(), c.why) {
+					t.Fatalf("err = %v, want one that says %q", err, c.why)
+				}
+				if strings.Contains(err.Error(), "secret") {
+					t.Errorf("the error shows the password: %v", err)
+				}
+				return
+			}
+			if err != nil || u.Address() != c.address || u.User != c.user {
+				t.Fatalf("got %q %q %v, want %q %q", u.Address(), u.User, err, c.address, c.user)
+			}
+			if again, err := ParseRelayURL(u.String()); err != nil || again != u {
+				t.Errorf("%s parses to %+v %v, want %+v", u, again, err, u)
+			}
+		})
+	}
+}
+
+func FuzzParseRelayURL(f *testing.F) {
+	f.Add("turn:u@127.0.0.1:13478?transport=tcp")
+	f.Add("turn:%40@[::1]:1")
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := ParseRelayURL(raw)
+		if err != nil {
+			return
+		}
+		if again, err := ParseRelayURL(u.String()); err != nil || again != u {
+			t.Errorf("%q: %+v, printed %s, parsed %+v %v", raw, u, u, again, err)
+		}
+	})
+}
+
+func TestReadSecret(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	if got, err := ReadSecret(write("good", "pass word\n", 0o600)); err != nil || got != "pass word" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for name, path := range map[string]string{
+		"open to others": write("open", "x\n", 0o644),
+		"empty":          write("empty", "\n", 0o600),
+		"two lines":      write("two", "a\nb\n", 0o600),
+		"too long":       write("long", strings.Repeat("x", maxSecret+1), 0o600),
+		"missing":        filepath.Join(dir, "none"),
+	} {
+		if got, err := ReadSecret(path); err == nil {
+			t.Errorf("%s: got %q, want an error", name, got)
+		}
+	}
+}

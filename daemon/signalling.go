@@ -1,0 +1,38 @@
+package daemon
+
+import (
+	"traverse.internal/dht"
+	"traverse.internal/identity"
+	"traverse.internal/internal/cli"
+	"traverse.internal/signalling"
+)
+
+// openSignalling joins the DHT and puts the signaler on its routes.
+func (d *Daemon) openSignalling(device *identity.Device) error {
+	c := d.cfg.DHT
+	mode := dht.Mainline
+	if c.Private {
+		mode = dht.Private
+	}
+	var err error
+	if d.dht, err = dht.Listen(dht.Config{Mode: mode, Listen: c.Listen, Bootstrap: c.Bootstrap}); err != nil {
+		return explainListen(err, "the DHT", c.Listen.String())
+	}
+	d.undo(func() { _ = d.dht.Close() })
+	courier, err := dht.NewCourier(d.dht, dht.CourierConfig{Device: device, Peers: d.contacts.Devices})
+	if err != nil {
+		return cli.Errorf("E_CONFIG", "cannot use the DHT").Because(err)
+	}
+	d.courier = courier
+	d.signaler, err = signalling.New(signalling.Config{
+		Device: device, Allowed: d.contacts.Knows, Peers: d.contacts.Devices, Routes: courier.Routes(), Presence: courier,
+	})
+	if err != nil {
+		return cli.Errorf("E_CONFIG", "cannot start signalling").Because(err)
+	}
+	return nil
+}
+
+func (d *Daemon) dhtStatus() DHTStatus {
+	return DHTStatus{Mode: d.dht.Mode().String(), Listen: d.dht.Addr().String(), Nodes: int(d.dht.Stats().Nodes)}
+}

@@ -1,0 +1,187 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"traverse.internal/identity"
+	"traverse.internal/internal/cli"
+	"traverse.internal/transfer"
+)
+
+// Limits of the transfer table. An entry is about 1 KiB: 500 KiB in all.
+const (
+	maxActiveTransfers = 256 // in progress, both directions, offers that wait included
+	maxEndedTransfers  = 256 // kept for `status`; the oldest go first
+)
+
+// entry is one transfer: what is shown of it, and how to end it.
+type entry struct {
+	shown    Transfer // guarded by table.mu, as the fields below
+	session  [16]byte // session that carries it; zero before there is one
+	paused   bool
+	began    time.Time // of the body; zero before
+	progress *transfer.Progress
+	cancel   context.CancelCauseFunc
+	decide   chan decision // an offer's answer from a person; buffered
+	changed  chan struct{} // closed and replaced at each change of state
+}
+
+// decision is a person's answer to an offer.
+type decision struct {
+	accept bool
+	why    string
+}
+
+// table holds the transfers in the order in which they began. Safe for concurrent use.
+type table struct {
+	mu      sync.Mutex // guards the fields below and every entry's
+	entries []*entry
+	ended   map[endKey]uint64
+}
+
+type endKey struct{ direction, state string }
+
+func newTable() *table { return &table{ended: map[endKey]uint64{}} }
+
+// add enters a transfer, or refuses when too many are in progress.
+func (t *table) add(shown Transfer, progress *transfer.Progress, cancel context.CancelCauseFunc) (*entry, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	active, ended := 0, 0
+	for _, e := range t.entries {
+		if e.shown.State.Ended() {
+			ended++
+		} else {
+			active++
+		}
+	}
+	if active >= maxActiveTransfers {
+		return nil, cli.Errorf("E_DENIED", "too many transfers at once").Hint("wait for one to end, or cancel one")
+	}
+	if ended >= maxEndedTransfers {
+		i := slices.IndexFunc(t.entries, func(e *entry) bool { return e.shown.State.Ended() })
+		t.entries = slices.Delete(t.entries, i, i+1)
+	}
+	shown.Envelope = envelope("transfer")
+	shown.Created = time.Now()
+	e := &entry{shown: shown, progress: progress, cancel: cancel, decide: make(chan decision, 1), changed: make(chan struct{})}
+	t.entries = append(t.entries, e)
+	return e, nil
+}
+
+// update changes an entry under the lock and wakes who waits for it. An ended entry stays as it ended.
+func (t *table) update(e *entry, change func(*entry)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.shown.State.Ended() {
+		return
+	}
+	change(e)
+	if e.shown.State.Ended() {
+		now := time.Now()
+		e.shown.Ended = &now
+		e.shown.Bytes = e.progress.Bytes()
+		t.ended[endKey{e.shown.Direction, string(e.shown.State)}]++
+	}
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+// look returns what is to be shown of the entry now, and a channel that is closed at its next change of state.
+func (t *table) look(e *entry) (Transfer, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lookLocked(e), e.changed
+}
+
+func (t *table) lookLocked(e *entry) Transfer {
+	shown := e.shown
+	if shown.State.Ended() {
+		return shown
+	}
+	shown.Bytes = e.progress.Bytes()
+	if shown.State == StateOffered || shown.State == StateSending || shown.State == StateReceiving {
+		// The phase moves on inside package transfer; the table follows when it is looked at.
+		switch e.progress.Phase() {
+		case transfer.Sending:
+			shown.State = StateSending
+		case transfer.Receiving:
+			shown.State = StateReceiving
+		case transfer.Verifying, transfer.Done:
+			shown.State = StateVerifying
+		}
+	}
+	if e.paused {
+		shown.State = StatePaused
+	}
+	if !e.began.IsZero() {
+		if d := time.Since(e.began); d > 0 {
+			shown.RateBPS = int64(float64(shown.Bytes) / d.Seconds())
+		}
+	}
+	return shown
+}
+
+// find returns the transfer whose id is, or alone begins with, the given one.
+func (t *table) find(id string) (*entry, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var found *entry
+	for _, e := range t.entries {
+		switch {
+		case e.shown.ID == id:
+			return e, nil
+		case len(id) >= 4 && len(e.shown.ID) > len(id) && e.shown.ID[:len(id)] == id:
+			if found != nil {
+				return nil, cli.Errorf("E_USAGE", "more than one transfer begins with %q", id).Hint("give more of the id")
+			}
+			found = e
+		}
+	}
+	if found == nil {
+		return nil, cli.Errorf("E_USAGE", "there is no transfer %q", id).Hint("see `node inbox ls` and `node status`")
+	}
+	return found, nil
+}
+
+// list returns the transfers that match, oldest first.
+func (t *table) list(match func(*Transfer) bool) []Transfer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := []Transfer{}
+	for _, e := range t.entries {
+		if shown := t.lookLocked(e); match == nil || match(&shown) {
+			list = append(list, shown)
+		}
+	}
+	return list
+}
+
+// onSession applies a change to every transfer that the session carries.
+func (t *table) onSession(peer identity.DeviceID, session [16]byte, change func(*entry)) {
+	t.mu.Lock()
+	var carried []*entry
+	for _, e := range t.entries {
+		if e.session == session && e.shown.Peer.Device == peer.String() {
+			carried = append(carried, e)
+		}
+	}
+	t.mu.Unlock()
+	for _, e := range carried {
+		t.update(e, change)
+	}
+}
+
+// endedCounts copies how many transfers ended how.
+func (t *table) endedCounts() map[endKey]uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	counts := make(map[endKey]uint64, len(t.ended))
+	for k, n := range t.ended {
+		counts[k] = n
+	}
+	return counts
+}
