@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"traverse.internal/daemon"
+)
+
+func (a *app) initCommand() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use: "init", Short: "make a device identity and print its id", Args: noArgs,
+		Example: "  node init --name laptop\n  node --home ./A init --name laptop --json",
+		RunE: func(*cobra.Command, []string) error {
+			h, err := a.place()
+			if err != nil {
+				return err
+			}
+			id, err := daemon.Init(h, name)
+			if err != nil {
+				return err
+			}
+			return a.print(id, func(w io.Writer) {
+				fmt.Fprintf(w, "Device id of %s:\n\n  %s\n\n", id.Name, id.DeviceID)
+				fmt.Fprintln(w, "Next: give this id to your other devices (node contact add NAME ID on each), then run: node up")
+			})
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", "", "what to call this device (default: the host's name)")
+	return cmd
+}
+
+func (a *app) idCommand() *cobra.Command {
+	show := func(*cobra.Command, []string) error {
+		h, err := a.place()
+		if err != nil {
+			return err
+		}
+		id, err := daemon.Identity(h)
+		if err != nil {
+			return err
+		}
+		return a.print(id, func(w io.Writer) { fmt.Fprintln(w, id.DeviceID) })
+	}
+	cmd := &cobra.Command{
+		Use: "id", Short: "print this device's id", Args: noArgs, RunE: show,
+		Example: "  node id\n  node id --json",
+	}
+	cmd.AddCommand(&cobra.Command{Use: "show", Short: "print this device's id", Args: noArgs, RunE: show})
+	return cmd
+}

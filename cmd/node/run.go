@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"traverse.internal/daemon"
+	"traverse.internal/internal/cli"
+)
+
+// app is one run of the program: what every command has in common.
+type app struct {
+	env            []string
+	stdout, stderr io.Writer
+
+	home    string
+	config  string
+	socket  string
+	json    bool
+	timeout time.Duration
+}
+
+// run executes one command line and returns its exit code. It ends early when ctx does.
+func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
+	a := &app{env: env, stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	code := cli.Report(stdout, stderr, err, a.json)
+	if err != nil && ctx.Err() != nil {
+		return cli.ExitInterrupted // the command did not end by itself, whatever it made of that
+	}
+	return code
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "node",
+		Short: "reach your other devices by their id, and send them files",
+		Example: `  node demo                                  # the whole line on this machine, nothing to set up
+  node init --name laptop                    # make a device identity, print its id
+  node up                                    # run the daemon
+  node contact add phone DEVICE_ID           # on both sides
+  node send report.pdf phone --wait done`,
+		SilenceUsage: true, SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:              noArgs,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.home, "home", "", "keep everything under this folder (default: the XDG folders)")
+	flags.StringVar(&a.config, "config", "", "configuration file (default: traverse.toml in the home)")
+	flags.StringVar(&a.socket, "socket", "", "local API socket (default: in the home)")
+	flags.BoolVar(&a.json, "json", false, "print one JSON object")
+	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this long (0: the command's own limit)")
+	root.AddCommand(
+		a.demoCommand(), a.initCommand(), a.idCommand(), a.upCommand(), a.statusCommand(),
+		a.contactCommand(), a.sendCommand(), a.inboxCommand(), a.transfersCommand(),
+	)
+	root.SetHelpCommand(helpCommand(root))
+	return root
+}
+
+// usage marks an error as the command line's.
+func usage(cmd *cobra.Command, err error) error {
+	return cli.Errorf("E_USAGE", "%v", err).Hint("%s -h", cmd.CommandPath())
+}
+
+func noArgs(cmd *cobra.Command, args []string) error { return exactArgs(0)(cmd, args) }
+
+// exactArgs is cobra.ExactArgs with our error.
+func exactArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == n {
+			return nil
+		}
+		if n == 0 && cmd.HasSubCommands() {
+			e := cli.Errorf("E_USAGE", "unknown command %q for %q", args[0], cmd.CommandPath())
+			if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
+				e.Hint("did you mean %q?", s[0])
+			}
+			return e.Hint("%s -h", cmd.CommandPath())
+		}
+		return cli.Errorf("E_USAGE", "%s takes %d arguments, got %d", cmd.CommandPath(), n, len(args)).Hint("%s -h", cmd.CommandPath())
+	}
+}
+
+// helpCommand explains commands, exit codes and error codes.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND | exit-codes | E_CODE]",
+		Short: "explain a command, the exit codes, or an error code",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 1 && args[0] == "exit-codes":
+				fmt.Fprint(cmd.OutOrStdout(), cli.ExitHelp())
+				return nil
+			case len(args) == 1 && strings.HasPrefix(args[0], "E_"):
+				for _, c := range cli.Codes {
+					if c.Name == args[0] {
+						fmt.Fprintf(cmd.OutOrStdout(), "%s (exit code %d): %s\n", c.Name, c.Exit, c.Meaning)
+						return nil
+					}
+				}
+			}
+			target, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return cli.Errorf("E_USAGE", "no help on %q", strings.Join(args, " ")).Hint("node -h")
+			}
+			return target.Help()
+		},
+	}
+}
+
+// getenv is os.Getenv on the run's environment.
+func (a *app) getenv(name string) string {
+	for i := len(a.env) - 1; i >= 0; i-- {
+		if k, v, ok := strings.Cut(a.env[i], "="); ok && k == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// place is the home the command line means.
+func (a *app) place() (daemon.Home, error) {
+	h, err := daemon.DefaultHome(a.getenv)
+	if a.home != "" {
+		h, err = daemon.HomeAt(a.home), nil
+	}
+	if err != nil {
+		return h, err
+	}
+	if a.socket != "" {
+		h.Socket = a.socket
+	}
+	return h, nil
+}
+
+// client talks to the home's daemon.
+func (a *app) client() (*daemon.Client, error) {
+	h, err := a.place()
+	if err != nil {
+		return nil, err
+	}
+	return daemon.NewClient(h.Socket), nil
+}
+
+// limit bounds a command by --timeout, or by its own default.
+func (a *app) limit(ctx context.Context, fallback time.Duration) (context.Context, context.CancelFunc) {
+	d := a.timeout
+	if d == 0 {
+		d = fallback
+	}
+	if d == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+// print writes the object as JSON, or as text for people.
+func (a *app) print(object any, human func(w io.Writer)) error {
+	if a.json {
+		return json.NewEncoder(a.stdout).Encode(object)
+	}
+	human(a.stdout)
+	return nil
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "one look at the running node", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := a.limit(cmd.Context(), quick)
+			defer cancel()
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			s, err := c.Status(ctx)
+			if err != nil {
+				return err
+			}
+			return a.print(s, func(w io.Writer) {
+				fmt.Fprintf(w, "%s  %s  up since %s\n", s.Device.Name, s.Device.Device, s.Since.Local().Format("2006-01-02 15:04:05"))
+				fmt.Fprintf(w, "DHT     %s on %s, %d nodes\n", s.DHT.Mode, s.DHT.Listen, s.DHT.Nodes)
+				fmt.Fprintf(w, "Paths   %s", s.Policy)
+				for _, r := range s.Relays {
+					fmt.Fprintf(w, ", relay %s", r)
+				}
+				fmt.Fprintln(w)
+				tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+				for _, p := range s.Peers {
+					via := ""
+					if p.Path != nil {
+						via = fmt.Sprintf("%s %s (%s), %d channels", p.Path.Kind, p.Path.Via, p.Path.Reason, p.Channels)
+					}
+					fmt.Fprintf(tw, "Peer\t%s\t%s\t%s\n", p.Name, p.State, via)
+				}
+				tw.Flush()
+				printTransfers(w, s.Transfers)
+			})
+		},
+	}
+}

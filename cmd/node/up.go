@@ -1,0 +1,114 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"traverse.internal/config"
+	"traverse.internal/daemon"
+	"traverse.internal/internal/cli"
+	"traverse.internal/internal/logging"
+)
+
+func (a *app) upCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "up", Short: "run the daemon in the foreground", Args: noArgs,
+		Long: `Up runs the node until it is interrupted or terminated. One node runs per home.
+Every flag is a key of the configuration file and of the environment too (docs/config.md); a flag wins over the environment, that over the file.`,
+		Example: `  node up
+  node up --turnd                                          # relay and endpoint in one process
+  node up --relay 'turn:USER@HOST:3478?transport=tcp' --relay-password-file F
+  node --home A up --private-dht --dht-listen 127.0.0.1:17001 --accept auto`,
+	}
+	for _, k := range config.Keys("node") {
+		addFlag(cmd, k)
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		h, err := a.place()
+		if err != nil {
+			return err
+		}
+		file, err := a.configFile(h)
+		if err != nil {
+			return err
+		}
+		conf, err := config.Load(file, a.env, changedFlags(cmd))
+		if err != nil {
+			return cli.Errorf("E_CONFIG", "the configuration is wrong").Because(err)
+		}
+		cfg, err := daemon.FromConfig(h, conf)
+		if err != nil {
+			return err
+		}
+		cfg.Log = logging.New(a.stderr, conf.Log.Level, conf.Log.Format)
+		for _, name := range conf.UnknownEnv {
+			cfg.Log.Warn("an environment variable is no key's", "name", name)
+		}
+		d, err := daemon.New(cfg)
+		if err != nil {
+			return err
+		}
+		if err := a.print(d.Status(), func(w io.Writer) {
+			s := d.Status()
+			fmt.Fprintf(w, "%s is up: DHT %s on %s, local API on %s\n", s.Device.Device, s.DHT.Mode, s.DHT.Listen, cfg.Home.Socket)
+			for _, t := range s.Turnd {
+				fmt.Fprintf(w, "relay on %s\n", t)
+			}
+			if s.Metrics != "" {
+				fmt.Fprintf(w, "metrics on http://%s/metrics\n", s.Metrics)
+			}
+		}); err != nil {
+			return err
+		}
+		return d.Serve(cmd.Context())
+	}
+	return cmd
+}
+
+// configFile is the file to read: the one that --config names, else the home's, which may be absent.
+func (a *app) configFile(h daemon.Home) (string, error) {
+	if a.config != "" {
+		return a.config, nil
+	}
+	_, err := os.Stat(h.Config)
+	switch {
+	case err == nil:
+		return h.Config, nil
+	case errors.Is(err, os.ErrNotExist):
+		return "", nil
+	}
+	return "", cli.Errorf("E_CONFIG", "cannot look at the configuration").Because(err)
+}
+
+// addFlag makes a command's flag of a configuration key. Its value stays text: package config parses it like the file's.
+func addFlag(cmd *cobra.Command, k config.Key) {
+	if cmd.Flag(k.Flag) != nil || k.Flag == "socket" {
+		return // --socket is every command's
+	}
+	if k.IsBool() {
+		cmd.Flags().Bool(k.Flag, false, k.Help)
+		return
+	}
+	help := k.Help
+	if k.Default != "" {
+		help += " (default " + k.Default + ")"
+	}
+	cmd.Flags().String(k.Flag, "", help)
+}
+
+// changedFlags are the configuration flags that the command line has.
+func changedFlags(cmd *cobra.Command) map[string]string {
+	values := map[string]string{}
+	for _, k := range config.Keys("node") {
+		f := cmd.Flag(k.Flag)
+		if f == nil || !f.Changed || k.Flag == "socket" {
+			continue
+		}
+		values[k.Flag] = f.Value.String()
+	}
+	return values
+}
