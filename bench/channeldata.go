@@ -52,7 +52,7 @@ func openChannelData(ctx context.Context, set settings, up bool) (*rig, error) {
 	}
 	g := &rig{missing: missing, close: stop}
 	for _, r := range list {
-		g.variants = append(g.variants, variant{r.name, func(ctx context.Context) (sample, error) {
+		g.variants = append(g.variants, variant{r.name, false, func(ctx context.Context) (sample, error) {
 			return runChannelData(ctx, r, set.load, up)
 		}})
 	}

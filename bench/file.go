@@ -40,7 +40,7 @@ func openFile(ctx context.Context, set settings) (*rig, error) {
 		g.close()
 		return nil, err
 	}
-	g.variants = []variant{{"transfer", f.transfer}}
+	g.variants = []variant{{"transfer", false, f.transfer}}
 	scp, missing, err := newSCP(f)
 	if err != nil {
 		g.close()
@@ -49,7 +49,7 @@ func openFile(ctx context.Context, set settings) (*rig, error) {
 	if missing != "" {
 		g.missing = []string{missing}
 	} else {
-		g.variants = append(g.variants, variant{"scp", scp.run})
+		g.variants = append(g.variants, variant{"scp", false, scp.run})
 	}
 	return g, nil
 }

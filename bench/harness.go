@@ -22,10 +22,12 @@ type rig struct {
 	close    func()
 }
 
-// A variant is one program doing the work.
+// A variant is one program doing the work. One that is aside is measured and shown,
+// and not what the ratio is against.
 type variant struct {
-	name string
-	run  func(ctx context.Context) (sample, error)
+	name  string
+	aside bool
+	run   func(ctx context.Context) (sample, error)
 }
 
 // A sample is one variant's round: a cost per unit of the bench, and the throughput
@@ -46,9 +48,10 @@ type row struct {
 
 // result is a variant's best round.
 type result struct {
-	name string
-	cost float64
-	note string
+	name  string
+	aside bool
+	cost  float64
+	note  string
 }
 
 // errMissing is a bench that cannot run because a program is not here.
@@ -58,7 +61,7 @@ var errMissing = errors.New("not measured")
 func (r row) ratio() (float64, string) {
 	best := result{}
 	for _, o := range r.others {
-		if best.name == "" || o.cost < best.cost {
+		if !o.aside && (best.name == "" || o.cost < best.cost) {
 			best = o
 		}
 	}
@@ -116,9 +119,9 @@ func runOne(ctx context.Context, b bench, set settings) []row {
 			fmt.Fprintf(set.talk, "%s, round %d of %d, %s: %.4g (%s)\n", b.name, round+1, set.rounds, variant.name, s.cost, s.note)
 			for i, cost := range s.cost {
 				if round == 0 {
-					best[i] = append(best[i], result{variant.name, cost, s.note})
+					best[i] = append(best[i], result{variant.name, variant.aside, cost, s.note})
 				} else if cost < best[i][v].cost {
-					best[i][v] = result{variant.name, cost, s.note}
+					best[i][v] = result{variant.name, variant.aside, cost, s.note}
 				}
 			}
 		}

@@ -34,7 +34,7 @@ func fake(order *[]string, costs map[string][]float64, names ...string) bench {
 			g := &rig{close: func() { *order = append(*order, "closed") }}
 			for _, name := range names {
 				round := 0
-				g.variants = append(g.variants, variant{name, func(context.Context) (sample, error) {
+				g.variants = append(g.variants, variant{name, name == "aside", func(context.Context) (sample, error) {
 					*order = append(*order, name)
 					round++
 					return sample{cost: []float64{costs[name][round-1]}}, nil
@@ -46,17 +46,17 @@ func fake(order *[]string, costs map[string][]float64, names ...string) bench {
 }
 
 // TestRounds: variants take turns, the minimum of each counts, and the ratio is
-// that of the best opponent.
+// that of the best opponent, whatever stands aside.
 func TestRounds(t *testing.T) {
 	var order []string
 	set := quick()
 	set.rounds = 3
-	b := fake(&order, map[string][]float64{"ours": {2, 1, 3}, "slow": {9, 8, 7}, "fast": {6, 5, 4}}, "ours", "slow", "fast")
+	b := fake(&order, map[string][]float64{"ours": {2, 1, 3}, "slow": {9, 8, 7}, "fast": {6, 5, 4}, "aside": {1, 1, 1}}, "ours", "slow", "fast", "aside")
 	rows, err := runAll(t.Context(), []bench{b}, set)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Join(order, " "), "ours slow fast ours slow fast ours slow fast closed"; got != want {
+	if got, want := strings.Join(order, " "), "ours slow fast aside ours slow fast aside ours slow fast aside closed"; got != want {
 		t.Errorf("order %q, want %q", got, want)
 	}
 	ratio, against := rows[0].ratio()
@@ -67,7 +67,7 @@ func TestRounds(t *testing.T) {
 	if err := errors.Join(printTable(&table, set, rows), printJSON(&object, set, rows)); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(table.String(), "4.00x") || !strings.Contains(table.String(), "2x") {
+	if !strings.Contains(table.String(), "4.00x") || !strings.Contains(table.String(), "2x") || !strings.Contains(table.String(), "(aside 1)") {
 		t.Errorf("table:\n%s", &table)
 	}
 	var report jsonReport

@@ -9,13 +9,9 @@ import (
 	"traverse.internal/identity"
 )
 
-// The links of the pairs: TLS 1.3 between two known devices over loopback TCP. The
-// opponents get the same, so that what is compared is the mux and not the TLS: it
-// gathers its records into one write, which helps whoever writes large pieces.
-//
-// The devices are made for each run; the sender's id comes to the receiver, and the
-// receiver's to the sender, over the first 32 bytes of the raw connection, which
-// only a benchmark may do.
+// Our links: TLS 1.3 between two devices over loopback TCP. The devices are made for
+// each run and tell each other their ids in the first 32 bytes of the raw
+// connection, which only a benchmark may do.
 
 func listenLink(say func(string)) (func(ctx context.Context) (*tls.Link, error), error) {
 	dev, err := identity.New()
@@ -74,4 +70,29 @@ func swapIDs(raw net.Conn, own identity.DeviceID) (peer identity.DeviceID, err e
 		n += k
 	}
 	return peer, raw.SetDeadline(time.Time{})
+}
+
+// yamuxOnLink is yamux over our link, which gathers its records into one write. It
+// is no opponent, since nobody has it; it shows which part of a ratio is the TLS
+// and which the mux.
+type yamuxOnLink struct{}
+
+func (yamuxOnLink) receive(ctx context.Context, _ []string, say func(string)) (report, error) {
+	accept, err := listenLink(say)
+	if err != nil {
+		return report{}, err
+	}
+	link, err := accept(ctx)
+	if err != nil {
+		return report{}, err
+	}
+	return yamuxReceive(link)
+}
+
+func (yamuxOnLink) send(ctx context.Context, addr string, args []string) (report, error) {
+	link, err := dialLink(ctx, addr)
+	if err != nil {
+		return report{}, err
+	}
+	return yamuxSend(link, args)
 }

@@ -30,8 +30,9 @@ var (
 
 func openMux(set settings, size int) (*rig, error) {
 	g := &rig{close: func() {}}
-	for _, kind := range []string{"mux", "yamux"} {
-		g.variants = append(g.variants, variant{kind, func(ctx context.Context) (sample, error) {
+	for _, kind := range []string{"mux", "yamux", "yamux on our link"} {
+		aside := kind == "yamux on our link"
+		g.variants = append(g.variants, variant{kind, aside, func(ctx context.Context) (sample, error) {
 			args := []string{set.load.String(), strconv.Itoa(size)}
 			sent, received, err := runPair(ctx, kind, set.load+20*time.Second, nil, args)
 			if err == nil && sent.Bytes != received.Bytes {

@@ -24,7 +24,11 @@ func printTable(out io.Writer, set settings, rows []row) error {
 		}
 		var others []string
 		for _, o := range r.others {
-			others = append(others, fmt.Sprintf("%s %.4g", o.name, o.cost))
+			text := fmt.Sprintf("%s %.4g", o.name, o.cost)
+			if o.aside {
+				text = "(" + text + ")"
+			}
+			others = append(others, text)
 		}
 		for _, m := range r.missing {
 			others = append(others, "MISSING")
@@ -71,9 +75,10 @@ type jsonRow struct {
 }
 
 type jsonResult struct {
-	Name string  `json:"name"`
-	Cost float64 `json:"cost"`
-	Note string  `json:"note,omitempty"`
+	Name  string  `json:"name"`
+	Aside bool    `json:"aside,omitempty"` // shown, not compared with
+	Cost  float64 `json:"cost"`
+	Note  string  `json:"note,omitempty"`
 }
 
 func printJSON(out io.Writer, set settings, rows []row) error {
@@ -83,9 +88,9 @@ func printJSON(out io.Writer, set settings, rows []row) error {
 		if r.err != nil {
 			j.Error = r.err.Error()
 		} else {
-			j.Ours = &jsonResult{r.ours.name, r.ours.cost, r.ours.note}
+			j.Ours = &jsonResult{r.ours.name, false, r.ours.cost, r.ours.note}
 			for _, o := range r.others {
-				j.Opponents = append(j.Opponents, jsonResult{o.name, o.cost, o.note})
+				j.Opponents = append(j.Opponents, jsonResult{o.name, o.aside, o.cost, o.note})
 			}
 			j.Ratio, j.Against = r.ratio()
 		}

@@ -39,9 +39,10 @@ type kind interface {
 }
 
 var kinds = map[string]kind{
-	"mux":      muxKind{},
-	"yamux":    yamuxKind{},
-	"transfer": transferKind{},
+	"mux":               muxKind{},
+	"yamux":             yamuxKind{},
+	"yamux on our link": yamuxOnLink{},
+	"transfer":          transferKind{},
 }
 
 func runRole(ctx context.Context, args []string, stdout, stderr io.Writer) int {

@@ -23,7 +23,7 @@ var tcpRelay = bench{
 		}
 		g := &rig{missing: missing, close: stop}
 		for _, r := range list {
-			g.variants = append(g.variants, variant{r.name, func(ctx context.Context) (sample, error) {
+			g.variants = append(g.variants, variant{r.name, false, func(ctx context.Context) (sample, error) {
 				return runTCPRelay(ctx, r, set.load)
 			}})
 		}

@@ -46,7 +46,7 @@ var sole = []struct {
 	by      []string
 	tests   []string
 }{
-	{foreign: "crypto/tls", by: []string{"core/tls", "identity"}},
+	{foreign: "crypto/tls", by: []string{"core/tls", "identity", "bench"}}, // bench: opponents run on it
 	{foreign: "crypto/hpke", by: []string{"signalling"}},
 	{foreign: "filippo.io/edwards25519", by: []string{"identity"}},
 	{foreign: "github.com/anacrolix", by: []string{"dht"}},
