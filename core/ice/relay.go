@@ -231,12 +231,14 @@ func (a *Attempt) admitRelayed(l *lent, conn *net.TCPConn, peer netip.AddrPort) 
 const permitTimeout = 2 * time.Second
 
 // Permit tells our relays which addresses the peer will dial from, and sets the policy that rules, which Offer then
-// follows. The answerer calls it before it answers (PROTOCOL.md 3); Negotiate does if nobody has. It fails only if the two
-// policies exclude each other; a relay that refuses is one path less.
+// follows. The answerer calls it before it answers (PROTOCOL.md 3); Negotiate does if nobody has. It fails only if the
+// attempt is over: a relay that refuses is one path less, and policies that exclude each other are answered all the same,
+// so that the caller learns from the answer why there is no path.
 func (a *Attempt) Permit(ctx context.Context, remote Offer) error {
 	policy, err := agree(a.ep.cfg.Policy, remote.Policy)
 	if err != nil {
-		return &NoPathError{Code: reason.NoPath, Err: err}
+		policy = a.ep.cfg.Policy
+		remote = Offer{} // whom nothing is permitted to
 	}
 	a.mu.Lock()
 	if a.stage == over {
