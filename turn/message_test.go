@@ -108,7 +108,7 @@ func TestGarbageToEveryPort(t *testing.T) {
 	if got := control.code(stun.MethodCreatePermission, peerText("127.0.0.1:0")); got != 0 {
 		t.Fatal(got)
 	}
-	if got := victim.code(stun.MethodChannelBind, channel(0x4000), peerText("127.0.0.1:9")); got != 0 {
+	if got := victim.code(stun.MethodChannelBind, channel(0x4000), peerText("127.0.0.2:9")); got != 0 {
 		t.Fatal(got)
 	}
 	rng := rand.New(rand.NewPCG(7, 7))

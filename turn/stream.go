@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,12 +45,12 @@ type stream struct {
 	have   int          // bytes of buf
 	answer [512]byte    // answers are built here; longer ones are allocated
 
-	mu        sync.Mutex // guards the fields below
-	spoken    bool       // a whole message came
-	allocated bool       // it has an allocation
-	lonely    time.Time  // since when it has none
-	partial   time.Time  // since when a part of a frame waits; zero: none does
-	deadline  time.Time  // as it was set
+	spoken    atomic.Bool // a whole message came
+	mu        sync.Mutex  // guards the fields below
+	allocated bool        // it has an allocation
+	lonely    time.Time   // since when it has none
+	partial   time.Time   // since when a part of a frame waits; zero: none does
+	deadline  time.Time   // as it was set
 
 	out outbox
 }
@@ -136,7 +137,7 @@ func (st *stream) frames() (*alloc.Conn, error) {
 	now := st.server.now()
 	for len(b) > 0 {
 		n, need, err := stun.StreamFrameLen(b)
-		if err != nil {
+		if err != nil || !st.spoken.Load() && stun.KindOf(b[0]) != stun.KindSTUN { // "GET" looks like ChannelData
 			return nil, errFrame
 		}
 		if need > 0 {
@@ -217,8 +218,9 @@ func (st *stream) drop() {
 
 // heard notes that a whole frame came.
 func (st *stream) heard() {
+	st.spoken.Store(true)
 	st.mu.Lock()
-	st.spoken, st.partial = true, time.Time{}
+	st.partial = time.Time{}
 	st.mu.Unlock()
 }
 
@@ -241,7 +243,7 @@ func (st *stream) setDeadline() {
 	defer st.mu.Unlock()
 	var end time.Time
 	switch config := &st.server.config; {
-	case !st.spoken:
+	case !st.spoken.Load():
 		end = st.opened.Add(config.FirstMessage)
 	case !st.allocated:
 		end = st.lonely.Add(config.Unallocated)
