@@ -1,0 +1,145 @@
+package dht
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	mainline "github.com/anacrolix/dht/v2"
+	"github.com/anacrolix/dht/v2/int160"
+	nearest "github.com/anacrolix/dht/v2/k-nearest-nodes"
+	"github.com/anacrolix/dht/v2/krpc"
+	"github.com/anacrolix/dht/v2/traversal"
+	"github.com/anacrolix/dht/v2/types"
+)
+
+const (
+	bucketK  = 8   // BEP 5: an item lives on the 8 nodes nearest to its target
+	alpha    = 8   // queries of a walk in flight
+	maxAsked = 128 // queries of one walk; 20 to 40 find the nearest of millions of nodes. What a hostile node adds ends here.
+	maxTold  = 16  // nodes taken from one answer and family; the protocol says 8
+)
+
+// near is a node that answered a walk.
+type near struct {
+	addr  mainline.Addr
+	id    int160.T
+	token string // for a put; may be empty
+}
+
+// asker sends one query of a walk.
+type asker func(ctx context.Context, to mainline.Addr) mainline.QueryResult
+
+// walk asks ever nearer nodes until the nearest have answered, enough is closed, or ctx or the node ends. It returns
+// the nearest that answered, and how many did altogether. When it returns nothing of it is left running.
+func (n *Node) walk(ctx context.Context, target krpc.ID, start []types.AddrMaybeId, ask asker, enough <-chan struct{}) ([]near, int) {
+	if len(start) == 0 {
+		return nil, 0
+	}
+	var asked, answered atomic.Int32
+	op := traversal.Start(traversal.OperationInput{
+		Target: target, Alpha: alpha, K: bucketK, NodeFilter: n.walkable,
+		DoQuery: func(ctx context.Context, addr krpc.NodeAddr) (out traversal.QueryResult) {
+			if asked.Add(1) > maxAsked {
+				return out
+			}
+			r := ask(ctx, mainline.NewAddr(addr.UDP())).Reply.R
+			if r == nil {
+				return out
+			}
+			answered.Add(1)
+			token := ""
+			if r.Token != nil {
+				token = *r.Token
+			}
+			return traversal.QueryResult{
+				ResponseFrom: &krpc.NodeInfo{Addr: addr, ID: r.ID}, ClosestData: token,
+				Nodes: firstOf(r.Nodes, maxTold), Nodes6: firstOf(r.Nodes6, maxTold),
+			}
+		},
+	})
+	added := op.AddNodes(start)
+	for ended := added == 0; !ended; {
+		select {
+		case <-op.Stalled():
+			// The operation may signal a stall that it noticed before the nodes were added: then nothing was asked.
+			ended = asked.Load() > 0
+		case <-enough:
+			ended = true
+		case <-ctx.Done():
+			ended = true
+		case <-n.ctx.Done():
+			ended = true
+		}
+	}
+	op.Stop()
+	<-op.Stopped()
+	var closest []near
+	op.Closest().Range(func(e nearest.Elem) {
+		token, _ := e.Data.(string)
+		closest = append(closest, near{addr: mainline.NewAddr(e.Addr.UDP()), id: e.ID.Int160(), token: token})
+	})
+	return closest, int(answered.Load())
+}
+
+func firstOf(list []krpc.NodeInfo, n int) []krpc.NodeInfo { return list[:min(n, len(list))] }
+
+// walkable reports whether a walk may ask this node.
+func (n *Node) walkable(node types.AddrMaybeId) bool {
+	addr := unmapped(node.Addr.AddrPort)
+	if !n.cfg.Mode.allowsNode(addr) || node.Id.Ok && node.Id.Value == n.id() {
+		return false
+	}
+	return n.server.TraversalNodeFilter(node) && !n.avoid.skip(time.Now(), addr)
+}
+
+func (n *Node) id() int160.T { return int160.FromByteArray(n.server.ID()) }
+
+// start returns where walks begin: the table, and the bootstrap nodes as long as the table is thin.
+func (n *Node) start() []types.AddrMaybeId {
+	nodes := n.server.Nodes()
+	list := types.AddrMaybeIdSliceFromNodeInfoSlice(nodes)
+	if len(nodes) < bucketK {
+		list = append(list, n.bootstrapNodes()...)
+	}
+	return list
+}
+
+func (n *Node) bootstrapNodes() []types.AddrMaybeId {
+	addrs := n.bootstrap.Load()
+	if addrs == nil {
+		return nil
+	}
+	var list []types.AddrMaybeId
+	for _, a := range *addrs {
+		list = append(list, types.AddrMaybeId{Addr: krpc.NodeAddrPort{AddrPort: a}})
+	}
+	return list
+}
+
+// query asks one node and notes whether it answered.
+func (n *Node) query(ctx context.Context, to mainline.Addr, q string, args krpc.MsgArgs) mainline.QueryResult {
+	n.stats.queriesOut.Add(1)
+	args.Want = []krpc.Want{krpc.WantNodes}
+	addr := addrPortOf(to)
+	if addr.Addr().Is6() {
+		args.Want = []krpc.Want{krpc.WantNodes6} // one family only: an answer with both does not fit one packet
+	}
+	res := n.server.Query(ctx, to, q, mainline.QueryInput{MsgArgs: args, NumTries: n.pace.tries})
+	switch {
+	case errors.Is(res.Err, mainline.TransactionTimeout):
+		n.stats.timeouts.Add(1)
+		n.avoid.failed(time.Now(), addr, n.pace.avoid)
+		n.unanswered.Add(1)
+	case res.Err == nil:
+		n.unanswered.Store(0)
+	}
+	return res
+}
+
+func addrPortOf(a mainline.Addr) netip.AddrPort {
+	ip, _ := netip.AddrFromSlice(a.IP())
+	return netip.AddrPortFrom(ip.Unmap(), uint16(a.Port()))
+}
