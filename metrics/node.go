@@ -33,7 +33,7 @@ func newSignalling(read func() signalling.Stats) prometheus.Collector {
 		st := read()
 		s.count(calls, st.CallsAnswered, "answered")
 		s.count(calls, st.CallsFailed, "failed")
-		s.add(pending, max(0, float64(st.Calls)-float64(st.CallsAnswered)-float64(st.CallsFailed)))
+		s.add(pending, float64(less(st.Calls, st.CallsAnswered+st.CallsFailed)))
 		s.count(requests, st.Answers, "answered")
 		s.count(requests, st.Declined, "declined")
 		s.count(dropped, st.Repeated, "repeated")
@@ -48,11 +48,6 @@ func newSignalling(read func() signalling.Stats) prometheus.Collector {
 	}}
 }
 
-// kindLabel keeps a label's values to the two kinds of path there are.
-func kindLabel(kind string) string {
-	switch kind {
-	case "direct", "relayed":
-		return kind
-	}
-	return "other"
-}
+// less is a minus b, and 0 when the two were read at different instants. Only for
+// gauges: a counter must not come out of a difference, since it could fall.
+func less(a, b uint64) uint64 { return a - min(a, b) }

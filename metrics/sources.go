@@ -7,10 +7,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"traverse.internal/connmgr"
 	"traverse.internal/core/bufpool"
+	"traverse.internal/core/ice"
 	"traverse.internal/core/zerocopy"
+	"traverse.internal/dht"
 	"traverse.internal/signalling"
 	"traverse.internal/transfer"
+	"traverse.internal/turn"
 )
 
 // Sources are what a program has to count. A nil function leaves its metrics out;
@@ -19,8 +23,12 @@ type Sources struct {
 	Program string // node or turnd, in build_info
 	Version string // in build_info; default the module's
 
-	Transfers  func() transfer.Stats
+	Manager    func() connmgr.Stats
+	ICE        func() ice.Stats
 	Signalling func() signalling.Stats
+	DHT        func() dht.Stats
+	Transfers  func() transfer.Stats
+	Turnd      func() turn.Stats
 }
 
 // register fills a registry: what every program has, and what src has. It returns
@@ -33,13 +41,27 @@ func (src Sources) register(r *prometheus.Registry) *prometheus.HistogramVec {
 		newBufpool(bufpool.ReadStats),
 		newZerocopy(zerocopy.ReadStats),
 	)
-	if src.Transfers != nil {
-		r.MustRegister(newTransfers(src.Transfers))
+	if src.ICE != nil {
+		r.MustRegister(newICE(src.ICE))
 	}
 	if src.Signalling != nil {
 		r.MustRegister(newSignalling(src.Signalling))
 	}
-	return nil
+	if src.DHT != nil {
+		r.MustRegister(newDHT(src.DHT))
+	}
+	if src.Transfers != nil {
+		r.MustRegister(newTransfers(src.Transfers))
+	}
+	if src.Turnd != nil {
+		r.MustRegister(newTurnd(src.Turnd))
+	}
+	if src.Manager == nil {
+		return nil
+	}
+	setup := newSetup()
+	r.MustRegister(newManager(src.Manager), setup)
+	return setup
 }
 
 // buildInfo is a constant 1 with what was built in its labels.
@@ -87,6 +109,13 @@ func (s scrape) add(f family, value float64, labels ...string) {
 
 // count is add for what Stats count in.
 func (s scrape) count(f family, value uint64, labels ...string) { s.add(f, float64(value), labels...) }
+
+// countEach adds a count for each value of the family's only label.
+func (s scrape) countEach(f family, counts map[string]uint64) {
+	for label, n := range counts {
+		s.count(f, n, label)
+	}
+}
 
 // A collector has the families of one source.
 type collector struct {

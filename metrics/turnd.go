@@ -1,0 +1,47 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"traverse.internal/turn"
+)
+
+func newTurnd(read func() turn.Stats) prometheus.Collector {
+	allocations := gauge("turnd_allocations", "Allocations, by family of the relayed address and transport of the client.", "family", "transport")
+	tcp := gauge("turnd_tcp_allocations", "Of the allocations, those whose relayed transport is TCP (RFC 6062).")
+	created := counter("turnd_allocations_created_total", "Allocations ever made.")
+	reserved := gauge("turnd_reserved_ports", "Ports that wait for their reservation token.")
+	bytes := counter("turnd_relay_bytes_total", "Payload relayed, up to the peer or down to the client; splice stays in the kernel.", "dir", "family", "mode")
+	packets := counter("turnd_relay_packets_total", "Datagrams relayed.", "dir", "family")
+	requests := counter("turnd_requests_total", "STUN requests understood.")
+	auth := counter("turnd_auth_failures_total", "Requests not taken as their user's; missing is every client's first.", "reason")
+	denied := counter("turnd_denied_peers_total", "Peer addresses refused by policy, by the rule that did it.", "reason")
+	drops := counter("turnd_drops_total", "Packets not relayed.", "reason")
+	refusals := counter("turnd_refusals_total", "Allocations refused for want of quota or capacity, by error code.", "code")
+	streams := gauge("turnd_streams", "TCP connections of clients, data connections included.", "state")
+	pairs := gauge("turnd_data_pairs", "Peer connections joined with their client's.")
+	families := []family{allocations, tcp, created, reserved, bytes, packets, requests, auth, denied, drops, refusals, streams, pairs}
+	return collector{families, func(s scrape) {
+		st := read()
+		for _, a := range st.Allocations {
+			s.add(allocations, float64(a.Count), a.Family, a.Transport)
+		}
+		s.add(tcp, float64(st.TCPAllocations))
+		s.count(created, st.AllocationsCreated)
+		s.add(reserved, float64(st.Reserved))
+		for _, r := range st.Relayed {
+			s.count(bytes, r.Bytes, r.Dir, r.Family, r.Mode)
+			if r.Mode == "batch" {
+				s.count(packets, r.Packets, r.Dir, r.Family)
+			}
+		}
+		s.count(requests, st.Requests)
+		s.countEach(auth, st.AuthFailures)
+		s.countEach(denied, st.DeniedPeers)
+		s.countEach(drops, st.Drops)
+		s.countEach(refusals, st.Refusals)
+		s.add(streams, float64(st.Strangers), "stranger")
+		s.add(streams, float64(st.Streams-st.Strangers), "authenticated")
+		s.add(pairs, float64(st.DataPairs))
+	}}
+}
