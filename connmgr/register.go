@@ -54,8 +54,12 @@ func (m *Manager) settle(ctx context.Context, p *peer, old, s *session) {
 	if s.peer.Compare(lower) < 0 {
 		lower = s.peer
 	}
-	if s.offerer == lower || old.mux.Beacon(ctx) != nil {
+	if s.offerer == lower {
 		winner, loser = s, old
+		m.spawn(func() { _ = old.mux.Beacon(m.ctx) }) // it loses either way; a dead one should not wait for an idle beacon to notice
+	} else if old.mux.Beacon(ctx) != nil {
+		winner, loser = s, old
+		old.mux.Close() // nobody is there to drain
 	}
 	m.mu.Lock()
 	if p.current == old || p.current == nil {

@@ -84,7 +84,7 @@ func (s *session) dropLink() {
 // supersede lets the session drain: no new channels, the end with its last one. One without a link has nobody to drain to.
 func (s *session) supersede() {
 	s.draining.Store(true)
-	if !s.linkUp() || s.mux.GoAway("superseded") != nil {
+	if !s.mux.Stats().LinkUp || s.mux.GoAway("superseded") != nil {
 		s.mux.Close()
 	}
 }
