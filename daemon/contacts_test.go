@@ -38,7 +38,7 @@ func TestContacts(t *testing.T) {
 		{"a flag", "-x", eve, "flag"},
 		{"a space", "a b", eve, "contains"},
 		{"an id as a name", eve.String(), eve, "looks like"},
-		{"too long a name", strings.Repeat("x", maxContactName+1), eve, "looks like"},
+		{"too long a name", strings.Repeat("x", maxContactName+1), eve, "at most 64"},
 		{"no usable key", "zero", identity.DeviceID{}, "not a usable key"},
 	} {
 		err := c.Add(step.name, step.id)

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"traverse.internal/internal/cli"
 )
@@ -67,14 +69,29 @@ func ParseRelayURL(raw string) (RelayURL, error) {
 	if u.Host == "" {
 		return fail("it names no host")
 	}
+	if !isHost(u.Host) {
+		return fail(fmt.Sprintf("%q is neither a host's name nor an address", u.Host))
+	}
 	return u, nil
+}
+
+// isHost accepts an IP address without a zone, and what can be a name in the DNS or in /etc/hosts.
+func isHost(s string) bool {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.Zone() == ""
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._", r)
+	})
 }
 
 // Address is what to dial.
 func (u RelayURL) Address() string { return net.JoinHostPort(u.Host, strconv.Itoa(int(u.Port))) }
 
 func (u RelayURL) String() string {
-	return fmt.Sprintf("turn:%s@%s?transport=tcp", url.PathEscape(u.User), u.Address())
+	// QueryEscape leaves nothing that means something in the URL, but writes a space as +, which stands for itself here.
+	user := strings.ReplaceAll(url.QueryEscape(u.User), "+", "%20")
+	return fmt.Sprintf("turn:%s@%s?transport=tcp", user, u.Address())
 }
 
 // redactURL keeps a password that was put into a URL out of messages and logs.

@@ -13,12 +13,15 @@ func TestParseRelayURL(t *testing.T) {
 		{in: "turn:u@relay.example", address: "relay.example:3478", user: "u"},
 		{in: "turn:u@[::1]:13478?transport=tcp", address: "[::1]:13478", user: "u"},
 		{in: "turn:a%40b@h:1", address: "h:1", user: "a@b"},
+		{in: "turn:a%20b+c%3A@::1", address: "[::1]:3478", user: "a b+c:"},
 		{in: "http://x", why: "does not begin with turn:"},
 		{in: "turn:h:1", why: "names no user"},
 		{in: "turn:u:secret@h:1", why: "a password stands in it"},
 		{in: "turn:u@h:0", why: "not between 1 and 65535"},
 		{in: "turn:u@h:x", why: "not between 1 and 65535"},
 		{in: "turn:u@", why: "names no host"},
+		{in: "turn:u@a b:1", why: "neither a host's name nor an address"},
+		{in: "turn:u@fe80::1%eth0", why: "neither a host's name nor an address"},
 		{in: "turn:u@h?transport=udp", why: "needs tcp"},
 		{in: "turn:u@h?speed=fast", why: "unknown parameter"},
 	} {
@@ -46,6 +49,8 @@ func TestParseRelayURL(t *testing.T) {
 func FuzzParseRelayURL(f *testing.F) {
 	f.Add("turn:u@127.0.0.1:13478?transport=tcp")
 	f.Add("turn:%40@[::1]:1")
+	f.Add("turn:+%20@a.b")
+	f.Add("turn:u@a]:b:")
 	f.Fuzz(func(t *testing.T, raw string) {
 		u, err := ParseRelayURL(raw)
 		if err != nil {
