@@ -191,6 +191,7 @@ func (s *Session) resumeLocked(link io.ReadWriteCloser, m *framing.Resume, recei
 	l := s.newLink(link)
 	l.greeted = true
 	l.rxPos, l.txPos = received, m.Received
+	s.retained.trim(l.txPos)
 	s.epoch = m.Epoch
 	if first != nil {
 		l.first = first

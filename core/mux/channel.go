@@ -226,11 +226,14 @@ func (c *Channel) closeLocked() {
 }
 
 // Reset ends both directions at once and gives up what has not been sent or read. The peer's calls fail with a *ResetError of this code and reason, 256 bytes of it at
-// most; codes of the user's own begin at framing.CodeApplication. On a channel that is over it only lets go of what is unread.
+// most; codes of the user's own begin at framing.CodeApplication, and 0 is sent as framing.CodeCancelled. On a channel that is over it only lets go of what is unread.
 func (c *Channel) Reset(code uint16, reason string) error {
 	s := c.s
 	s.mu.Lock()
 	defer s.unlock()
+	if code == uint16(framing.CodeNone) { // on the wire that is an answer
+		code = uint16(framing.CodeCancelled)
+	}
 	if c.phase == phaseOpen && s.err == nil {
 		s.resetLocked(c, framing.Code(code), reason)
 		return nil

@@ -38,6 +38,7 @@ type half struct {
 	left   int   // bytes until the cut; negative: none
 	onCut  func()
 	held   bool // nothing is delivered
+	lost   bool // what is written vanishes
 	writes int
 	record *bytes.Buffer
 }
@@ -72,9 +73,9 @@ func (h *half) Write(p []byte) (int, error) {
 		for len(h.buf) >= h.size && h.werr == nil {
 			h.cond.Wait()
 		}
-		if h.werr != nil {
+		if err := h.werr; err != nil {
 			h.mu.Unlock()
-			return done, h.werr
+			return done, err
 		}
 		n := min(len(p)-done, h.size-len(h.buf))
 		if h.left >= 0 && n >= h.left {
@@ -84,7 +85,9 @@ func (h *half) Write(p []byte) (int, error) {
 		if h.left >= 0 {
 			h.left -= n
 		}
-		h.buf = append(h.buf, p[done:done+n]...)
+		if !h.lost {
+			h.buf = append(h.buf, p[done:done+n]...)
+		}
 		if h.record != nil {
 			h.record.Write(p[done : done+n])
 		}
@@ -161,6 +164,25 @@ func wire(size int) (a, b *side) {
 func (e *side) cut() {
 	e.in.end(errCut, true)
 	e.out.end(errCut, true)
+}
+
+// vanish breaks the link for this side only: the other one's writes get lost and its reads wait, as when a network path is gone.
+func (e *side) vanish() {
+	e.in.mu.Lock()
+	e.in.err, e.in.buf, e.in.lost, e.in.left = errCut, nil, true, -1
+	e.in.cond.Broadcast()
+	e.in.mu.Unlock()
+	e.out.mu.Lock()
+	e.out.werr, e.out.buf, e.out.left = errCut, nil, -1
+	e.out.cond.Broadcast()
+	e.out.mu.Unlock()
+}
+
+// cutAfter calls then when n more bytes have been written in this direction; the Write that reaches it fails behind them.
+func (h *half) cutAfter(n int, then func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.left, h.onCut = n, then
 }
 
 const wireSize = 128 << 10

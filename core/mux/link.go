@@ -126,6 +126,8 @@ func (s *Session) exit() {
 // resyncLocked says again on a new link what is not retained (docs/protocol/mux.md 7.3): the windows, RESETs without an answer, that the session drains, what has been
 // received. It goes behind the retained frames, so that no MAX or RESET overtakes what opens its channel.
 func (s *Session) resyncLocked() {
+	s.control.resets.reset() // answers are asked for again, if need be
+	s.control.resetAnswers = 0
 	s.control.maxSession, s.control.ack, s.control.ackAnyway = true, true, true
 	if s.drain != nil && !s.drain.Remote {
 		s.control.goAway = &framing.GoAway{Code: framing.CodeNone, Reason: s.drain.Reason}

@@ -25,6 +25,7 @@ func (s *Session) Open(ctx context.Context, name string) (*Channel, error) {
 	case <-ctx.Done():
 		return nil, &OpenError{Name: name, Err: contextError(ctx)}
 	case <-s.ended:
+		return nil, &OpenError{Name: name, Err: s.Err()}
 	}
 	c, err := s.request(ctx, name)
 	if err != nil {

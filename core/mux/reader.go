@@ -268,7 +268,7 @@ func (s *Session) messageLocked(l *link, m framing.Message) error {
 		s.out.raise(m.Offset)
 		s.wakeWaitersLocked()
 	case *framing.Ack:
-		return s.ackedLocked(m.Count)
+		return s.ackedLocked(l, m.Count)
 	case *framing.Beacon:
 		s.beaconLocked(m)
 	case *framing.Reset:
@@ -302,10 +302,11 @@ func (s *Session) greetLocked(l *link, m framing.Message) error {
 }
 
 // ackedLocked lets go of what the peer has.
-func (s *Session) ackedLocked(count uint64) error {
+func (s *Session) ackedLocked(l *link, count uint64) error {
 	if !s.retained.ack(s.codec, count) {
 		return violation("ACK of %d bytes, sent were %d", count, s.retained.sent)
 	}
+	s.retained.trim(l.txPos)
 	s.stats.AcksIn++
 	s.restedLocked(count)
 	if s.retained.bytes == 0 {

@@ -31,13 +31,16 @@ func (s *Session) resetFrameLocked(m resetFrame) {
 
 // resetByPeerLocked obeys the peer's RESET, and answers it unless it is the answer to ours.
 //
-// One for a number without a channel is answered too: the channel ended here when the peer's RESET was under way or our answer was lost
-// with a link. It cannot go back and forth, since who sends one on its own initiative waits for the answer and does not answer that.
+// One for a number without a channel is answered too: the channel ended here when the peer's RESET was under way, or our answer was lost
+// with a link. CodeNone says that it is an answer itself; so they do not go back and forth for ever.
 func (s *Session) resetByPeerLocked(m *framing.Reset) error {
 	s.stats.ResetsIn++
 	c := s.channels[m.Channel]
 	if c != nil && c.phase == phaseReset {
 		s.removeLocked(c)
+		return nil
+	}
+	if c == nil && m.Code == framing.CodeNone {
 		return nil
 	}
 	if s.control.resetAnswers > s.cfg.MaxChannels+s.limits.channels { // more than there can be channels

@@ -41,7 +41,7 @@ func (r *retained) add(buf *bufpool.Buf, data []byte) {
 	r.extents.push(extent{buf: buf.Retain(), data: data, start: start})
 }
 
-// ack lets go of what lies before count. It reports false for a count that was never sent or is inside a frame; an old one does nothing.
+// ack takes the peer's count; trim then lets go. It reports false for a count that was never sent or is inside a frame; an old one does nothing.
 func (r *retained) ack(codec framing.Codec, count uint64) bool {
 	if count <= r.acked {
 		return true
@@ -50,12 +50,18 @@ func (r *retained) ack(codec framing.Codec, count uint64) bool {
 		return false
 	}
 	r.acked = count
-	for r.extents.len() > 0 && r.extents.front().end() <= r.acked {
+	return true
+}
+
+// trim lets go of what is acknowledged and has been given to the present link. (What the peer received over the link before, behind the count in its
+// RESUME, is acknowledged and has to be sent again all the same: the peer counts on.)
+func (r *retained) trim(given uint64) {
+	limit := min(r.acked, given)
+	for r.extents.len() > 0 && r.extents.front().end() <= limit {
 		e := r.extents.pop()
 		r.bytes -= len(e.data)
 		e.buf.Release()
 	}
-	return true
 }
 
 // from returns the frames from pos on that lie in one buffer; pos is before sent and not before acked.

@@ -131,7 +131,9 @@ func (s *Session) resendLocked(l *link) batch {
 	buf, data := s.retained.from(l.txPos)
 	l.txPos += uint64(len(data))
 	s.stats.BytesResent += uint64(len(data))
-	return batch{buf: buf.Retain(), data: data}
+	b := batch{buf: buf.Retain(), data: data}
+	s.retained.trim(l.txPos)
+	return b
 }
 
 // fullLocked tells whether so much waits for the peer's ACK that nothing may be added. Writes have stopped 1 MiB before: it is frames of channel 0, and ends, which
