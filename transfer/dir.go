@@ -133,7 +133,9 @@ func (p *part) publish(name string, noSync bool) (string, error) {
 			continue
 		}
 		if err == nil && !noSync {
-			err = p.dir.self.Sync()
+			if err = p.dir.self.Sync(); err != nil {
+				_ = p.dir.root.Remove(try) // the sender will be told that it is not here
+			}
 		}
 		if err != nil {
 			return "", storageError(err)
