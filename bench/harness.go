@@ -110,17 +110,20 @@ func runOne(ctx context.Context, b bench, set settings) []row {
 	}
 	defer rig.close()
 	best := make([][]result, len(b.units))
+	for i := range best {
+		best[i] = make([]result, len(rig.variants))
+	}
 	for round := range set.rounds {
-		for v, variant := range rig.variants {
+		for i := range rig.variants {
+			v := (round + i) % len(rig.variants) // nobody is always first
+			variant := rig.variants[v]
 			s, err := variant.run(ctx)
 			if err != nil {
 				return fail(fmt.Errorf("%s: %w", variant.name, err))
 			}
 			fmt.Fprintf(set.talk, "%s, round %d of %d, %s: %.4g (%s)\n", b.name, round+1, set.rounds, variant.name, s.cost, s.note)
 			for i, cost := range s.cost {
-				if round == 0 {
-					best[i] = append(best[i], result{variant.name, variant.aside, cost, s.note})
-				} else if cost < best[i][v].cost {
+				if round == 0 || cost < best[i][v].cost {
 					best[i][v] = result{variant.name, variant.aside, cost, s.note}
 				}
 			}

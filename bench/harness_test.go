@@ -56,7 +56,7 @@ func TestRounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Join(order, " "), "ours slow fast aside ours slow fast aside ours slow fast aside closed"; got != want {
+	if got, want := strings.Join(order, " "), "ours slow fast aside slow fast aside ours fast aside ours slow closed"; got != want {
 		t.Errorf("order %q, want %q", got, want)
 	}
 	ratio, against := rows[0].ratio()
