@@ -1,6 +1,8 @@
 package turn
 
 import (
+	"encoding/binary"
+
 	"traverse.internal/core/stun"
 	"traverse.internal/turn/alloc"
 )
@@ -15,7 +17,7 @@ func (r *request) channelBind() []byte {
 		switch {
 		case rel.udp == nil:
 			return stun.CodeForbidden
-		case errNumber != nil || errPeer != nil || !stun.ValidChannel(number):
+		case errNumber != nil || errPeer != nil || number < alloc.MinChannel || number > r.shard.server.config.Limits.MaxChannel:
 			return stun.CodeBadRequest
 		case !a.SameFamily(peer.Addr()):
 			return stun.CodePeerFamilyMismatch
@@ -25,5 +27,42 @@ func (r *request) channelBind() []byte {
 			return stun.CodeForbidden
 		}
 		return stun.ErrorCode(r.shard.table.BindChannel(r.now, a, number, peer))
-	}, nil)
+	}, func() []byte {
+		if r.stream != nil && number > stun.MaxChannel {
+			r.stream.wide = true
+		}
+		return nil
+	})
+}
+
+// isWide says whether a message begins with a channel number of RFC 5766 that RFC 8656 gave up.
+func isWide(first byte) bool { return first >= 0x50 && first <= 0x7f }
+
+// parseChannelData reads ChannelData of both generations.
+func parseChannelData(b []byte) (number uint16, data []byte, err error) {
+	if len(b) < stun.ChannelDataHeaderLen || !isWide(b[0]) {
+		return stun.ParseChannelData(b)
+	}
+	end := stun.ChannelDataHeaderLen + int(binary.BigEndian.Uint16(b[2:]))
+	if end > len(b) {
+		return 0, nil, stun.ErrChannelData
+	}
+	return binary.BigEndian.Uint16(b), b[stun.ChannelDataHeaderLen:end], nil
+}
+
+// frameLen looks at the beginning of a stream, as stun.StreamFrameLen does. Before the first whole message there is no
+// ChannelData: "GET" looks like it. And what begins like a channel of RFC 5766 is garbage until there is one.
+func (st *stream) frameLen(b []byte) (n, need int, err error) {
+	if !st.wide || !isWide(b[0]) {
+		if !st.spoken.Load() && stun.KindOf(b[0]) != stun.KindSTUN {
+			return 0, 0, errFrame
+		}
+		return stun.StreamFrameLen(b)
+	}
+	if len(b) < stun.ChannelDataHeaderLen {
+		return 0, stun.ChannelDataHeaderLen - len(b), nil
+	}
+	n = int(binary.BigEndian.Uint16(b[2:]))
+	n += stun.ChannelDataHeaderLen + stun.ChannelDataPadding(n)
+	return n, max(0, n-len(b)), nil
 }

@@ -42,6 +42,10 @@ type Config struct {
 	// are always among them.
 	DenyEndpoints []netip.AddrPort
 
+	// StrictChannels refuses the channel numbers from 0x5000 to 0x7fff, which RFC 5766 had and RFC 8656 §12 gave up. Some
+	// clients still draw from all of them, coturn's tools among them, and give up when they are refused.
+	StrictChannels bool
+
 	// Shards share the work. Default one a core.
 	Shards int
 	// Limits of allocations and of what hangs on them.
@@ -100,6 +104,9 @@ func (c Config) withDefaults() Config {
 	def(&c.FirstMessage, 10*time.Second)
 	def(&c.Unallocated, 30*time.Second)
 	def(&c.DialTimeout, 30*time.Second)
+	if c.Limits.MaxChannel == 0 && !c.StrictChannels {
+		c.Limits.MaxChannel = 0x7fff
+	}
 	c.Limits = c.Limits.WithDefaults()
 	for _, addr := range []*netip.Addr{&c.RelayIP4, &c.RelayIP6, &c.AdvertisedIP4, &c.AdvertisedIP6} {
 		*addr = addr.Unmap()

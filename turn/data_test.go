@@ -2,6 +2,7 @@ package turn
 
 import (
 	"bytes"
+	"io"
 	"net/netip"
 	"testing"
 
@@ -105,6 +106,37 @@ func TestStreamFraming(t *testing.T) {
 	if got, _ := peer.receive(); string(got) != "after" {
 		t.Errorf("after the longest frame: %q", got)
 	}
+}
+
+// A channel number of RFC 5766 works on both transports; on a stream where there is none its first byte is garbage.
+func TestChannelsOfRFC5766(t *testing.T) {
+	s := startServer(t, nil)
+	for name, c := range map[string]*testClient{"udp": dialUDP(t, s), "tcp": dialTCP(t, s)} {
+		peer := newPeer(t, loop4)
+		relayed := c.allocate()
+		if got := c.code(stun.MethodChannelBind, channel(0x7ffe), peerAt(peer.addr)); got != 0 {
+			t.Fatal(got)
+		}
+		b := channelData(0x7ffe, []byte("hello"))
+		c.send(b[:2])
+		if name == "tcp" {
+			c.send(b[2:])
+		} else {
+			c.send(b)
+		}
+		if got, _ := peer.receive(); string(got) != "hello" {
+			t.Errorf("%s: got %q", name, got)
+		}
+		peer.send(relayed, []byte("back"))
+		got := make([]byte, 8)
+		if _, err := io.ReadFull(c.conn, got); err != nil || string(got) != "\x7f\xfe\x00\x04back" {
+			t.Errorf("%s: got %q, %v", name, got, err)
+		}
+	}
+	c := dialTCP(t, s)
+	c.allocate()
+	c.send(channelData(0x7ffe, []byte("hello")))
+	c.closed()
 }
 
 func TestTrailingBytesOnUDPAreIgnored(t *testing.T) {

@@ -39,5 +39,7 @@
 //     is refused, which clients retry; accepting and closing it, as RFC 6062 §5.3 has it, ends their attempt for good.
 //   - DONT-FRAGMENT is not supported: 420, as RFC 8656 §7.2 asks for. Of a dual allocation the IPv4 half is granted, and
 //     ADDRESS-ERROR-CODE says 440 for the other.
+//   - Channel numbers up to 0x7fff are bound, as RFC 5766 had it, because coturn's tools draw from all of them;
+//     [Config.StrictChannels] keeps to RFC 8656's.
 //   - Every answer to an authenticated request carries MESSAGE-INTEGRITY, errors and ConnectionBind's included.
 package turn

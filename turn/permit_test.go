@@ -34,7 +34,8 @@ func TestPermissionAndChannelRequests(t *testing.T) {
 		{"channel without peer", stun.MethodChannelBind, []attrs{channel(0x4000)}, 400},
 		{"channel with a malformed peer", stun.MethodChannelBind, []attrs{channel(0x4000), malformed}, 400},
 		{"channel 0x3fff", stun.MethodChannelBind, []attrs{channel(0x3fff), peerText("127.0.0.1:1")}, 400},
-		{"channel 0x5000", stun.MethodChannelBind, []attrs{channel(0x5000), peerText("127.0.0.1:1")}, 400},
+		{"channel 0x8000", stun.MethodChannelBind, []attrs{channel(0x8000), peerText("127.0.0.1:1")}, 400},
+		{"channel of RFC 5766", stun.MethodChannelBind, []attrs{channel(0x5000), peerText("127.0.0.1:1")}, 0},
 		{"channel 0xffff", stun.MethodChannelBind, []attrs{channel(0xffff), peerText("127.0.0.1:1")}, 400},
 		{"channel to another family", stun.MethodChannelBind, []attrs{channel(0x4000), peerText("[::1]:1")}, 443},
 		{"channel to a denied peer", stun.MethodChannelBind, []attrs{channel(0x4000), peerText("10.0.0.1:1")}, 403},
@@ -200,6 +201,17 @@ func peerWire(peer netip.AddrPort) attrs {
 			value[4+i] ^= mask[i]
 		}
 		b.Add(stun.AttrXORPeerAddress, value)
+	}
+}
+
+func TestStrictChannels(t *testing.T) {
+	s := startServer(t, func(c *Config) { c.StrictChannels = true })
+	for number, want := range map[uint16]stun.ErrorCode{0x4fff: 0, 0x5000: 400, 0x7ffe: 400} {
+		c := dialUDP(t, s)
+		c.allocate()
+		if got := c.code(stun.MethodChannelBind, channel(number), peerText("127.0.0.1:1")); got != want {
+			t.Errorf("%#x: got %v, want %v", number, got, want)
+		}
 	}
 }
 

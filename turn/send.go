@@ -19,7 +19,7 @@ type uplink struct {
 
 // channelData relays a ChannelData message: RFC 8656 §12.6.
 func (u *uplink) channelData(now time.Time, tuple alloc.FiveTuple, frame []byte) {
-	number, data, err := stun.ParseChannelData(frame)
+	number, data, err := parseChannelData(frame)
 	if err != nil {
 		u.shard.stats.drop(DropGarbage)
 		return

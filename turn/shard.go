@@ -83,10 +83,10 @@ func (d *datagrams) take(now time.Time, in *udp.RecvBatch, i int) {
 		d.shard.stats.drop(DropGarbage)
 		return
 	}
-	switch stun.KindOf(packet[0]) {
-	case stun.KindChannelData:
+	switch kind := stun.KindOf(packet[0]); {
+	case kind == stun.KindChannelData, isWide(packet[0]):
 		d.uplink.channelData(now, tuple, packet)
-	case stun.KindSTUN:
+	case kind == stun.KindSTUN:
 		msg, err := stun.Parse(packet)
 		if err != nil || msg.CheckFingerprint() == stun.ErrFingerprint {
 			d.shard.stats.drop(DropGarbage)

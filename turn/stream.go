@@ -40,6 +40,7 @@ type stream struct {
 	opened time.Time
 	uplink uplink
 	known  bool // no longer counted as a stranger
+	wide   bool // it has a channel of RFC 5766
 	reader streamReader
 	buf    *bufpool.Buf // what was read and not yet understood; nil: nothing
 	have   int          // bytes of buf
@@ -136,9 +137,9 @@ func (st *stream) frames() (*alloc.Conn, error) {
 	b := st.buf.Bytes()[:st.have]
 	now := st.server.now()
 	for len(b) > 0 {
-		n, need, err := stun.StreamFrameLen(b)
-		if err != nil || !st.spoken.Load() && stun.KindOf(b[0]) != stun.KindSTUN { // "GET" looks like ChannelData
-			return nil, errFrame
+		n, need, err := st.frameLen(b)
+		if err != nil {
+			return nil, err
 		}
 		if need > 0 {
 			st.uplink.flush()
@@ -162,7 +163,7 @@ func (st *stream) frames() (*alloc.Conn, error) {
 
 // frame deals with one frame.
 func (st *stream) frame(now time.Time, b []byte) (*alloc.Conn, error) {
-	if stun.KindOf(b[0]) == stun.KindChannelData {
+	if stun.KindOf(b[0]) != stun.KindSTUN {
 		st.heard()
 		st.uplink.channelData(now, st.tuple, b)
 		return nil, nil

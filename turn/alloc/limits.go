@@ -43,6 +43,8 @@ type Limits struct {
 	// MaxLifetime of an allocation; who asks for more gets this. Default 3600 s, RFC 8656 §7.2. At most 4000 s: the timer
 	// wheel has 4096 slots.
 	MaxLifetime time.Duration
+	// MaxChannel is the highest channel number. Default 0x4fff, RFC 8656 §12. RFC 5766 had 0x7fff.
+	MaxChannel uint16
 }
 
 // WithDefaults returns the limits with every zero field filled in.
@@ -60,6 +62,9 @@ func (l Limits) WithDefaults() Limits {
 	def(&l.Conns, 64)
 	if l.MaxLifetime == 0 {
 		l.MaxLifetime = time.Hour
+	}
+	if l.MaxChannel == 0 {
+		l.MaxChannel = 0x4fff
 	}
 	return l
 }
@@ -83,6 +88,9 @@ func (l Limits) Check() error {
 	}
 	if l.MaxLifetime != 0 && (l.MaxLifetime < DefaultLifetime || l.MaxLifetime > 4000*time.Second) {
 		return errors.New("alloc: longest lifetime is not within 600 s and 4000 s")
+	}
+	if l.MaxChannel != 0 && (l.MaxChannel < MinChannel || l.MaxChannel > 0x7fff) {
+		return errors.New("alloc: highest channel is not within 0x4000 and 0x7fff")
 	}
 	return nil
 }

@@ -19,11 +19,8 @@ type channel struct {
 	permission *permission // of peer.Addr(); the same one that Permitted finds
 }
 
-// The channel numbers of RFC 8656 §12.
-const (
-	MinChannel = 0x4000
-	MaxChannel = 0x4fff
-)
+// MinChannel is the lowest channel number: RFC 8656 §12.
+const MinChannel = 0x4000
 
 // Permit installs or renews permissions for all the addresses, or for none of them: RFC 8656 §10.2.
 func (t *Table) Permit(now time.Time, a *Allocation, peers []netip.Addr) Verdict {
@@ -48,7 +45,7 @@ func (t *Table) Permit(now time.Time, a *Allocation, peers []netip.Addr) Verdict
 // BindChannel binds the number to the peer or renews the binding, and with it the permission: RFC 8656 §12.2. A
 // conflict changes nothing.
 func (t *Table) BindChannel(now time.Time, a *Allocation, number uint16, peer netip.AddrPort) Verdict {
-	if number < MinChannel || number > MaxChannel {
+	if number < MinChannel || number > t.limits.MaxChannel {
 		return BadRequest
 	}
 	if !a.SameFamily(peer.Addr()) {

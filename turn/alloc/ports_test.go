@@ -54,6 +54,8 @@ func TestLimits(t *testing.T) {
 		{"negative", Limits{PerUser: -1}, false},
 		{"longer than the wheel", Limits{MaxLifetime: 4001e9}, false},
 		{"shorter than the default lifetime", Limits{MaxLifetime: 599e9}, false},
+		{"channels of RFC 5766", Limits{MaxChannel: 0x7fff}, true},
+		{"channels that look like other protocols", Limits{MaxChannel: 0x8000}, false},
 	} {
 		if err := c.limits.Check(); (err == nil) != c.ok {
 			t.Errorf("%s: got %v", c.name, err)

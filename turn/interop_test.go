@@ -1,0 +1,238 @@
+package turn
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pion/logging"
+	pionturn "github.com/pion/turn/v2"
+
+	"traverse.internal/core/turnclient"
+)
+
+// pion's client over UDP and TCP: allocation, permission, Send and Data, and ChannelData once it has bound a channel.
+func TestPionClient(t *testing.T) {
+	s := startServer(t, nil)
+	for _, network := range []string{"udp", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			var conn net.PacketConn
+			server := s.UDPAddrs()[0].String()
+			if network == "udp" {
+				c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn = c
+			} else {
+				server = s.TCPAddrs()[0].String()
+				c, err := net.Dial("tcp", server)
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn = pionturn.NewSTUNConn(c)
+			}
+			defer conn.Close()
+			client, err := pionturn.NewClient(&pionturn.ClientConfig{
+				STUNServerAddr: server, TURNServerAddr: server, Username: "u", Password: "p", Realm: "test", Conn: conn,
+				LoggerFactory: &logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			if err := client.Listen(); err != nil {
+				t.Fatal(err)
+			}
+			relay, err := client.Allocate()
+			if err != nil {
+				t.Fatal(err)
+			}
+			peer := newPeer(t, loop4)
+			echoThrough(t, relay, peer)
+			if err := relay.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// echoThrough sends to the peer and back until a ChannelData message was used both ways.
+func echoThrough(t *testing.T, relay net.PacketConn, peer *testPeer) {
+	t.Helper()
+	_ = relay.SetReadDeadline(time.Now().Add(patience))
+	buf := make([]byte, 1500)
+	for i := range 50 {
+		want := []byte(strings.Repeat("x", 5+i*20)) // pion's stream reader waits for a ninth byte
+		if _, err := relay.WriteTo(want, net.UDPAddrFromAddrPort(peer.addr)); err != nil {
+			t.Fatal(err)
+		}
+		got, from := peer.receive()
+		if !bytes.Equal(got, want) {
+			t.Fatalf("up %d: got %d bytes, want %d", i, len(got), len(want))
+		}
+		peer.send(from, got)
+		n, _, err := relay.ReadFrom(buf)
+		if err != nil || !bytes.Equal(buf[:n], want) {
+			t.Fatalf("down %d: got %d bytes, %v", i, n, err)
+		}
+	}
+}
+
+// Our own client, TCP allocations in both families.
+func TestTurnclient(t *testing.T) {
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			if f.ip == loop6 {
+				needIPv6(t)
+			}
+			s := startServer(t, nil)
+			ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+			defer cancel()
+			family := turnclient.FamilyOf(f.ip)
+			allocate := func() *turnclient.Allocation {
+				client, err := turnclient.Dial(ctx, turnclient.Config{Server: s.TCPAddrs()[0], Username: "u", Password: "p"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				a, err := client.Allocate(ctx, family)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { a.Close() })
+				return a
+			}
+			a, b := allocate(), allocate()
+			if a.Relayed().Addr() != f.ip {
+				t.Errorf("relayed %v", a.Relayed())
+			}
+			if err := b.Permit(ctx, a.Relayed().Addr()); err != nil {
+				t.Fatal(err)
+			}
+			type accepted struct {
+				conn *net.TCPConn
+				from netip.AddrPort
+				err  error
+			}
+			incoming := make(chan accepted, 1)
+			go func() {
+				conn, from, err := b.Accept(ctx)
+				incoming <- accepted{conn, from, err}
+			}()
+			near, err := a.Connect(ctx, b.Relayed())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer near.Close()
+			far := <-incoming
+			if far.err != nil || far.from != a.Relayed() {
+				t.Fatalf("accepted from %v, %v; want %v", far.from, far.err, a.Relayed())
+			}
+			defer far.conn.Close()
+			exchange(t, near, far.conn)
+		})
+	}
+}
+
+// coturn's client against our server and coturn's peer. Its exit code is 0 even when everything is lost.
+func TestCoturnClient(t *testing.T) {
+	for _, tool := range []string{"turnutils_uclient", "turnutils_peer"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is missing: install Debian's package coturn", tool)
+		}
+	}
+	s := startServer(t, func(c *Config) {
+		// The tool takes one port for both transports.
+		low, _ := freeRange(t, 1)
+		c.ListenUDP = []netip.AddrPort{netip.AddrPortFrom(loop4, low)}
+		c.ListenTCP = c.ListenUDP
+	})
+	server := strconv.Itoa(int(s.UDPAddrs()[0].Port()))
+	peer := startCoturnPeer(t)
+	modes := []struct {
+		name string
+		args []string
+		six  bool
+	}{
+		{name: "UDP"},
+		{name: "UDP, Send indications", args: []string{"-s"}},
+		{name: "TCP", args: []string{"-t"}},
+		{name: "IPv6 relay", args: []string{"-x"}, six: true},
+		{name: "TCP, IPv6 relay", args: []string{"-t", "-x"}, six: true},
+		{name: "client to client", args: []string{"-y"}},
+		{name: "TCP allocations", args: []string{"-T"}},
+		{name: "extra requests", args: []string{"-G"}},
+		{name: "mandatory padding", args: []string{"-t", "-D"}},
+	}
+	// All at once: the tool spends its seconds waiting.
+	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
+	defer cancel()
+	outputs := make([]chan string, len(modes))
+	for i, c := range modes {
+		outputs[i] = make(chan string, 1)
+		to := "127.0.0.1"
+		if c.six {
+			to = "::1"
+		}
+		args := append(c.args, "-n", "20", "-m", "1", "-u", "u", "-w", "p", "-e", to, "-r", peer, "-p", server, "127.0.0.1")
+		go func() {
+			out, _ := exec.CommandContext(ctx, "turnutils_uclient", args...).CombinedOutput()
+			outputs[i] <- string(out)
+		}()
+	}
+	for i, c := range modes {
+		t.Run(c.name, func(t *testing.T) {
+			out := <-outputs[i]
+			if c.six {
+				needIPv6(t)
+			}
+			if lost, sent := coturnLoss(out); lost != 0 || sent <= 0 {
+				t.Errorf("sent %d, lost %d:\n%s", sent, lost, out)
+			}
+		})
+	}
+}
+
+// coturnLoss reads the tool's last totals; -1 when it printed none.
+func coturnLoss(out string) (lost, sent int) {
+	lost, sent = -1, -1
+	for _, m := range regexp.MustCompile(`Total lost packets (\d+)`).FindAllStringSubmatch(out, -1) {
+		lost, _ = strconv.Atoi(m[1])
+	}
+	for _, m := range regexp.MustCompile(`tot_send_msgs=(\d+)`).FindAllStringSubmatch(out, -1) {
+		sent, _ = strconv.Atoi(m[1])
+	}
+	return lost, sent
+}
+
+// startCoturnPeer runs the echo server on a free port and returns that.
+func startCoturnPeer(t *testing.T) string {
+	t.Helper()
+	low, _ := freeRange(t, 2)
+	port := strconv.Itoa(int(low))
+	cmd := exec.Command("turnutils_peer", "-L", "127.0.0.1", "-L", "::1", "-p", port)
+	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	probe := newPeer(t, loop4)
+	waitFor(t, "turnutils_peer to echo", func() bool {
+		_, _ = probe.conn.WriteToUDPAddrPort([]byte("x"), netip.AddrPortFrom(loop4, low))
+		_ = probe.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		n, _, err := probe.conn.ReadFromUDPAddrPort(make([]byte, 10))
+		return err == nil && n == 1
+	})
+	return port
+}
