@@ -130,7 +130,7 @@ func (m *Manager) take(ctx context.Context, l *link, from identity.DeviceID, beg
 		l.close()
 		return err
 	}
-	return m.register(ctx, newSession(m, ms, from, from, l), began)
+	return m.register(newSession(m, ms, from, from, l), began)
 }
 
 // takeResume attaches the link to the session it names. Only the same device's session will do; the MAC says the rest.

@@ -131,7 +131,7 @@ func (m *Manager) dial(ctx context.Context, a *attempt) (*session, error) {
 		return nil, err
 	}
 	s := newSession(m, ms, a.peer, m.self, l)
-	if err := m.register(ctx, s, a.began); err != nil {
+	if err := m.register(s, a.began); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -2,6 +2,7 @@ package connmgr
 
 import (
 	"context"
+	"sync"
 
 	"traverse.internal/core/mux"
 )
@@ -11,8 +12,9 @@ type Incoming struct {
 	Info
 	Name string
 
-	s   *session
-	req *mux.Request
+	s    *session
+	req  *mux.Request
+	once sync.Once
 }
 
 // Accept returns the next channel request of any device.
@@ -27,17 +29,25 @@ func (m *Manager) Accept(ctx context.Context) (*Incoming, error) {
 	}
 }
 
-// Accept opens the channel.
-func (in *Incoming) Accept() (*mux.Channel, error) {
-	ch, err := in.req.Accept()
-	if err == nil {
-		in.s.unique.note(in.Name, ch)
-	}
+// Accept opens the channel. One of Accept and Decline has an effect, the first that is called.
+func (in *Incoming) Accept() (ch *mux.Channel, err error) {
+	err = mux.ErrWithdrawn
+	in.once.Do(func() {
+		ch, err = in.req.Accept()
+		in.s.unique.decided(in.Name, ch)
+	})
 	return ch, err
 }
 
 // Decline refuses it; the reason reaches the other side's *mux.DeclinedError.
-func (in *Incoming) Decline(why string) error { return in.req.Decline(why) }
+func (in *Incoming) Decline(why string) (err error) {
+	err = mux.ErrWithdrawn
+	in.once.Do(func() {
+		err = in.req.Decline(why)
+		in.s.unique.decided(in.Name, nil)
+	})
+	return err
+}
 
 // acceptLoop takes the session's channel requests and queues them for Accept; past MaxIncoming they are declined.
 func (s *session) acceptLoop() {
@@ -49,11 +59,12 @@ func (s *session) acceptLoop() {
 		if s.unique.claim(s, req) {
 			continue
 		}
+		in := &Incoming{Info: s.info(), Name: req.Name(), s: s, req: req}
 		select {
-		case s.m.incoming <- &Incoming{Info: s.info(), Name: req.Name(), s: s, req: req}:
+		case s.m.incoming <- in:
 		default:
 			s.m.stats.declinedBusy.Add(1)
-			_ = req.Decline("busy")
+			_ = in.Decline("busy")
 		}
 	}
 }
@@ -63,7 +74,7 @@ func (m *Manager) drainIncoming() {
 	for {
 		select {
 		case in := <-m.incoming:
-			_ = in.req.Decline("shutting down")
+			_ = in.Decline("shutting down")
 		default:
 			return
 		}

@@ -3,6 +3,7 @@ package connmgr
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -103,13 +104,15 @@ func TestOptionUniqueFromBothSides(t *testing.T) {
 	if _, _, err := a.Connect(testCtx(t), b.self, "warm"); err != nil {
 		t.Fatal(err)
 	}
-	for range 50 {
+	for round := range 50 {
+		// A name of its own each round: a request that crossed in one must not be there for the next.
+		name := fmt.Sprintf("both %d", round)
 		var wg sync.WaitGroup
 		var ends [2]*mux.Channel
 		for i, d := range []*testDevice{a, b} {
 			wg.Go(func() {
 				peer := []*testDevice{b, a}[i]
-				ch, _, err := d.ConnectWith(testCtx(t), peer.self, "both", Options{Unique: true})
+				ch, _, err := d.ConnectWith(testCtx(t), peer.self, name, Options{Unique: true})
 				if err != nil {
 					t.Errorf("side %d: %v", i, err)
 				}

@@ -7,7 +7,7 @@ import (
 
 // register makes the session known, judges it against the one that was current, and starts its goroutines.
 // On an error the session is closed.
-func (m *Manager) register(ctx context.Context, s *session, began time.Time) error {
+func (m *Manager) register(s *session, began time.Time) error {
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
@@ -38,7 +38,7 @@ func (m *Manager) register(ctx context.Context, s *session, began time.Time) err
 	case !rival:
 		old.supersede()
 	default:
-		m.settle(ctx, p, old, s)
+		m.settle(p, old, s)
 	}
 	m.mu.Lock()
 	m.changedLocked(p)
@@ -48,7 +48,7 @@ func (m *Manager) register(ctx context.Context, s *session, began time.Time) err
 
 // settle judges two live sessions that were called from opposite sides. PROTOCOL.md 3: the lower DeviceID's offer wins, on both
 // sides alike. But an older session that answers no beacon is what a peer leaves behind that lost power, not a rival.
-func (m *Manager) settle(ctx context.Context, p *peer, old, s *session) {
+func (m *Manager) settle(p *peer, old, s *session) {
 	winner, loser := old, s
 	lower := m.self
 	if s.peer.Compare(lower) < 0 {
@@ -57,7 +57,7 @@ func (m *Manager) settle(ctx context.Context, p *peer, old, s *session) {
 	if s.offerer == lower {
 		winner, loser = s, old
 		m.spawn(func() { _ = old.mux.Beacon(m.ctx) }) // it loses either way; a dead one should not wait for an idle beacon to notice
-	} else if old.mux.Beacon(ctx) != nil {
+	} else if old.mux.Beacon(m.ctx) != nil { // not the attempt's context: its waiters may be content by now
 		winner, loser = s, old
 		old.mux.Close() // nobody is there to drain
 	}

@@ -15,9 +15,12 @@ const uniqueTaken = "unique name: the other request stands"
 // uniqueNames keeps, for one session, the open channel of each name that was asked for as unique or accepted, and the requests under way.
 // Entries go when their channel has ended, at the next look; a session's channel limit bounds them.
 type uniqueNames struct {
-	mu      sync.Mutex              // guards the fields below
-	open    map[string]*mux.Channel // last channel opened or accepted under the name
-	pending map[string]*uniqueOpen
+	mu      sync.Mutex               // guards the fields below
+	open    map[string]*mux.Channel  // first live channel opened or accepted under the name
+	since   map[string]time.Time     // when the other side's answer to our last request for the name was there; kept for crossing
+	pending map[string]*uniqueOpen   // our requests
+	asked   map[string]chan struct{} // the other side's that wait for a decision; closed when the last of a name has one
+	waiting map[string]int           // how many those are; the mux bounds a session's undecided requests
 }
 
 // uniqueOpen is one request for a unique name; everybody who asks meanwhile shares its result.
@@ -47,6 +50,18 @@ func ended(ch *mux.Channel) bool {
 // get returns the name's open channel, or opens it once for all who ask.
 func (u *uniqueNames) get(ctx context.Context, s *session, name string) (*mux.Channel, error) {
 	u.mu.Lock()
+	for u.asked[name] != nil {
+		decided := u.asked[name]
+		u.mu.Unlock()
+		select {
+		case <-decided:
+		case <-s.mux.Done():
+			return nil, s.mux.Err()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		u.mu.Lock()
+	}
 	if ch := u.open[name]; ch != nil && !ended(ch) {
 		u.mu.Unlock()
 		return ch, nil
@@ -94,9 +109,24 @@ func (u *uniqueNames) request(s *session, name string, o *uniqueOpen) {
 	switch {
 	case u.pending[name] == o:
 		u.settleLocked(name, o, ch, err)
+		if err == nil {
+			u.answeredLocked(name, time.Now())
+		}
 	case ch != nil: // claim was first
 		ch.Close()
 	}
+}
+
+func (u *uniqueNames) answeredLocked(name string, now time.Time) {
+	if u.since == nil {
+		u.since = map[string]time.Time{}
+	}
+	for n, t := range u.since {
+		if now.Sub(t) > crossing {
+			delete(u.since, n)
+		}
+	}
+	u.since[name] = now
 }
 
 func (u *uniqueNames) settleLocked(name string, o *uniqueOpen, ch *mux.Channel, err error) {
@@ -109,12 +139,23 @@ func (u *uniqueNames) settleLocked(name string, o *uniqueOpen, ch *mux.Channel, 
 }
 
 // claim decides about a request for a name that we ask for as unique at the same moment: the request of the session's offerer stands.
-// It reports whether it has dealt with the request.
+// It reports whether it has dealt with the request; the others it notes, until decided is called for each.
 func (u *uniqueNames) claim(s *session, req *mux.Request) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	o := u.pending[req.Name()]
+	if o == nil && u.crossedLocked(req) {
+		_ = req.Decline(uniqueTaken)
+		return true
+	}
 	if o == nil {
+		if u.asked == nil {
+			u.asked, u.waiting = map[string]chan struct{}{}, map[string]int{}
+		}
+		if u.asked[req.Name()] == nil {
+			u.asked[req.Name()] = make(chan struct{})
+		}
+		u.waiting[req.Name()]++
 		return false
 	}
 	if s.offerer == s.m.self {
@@ -129,11 +170,18 @@ func (u *uniqueNames) claim(s *session, req *mux.Request) bool {
 	return true
 }
 
-// note remembers an accepted channel, so that a later unique request for its name finds it.
-func (u *uniqueNames) note(name string, ch *mux.Channel) {
+// decided takes note of a decision on the other side's request; ch is nil when it was declined. An accepted channel is found by a later unique request for its name.
+func (u *uniqueNames) decided(name string, ch *mux.Channel) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.noteLocked(name, ch)
+	if ch != nil {
+		u.noteLocked(name, ch)
+	}
+	if u.waiting[name]--; u.waiting[name] <= 0 {
+		close(u.asked[name])
+		delete(u.asked, name)
+		delete(u.waiting, name)
+	}
 }
 
 func (u *uniqueNames) noteLocked(name string, ch *mux.Channel) {
@@ -145,5 +193,16 @@ func (u *uniqueNames) noteLocked(name string, ch *mux.Channel) {
 			delete(u.open, n)
 		}
 	}
-	u.open[name] = ch
+	if u.open[name] == nil { // the first stays: callers that are not after a unique one come later
+		u.open[name] = ch
+	}
+}
+
+// crossing is how long an answered request is remembered: the other side's that was read before the answer is looked at within moments.
+const crossing = time.Minute
+
+// crossedLocked tells whether the other side's request was on its way when it answered ours: then it was for the same unique channel, and
+// its maker has ours. That channel may have ended since.
+func (u *uniqueNames) crossedLocked(req *mux.Request) bool {
+	return req.Received().Before(u.since[req.Name()])
 }
