@@ -16,11 +16,15 @@ const (
 
 // Request is a peer's wish for a channel. It must be accepted or declined, at any time and from any goroutine.
 type Request struct {
-	c *Channel
+	c        *Channel
+	received time.Time
 }
 
 // Name returns the name the peer asked for.
 func (r *Request) Name() string { return r.c.name }
+
+// Received returns when the request was read from the link. Requests and answers of the peer are read in the order in which it sent them.
+func (r *Request) Received() time.Time { return r.received }
 
 // Accept waits for the next request. Several goroutines may wait. It returns the context's error, or the session's once that has ended.
 func (s *Session) Accept(ctx context.Context) (*Request, error) {
@@ -127,7 +131,7 @@ func (s *Session) requestLocked(q *framing.ChannelRequest) error {
 	}
 	c := s.newChannelLocked(q.ID, q.Name, true, phaseRequested)
 	s.pending++
-	s.inbox.push(&Request{c: c})
+	s.inbox.push(&Request{c: c, received: time.Now()})
 	notify(s.inboxReady)
 	return nil
 }
