@@ -55,3 +55,11 @@ func (l *avoidList) skip(now time.Time, addr netip.AddrPort) bool {
 	a, ok := l.nodes[addr]
 	return ok && now.Before(a.until)
 }
+
+// silent reports whether addr did not answer when it was last asked.
+func (l *avoidList) silent(addr netip.AddrPort) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.nodes[addr]
+	return ok
+}

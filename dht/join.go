@@ -17,31 +17,36 @@ const (
 	maxBootstrap   = 64               // addresses kept, of all the names together
 	lonelyAfter    = 4                // queries in a row that nobody answered: look for new nodes
 	wakePause      = 10 * time.Second // between two looks that strangers' queries cause, when looking brings nothing
+	silentPause    = 5 * time.Second  // between two tries of a private bootstrap node that does not answer
 )
 
 // joinLoop keeps the node in the DHT: it asks the bootstrap nodes until somebody answers, again and again when nobody
-// does any more, and looks around from time to time. A node that others bootstrap from learns of them when they ask it;
-// their queries wake it, so that it asks them back and can name them to the next one.
+// does any more, and looks around ever more seldom once somebody does: nodes that start together find each other in the
+// second or third look. A node that others bootstrap from learns of them when they ask it; their queries wake it, so
+// that it asks them back and can name them to the next one.
 func (n *Node) joinLoop() {
 	pause, gap := n.pace.joinMin, n.pace.joinMin
-	good := 0
+	good, alone := 0, true
 	for n.ctx.Err() == nil {
 		answered := n.join(n.ctx)
 		last := time.Now()
+		most := n.pace.joinMax
 		if answered > 0 {
 			n.markJoined()
+			most = n.pace.refresh
+			if alone {
+				pause = n.pace.joinMin
+			}
 		}
-		wait := n.pace.refresh
-		if answered == 0 {
-			wait, pause = pause, min(2*pause, n.pace.joinMax)
-		} else {
-			pause = n.pace.joinMin
-		}
-		if now := n.server.Stats().GoodNodes; now > good {
+		alone = answered == 0
+		wait := min(pause, most)
+		pause = min(2*pause, most)
+
+		gap = min(2*gap, wakePause)
+		if now := n.server.Stats().GoodNodes; now != good {
 			good, gap = now, n.pace.joinMin
-		} else {
-			good, gap = now, min(2*gap, wakePause)
 		}
+		n.store.sweep()
 		n.waitToJoin(last, wait, gap)
 	}
 }
@@ -51,7 +56,7 @@ func (n *Node) joinLoop() {
 func (n *Node) waitToJoin(last time.Time, wait, gap time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	tick := time.NewTicker(max(gap, n.pace.joinMin))
+	tick := time.NewTicker(min(gap, time.Second))
 	defer tick.Stop()
 	woken := false
 	for {
@@ -64,7 +69,12 @@ func (n *Node) waitToJoin(last time.Time, wait, gap time.Duration) {
 			woken = true
 		case <-tick.C:
 		}
-		if time.Since(last) >= gap && (n.unanswered.Load() >= lonelyAfter || woken && n.thin()) {
+		n.survey()
+		since := time.Since(last)
+		if since >= gap && (n.unanswered.Load() >= lonelyAfter || woken && n.thin()) {
+			return
+		}
+		if since >= silentPause && n.bootstrapSilent() {
 			return
 		}
 	}
@@ -76,6 +86,20 @@ func (n *Node) thin() bool {
 	return s.GoodNodes < bucketK && s.Nodes > s.GoodNodes
 }
 
+// bootstrapSilent reports whether a bootstrap node of ours does not answer. It may come back with an empty table, and
+// then has nobody but us to tell it of the others. Mainline has no such nodes: its are other people's, and many.
+func (n *Node) bootstrapSilent() bool {
+	if n.cfg.Mode != Private {
+		return false
+	}
+	for _, a := range n.bootstrapNodes() {
+		if n.avoid.silent(a.Addr.AddrPort) {
+			return true
+		}
+	}
+	return false
+}
+
 // join walks to our own id, which fills the table with our neighbours. It returns how many nodes answered.
 func (n *Node) join(ctx context.Context) int {
 	n.resolve(ctx)
@@ -83,7 +107,7 @@ func (n *Node) join(ctx context.Context) int {
 		n.avoid.alive(a.Addr.AddrPort) // worth a new try each time
 	}
 	list := append(n.start(), n.bootstrapNodes()...)
-	id := krpc.ID(n.server.ID())
+	id := krpc.ID(n.self.AsByteArray())
 	_, answered := n.walk(ctx, id, list, func(ctx context.Context, to mainline.Addr) mainline.QueryResult {
 		return n.query(ctx, to, "find_node", krpc.MsgArgs{Target: id})
 	}, nil)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	mainline "github.com/anacrolix/dht/v2"
+	"github.com/anacrolix/dht/v2/int160"
 	"github.com/anacrolix/dht/v2/krpc"
 	"github.com/anacrolix/log"
 )
@@ -22,12 +23,14 @@ type Node struct {
 	conn     *guardedConn
 	store    *store
 	server   *mainline.Server
+	self     int160.T // our node id
 	avoid    avoidList
 	observed observedAddrs
 	stats    stats
 
 	bootstrap  atomic.Pointer[[]netip.AddrPort] // as last resolved
 	unanswered atomic.Int32                     // queries in a row that nobody answered
+	shape      atomic.Pointer[shape]            // of the table, as last looked at
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -56,7 +59,10 @@ func Listen(cfg Config) (*Node, error) {
 	n.conn = newGuardedConn(sock, cfg.Mode, &n.stats)
 	n.conn.observed = n.observed.vote
 	n.conn.heard = n.heard
-	if n.server, err = mainline.NewServer(n.serverConfig()); err != nil {
+	sc := n.serverConfig()
+	sc.InitNodeId() // before the library reads its first packet, since our own code asks for the id
+	n.self = int160.FromByteArray(sc.NodeId)
+	if n.server, err = mainline.NewServer(sc); err != nil {
 		_ = sock.Close()
 		return nil, fmt.Errorf("dht: start: %w", err)
 	}
@@ -114,7 +120,9 @@ func (n *Node) onQuery(q *krpc.Msg, source net.Addr) (propagate bool) {
 	switch q.Q {
 	case "find_node", "get":
 		// The library looks for nodes near info_hash, which these queries do not have.
-		q.A.InfoHash = q.A.Target
+		q.A.InfoHash = n.nearTarget(q.A.Target)
+	case "get_peers":
+		q.A.InfoHash = n.nearTarget(q.A.InfoHash)
 	case "put":
 		if ua, ok := source.(*net.UDPAddr); ok {
 			n.store.setWriter(ownerOf(unmapped(ua.AddrPort()).Addr()))

@@ -108,7 +108,7 @@ func (n *Node) isNear(target int160.T, closest []near) bool {
 	if len(closest) < bucketK {
 		return true
 	}
-	own := n.id().Distance(target)
+	own := n.self.Distance(target)
 	for _, node := range closest {
 		if own.Cmp(node.id.Distance(target)) < 0 {
 			return true

@@ -73,12 +73,23 @@ func (s *store) Put(i *bep44.Item) error {
 	return s.putLocked(i, s.writer)
 }
 
-// putOwn takes an item this node writes. It is signed by us, so only the sequence number is checked.
+// putOwn takes an item this node writes.
 func (s *store) putOwn(i *bep44.Item) error {
+	if err := bep44.NewWrapper(stamp{}, itemExpiry).Put(i); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.putLocked(i, owner{})
 }
+
+// stamp is a store that keeps nothing. The library writes the time into an item on the way to its store and believes an
+// item without one to have expired long ago; there is no other way to write it.
+type stamp struct{}
+
+func (stamp) Get(bep44.Target) (*bep44.Item, error) { return nil, bep44.ErrItemNotFound }
+func (stamp) Put(*bep44.Item) error                 { return nil }
+func (stamp) Del(bep44.Target) error                { return nil }
 
 func (s *store) putLocked(i *bep44.Item, by owner) error {
 	target := i.Target()

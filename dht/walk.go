@@ -89,13 +89,11 @@ func firstOf(list []krpc.NodeInfo, n int) []krpc.NodeInfo { return list[:min(n, 
 // walkable reports whether a walk may ask this node.
 func (n *Node) walkable(node types.AddrMaybeId) bool {
 	addr := unmapped(node.Addr.AddrPort)
-	if !n.cfg.Mode.allowsNode(addr) || node.Id.Ok && node.Id.Value == n.id() {
+	if !n.cfg.Mode.allowsNode(addr) || node.Id.Ok && node.Id.Value == n.self {
 		return false
 	}
 	return n.server.TraversalNodeFilter(node) && !n.avoid.skip(time.Now(), addr)
 }
-
-func (n *Node) id() int160.T { return int160.FromByteArray(n.server.ID()) }
 
 // start returns where walks begin: the table, and the bootstrap nodes as long as the table is thin.
 func (n *Node) start() []types.AddrMaybeId {
