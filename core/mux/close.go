@@ -45,6 +45,21 @@ func (s *Session) endLocked(err error, how ending, bye *framing.GoAway) {
 	s.kickLocked()
 }
 
+// saidBye notes that nothing more is written on the link.
+func (s *Session) saidBye(l *link) {
+	s.mu.Lock()
+	defer s.unlock()
+	l.said = true
+	s.partLocked(l)
+}
+
+// partLocked gives the link up when both sides have said their last word on it: else each would wait for the other to close.
+func (s *Session) partLocked(l *link) {
+	if l.said && l.heardBye {
+		s.giveUpLocked(l)
+	}
+}
+
 // byeTick drops the link of a peer that takes too long to say good-bye.
 func (s *Session) byeTick() {
 	s.mu.Lock()

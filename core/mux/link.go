@@ -25,6 +25,8 @@ type link struct {
 	rxPos    uint64          // as Session.received, for what this link has brought, be it new or known
 	txPos    uint64          // where in the retained stream its writer is
 	finished bool            // given up
+	said     bool            // our last GOAWAY has been written
+	heardBye bool            // the peer's has been read, after our session ended
 }
 
 func (s *Session) newLink(rwc io.ReadWriteCloser) *link {
@@ -89,7 +91,6 @@ func (s *Session) lostLocked(l *link, err error) {
 		return
 	}
 	s.linkErr = err
-	s.stats.LinksLost++
 	if !isClosed(s.helloed) { // nothing has been agreed that could be resumed
 		s.endLocked(&LinkError{Cause: err}, endSilent, nil)
 		return
@@ -101,9 +102,13 @@ func (s *Session) lostLocked(l *link, err error) {
 }
 
 func (s *Session) downLocked() {
-	if !s.isDown {
-		s.isDown = true
-		close(s.down)
+	if s.isDown {
+		return
+	}
+	s.isDown = true
+	close(s.down)
+	if s.err == nil {
+		s.stats.LinksLost++
 	}
 }
 

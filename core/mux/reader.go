@@ -253,6 +253,10 @@ func (s *Session) ackTick() {
 // messageLocked obeys a message of channel 0xffff.
 func (s *Session) messageLocked(l *link, m framing.Message) error {
 	if s.err != nil {
+		if _, bye := m.(*framing.GoAway); bye {
+			l.heardBye = true
+			s.partLocked(l)
+		}
 		return nil
 	}
 	if !l.greeted {

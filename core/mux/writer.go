@@ -25,7 +25,8 @@ func (l *link) writeLoop() {
 			return
 		}
 		if b.last {
-			return // the reader waits for the peer to close
+			s.saidBye(l)
+			return // the reader waits for the peer's last word, or for it to close
 		}
 	}
 }
@@ -86,7 +87,8 @@ func (s *Session) gatherLocked(l *link) batch {
 		}
 		return s.finishBatchLocked()
 	}
-	if s.fullLocked() {
+	if s.fullLocked() && s.err == nil {
+		s.stats.Violations++
 		s.endLocked(&ProtocolError{Code: framing.CodeLimit, What: "frames that it does not acknowledge"}, endGoAway,
 			&framing.GoAway{Code: framing.CodeLimit, Reason: "too much is not acknowledged"})
 	} else if s.err == nil {
