@@ -113,7 +113,8 @@ func (c *Channel) allowedLocked(want int) int {
 	if c.queued >= queueLimit || s.queued+s.retained.bytes >= s.cfg.SessionWindow {
 		return 0
 	}
-	return int(share(uint64(want), c.out.credit(), c.out.held(s.limits.window), s.out.credit()))
+	window, free := s.limits.window, s.out.credit()
+	return int(share(uint64(want), c.out.credit(), c.out.held(window), fairShare(window, free, s.limits.session), free))
 }
 
 // tailLocked returns the chunk that the next bytes, n at most, go into: the last one while it has room, so that many short writes make one frame.

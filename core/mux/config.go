@@ -164,16 +164,18 @@ func (c Config) hello(id [16]byte) *framing.Hello {
 type peerLimits struct {
 	body     int    // longest body sent to it
 	window   uint64 // of each channel, at first
+	session  uint64 // of all together
 	channels int    // that this side may have open
 }
 
 // leastLimits are what every peer takes, before its HELLO is here.
-var leastLimits = peerLimits{body: framing.MinMaxBody, window: framing.MinInitialWindow, channels: framing.MinMaxChannels}
+var leastLimits = peerLimits{body: framing.MinMaxBody, window: framing.MinInitialWindow, session: framing.MinSessionWindow, channels: framing.MinMaxChannels}
 
 func limitsOf(h *framing.Hello) peerLimits {
 	return peerLimits{
 		body:     min(int(h.MaxBody), framing.BulkBody),
 		window:   h.InitialWindow,
+		session:  h.SessionWindow,
 		channels: min(int(h.MaxChannels), ids),
 	}
 }

@@ -21,8 +21,8 @@ import (
 // ends and resets under way. Nothing may be lost, and nothing come twice.
 func TestRandomCuts(t *testing.T) {
 	rounds := 300
-	if testing.Short() {
-		rounds = 50
+	if testing.Short() || raceEnabled {
+		rounds = 60
 	}
 	var total mux.Stats
 	for seed := range rounds {

@@ -75,7 +75,7 @@ func (s *Session) eofLocked(id framing.ChannelID) error {
 
 // grantLocked tells the peer about room on a channel and in the session, when that is due.
 func (s *Session) grantLocked(c *Channel) {
-	drained := c.inQueue.len() == 0 && c.in.dueDrained(s.in.room())
+	drained := c.inQueue.len() == 0 && c.in.dueDrained(&s.in)
 	if c.phase == phaseOpen && !c.eofIn && (drained || c.in.due()) {
 		s.maxLocked(c)
 	}

@@ -35,8 +35,8 @@
 //
 // With ordinary traffic it is little more than the bytes. Writes wait for the peer's windows and for our own limit, whichever is reached first.
 //
-// The session's window is scarce when many readers sleep. A sender lets no channel hold more of it than is free, so that n sleeping channels take n/(n+1) of
-// it and one whose reader is awake goes on; window.go has the arithmetic.
+// The session's window is scarce when many readers sleep. A sender lets each channel hold the less of it the less is free, so that there is always some
+// for a channel whose reader is awake; fairShare in window.go has the arithmetic.
 //
 // # Goroutines and locks
 //
