@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"traverse.internal/config"
+	"traverse.internal/internal/cli"
+	"traverse.internal/internal/logging"
+	"traverse.internal/internal/turndconf"
+	"traverse.internal/metrics"
+	"traverse.internal/turn"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "run", Short: "serve until terminated", Args: noArgs,
+		Long: `Without any configuration it serves the loopback addresses, for a user with a password of its own making, who may relay to
+other relayed addresses of this server and to nobody else, and prints what a client needs.
+
+Peers with special-purpose addresses (loopback, private, link-local, metadata services) and this machine's own are refused
+unless --allow-peer names them. Every flag that is a key of the configuration file has a variable of the environment, too.`,
+		Example: `  turnd run                                  # on loopback, with a user of its own making
+  turnd run --users-file users.txt           # name:password a line, mode 0600
+  turnd run --users-file users.txt --listen-udp 192.0.2.1:3478 --listen-tcp 192.0.2.1:3478 --relay-ip4 192.0.2.1
+  turnd run --users-file users.txt --allow-peer 192.168.1.0/24 --metrics 127.0.0.1:9478`,
+	}
+	for _, k := range config.Keys("turnd") {
+		addFlag(cmd, k)
+	}
+	strict := cmd.Flags().Bool("strict-channels", false, "refuse the channel numbers of RFC 5766 that RFC 8656 gave up")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		conf, err := a.load(cmd)
+		if err != nil {
+			return err
+		}
+		t, made, err := build(conf)
+		if err != nil {
+			return err
+		}
+		t.StrictChannels = *strict
+		return a.serve(cmd.Context(), conf, t, made)
+	}
+	return cmd
+}
+
+// load reads the configuration.
+func (a *app) load(cmd *cobra.Command) (config.Config, error) {
+	file, err := a.configFile()
+	if err != nil {
+		return config.Config{}, err
+	}
+	given := map[string]string{}
+	for _, k := range config.Keys("turnd") {
+		if f := cmd.Flag(k.Flag); f != nil && f.Changed {
+			given[k.Flag] = f.Value.String()
+		}
+	}
+	conf, err := config.Load(file, a.env, given)
+	if err != nil {
+		return conf, cli.Errorf("E_CONFIG", "the configuration is wrong").Because(err).Hint("turnd run -h")
+	}
+	return conf, nil
+}
+
+// configFile is the file to read: the one that --config names, else the home's, which may be absent.
+func (a *app) configFile() (string, error) {
+	path := a.config
+	if path != "" {
+		return path, nil
+	}
+	switch xdg, home := a.getenv("XDG_CONFIG_HOME"), a.getenv("HOME"); {
+	case a.home != "":
+		path = filepath.Join(a.home, "traverse.toml")
+	case filepath.IsAbs(xdg):
+		path = filepath.Join(xdg, "traverse", "traverse.toml")
+	case home != "":
+		path = filepath.Join(home, ".config", "traverse", "traverse.toml")
+	default:
+		return "", nil
+	}
+	switch _, err := os.Stat(path); {
+	case err == nil:
+		return path, nil
+	case errors.Is(err, os.ErrNotExist):
+		return "", nil
+	default:
+		return "", cli.Errorf("E_CONFIG", "cannot look at the configuration").Because(err)
+	}
+}
+
+// getenv is os.Getenv on the run's environment.
+func (a *app) getenv(name string) string {
+	for i := len(a.env) - 1; i >= 0; i-- {
+		if k, v, ok := strings.Cut(a.env[i], "="); ok && k == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// addFlag makes a command's flag of a configuration key. Its value stays text: package config parses it like the file's.
+func addFlag(cmd *cobra.Command, k config.Key) {
+	if cmd.Flag(k.Flag) != nil {
+		return
+	}
+	if k.IsBool() {
+		cmd.Flags().Bool(k.Flag, false, k.Help)
+		return
+	}
+	help := k.Help
+	if k.Default != "" {
+		help += " (default " + k.Default + ")"
+	}
+	cmd.Flags().String(k.Flag, "", help)
+}
+
+// build makes the server's configuration. When nothing was configured that is the one of loopback, and its user is returned.
+func build(conf config.Config) (turn.Config, *credentials, error) {
+	if unconfigured(conf) {
+		t, made := loopback()
+		return t, made, nil
+	}
+	t, err := turndconf.Build(conf.Turnd)
+	if err != nil {
+		return t, nil, err
+	}
+	t.DenyPeers = conf.Turnd.DenyPeer
+	if conf.Metrics.Listen != "" { // no relay reaches the administration
+		if at, err := netip.ParseAddrPort(conf.Metrics.Listen); err == nil {
+			t.DenyEndpoints = append(t.DenyEndpoints, at)
+		}
+	}
+	return t, nil, nil
+}
+
+// serve runs the server, and its metrics, until ctx ends or one of them fails.
+func (a *app) serve(ctx context.Context, conf config.Config, t turn.Config, made *credentials) error {
+	log := logging.New(a.stderr, conf.Log.Level, conf.Log.Format)
+	for _, name := range conf.UnknownEnv {
+		log.Warn("an environment variable is no key's", "name", name)
+	}
+	if len(t.Users) == 0 {
+		log.Warn("there are no users, so nobody gets a relay", "try", "--users-file FILE")
+	}
+	srv, err := turn.New(t)
+	if err != nil {
+		return explainListen(err, "--listen-udp and --listen-tcp")
+	}
+	defer srv.Close()
+	parts := []func(context.Context) error{srv.Serve}
+	ready := readiness{
+		Envelope: cli.Envelope{Schema: "turnd.v1", Kind: "ready"},
+		UDP:      srv.UDPAddrs(), TCP: srv.TCPAddrs(), Credentials: made,
+	}
+	if conf.Metrics.Listen != "" {
+		m, err := metrics.Listen(conf.Metrics.Listen, metrics.Sources{Program: "turnd", Turnd: srv.Stats})
+		if err != nil {
+			return explainListen(err, "--metrics")
+		}
+		defer m.Close()
+		parts = append(parts, m.Serve)
+		ready.Metrics = m.Addr().String()
+	}
+	if err := a.announce(ready); err != nil {
+		return err
+	}
+	log.Info("serving", "udp", fmt.Sprint(ready.UDP), "tcp", fmt.Sprint(ready.TCP), "users", len(t.Users))
+	err = all(ctx, parts)
+	log.Info("ended", "allocations", srv.Stats().AllocationsCreated)
+	return err
+}
+
+// all runs the parts until ctx ends or one of them does, waits for the others, and returns the first error.
+func all(ctx context.Context, parts []func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan error, len(parts))
+	for _, part := range parts {
+		go func() { results <- part(ctx) }()
+	}
+	var first error
+	for range parts {
+		err := <-results
+		cancel()
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// readiness is what is printed once everything listens.
+type readiness struct {
+	cli.Envelope
+	UDP         []netip.AddrPort `json:"udp"`
+	TCP         []netip.AddrPort `json:"tcp"`
+	Metrics     string           `json:"metrics,omitempty"`
+	Credentials *credentials     `json:"credentials,omitempty"` // only those of its own making
+}
+
+func (a *app) announce(r readiness) error {
+	if a.json {
+		return json.NewEncoder(a.stdout).Encode(r)
+	}
+	listen := func(w io.Writer, transport string, addrs []netip.AddrPort) {
+		for _, at := range addrs {
+			fmt.Fprintf(w, "turn on %s %v\n", transport, at)
+		}
+	}
+	listen(a.stdout, "udp", r.UDP)
+	listen(a.stdout, "tcp", r.TCP)
+	if r.Metrics != "" {
+		fmt.Fprintf(a.stdout, "metrics on http://%s/metrics\n", r.Metrics)
+	}
+	if r.Credentials != nil {
+		at := append(r.UDP, r.TCP...)[0]
+		fmt.Fprintf(a.stdout, "client turn:%s@%v password %s\n", r.Credentials.User, at, r.Credentials.Password)
+		fmt.Fprintf(a.stdout, "try    turnutils_uclient -y -u %s -w %s -p %d %v\n", r.Credentials.User, r.Credentials.Password, at.Port(), at.Addr())
+	}
+	return nil
+}
+
+// explainListen tells why an address could not be listened on.
+func explainListen(err error, flag string) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return cli.Errorf("E_PORT_IN_USE", "cannot listen").Because(err).Hint("end the other program, or choose another port with %s", flag)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return cli.Errorf("E_CONFIG", "cannot listen").Because(err).Hint("an address of this machine with %s", flag)
+	case errors.Is(err, syscall.EACCES):
+		return cli.Errorf("E_CONFIG", "cannot listen").Because(err).Hint("a port above 1023 with %s, or more rights", flag)
+	}
+	return cli.Errorf("E_CONFIG", "cannot start").Because(err).Hint("turnd run -h")
+}
