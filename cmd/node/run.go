@@ -3,8 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,11 +35,24 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	code := cli.Report(stdout, stderr, err, a.json)
 	if err != nil && ctx.Err() != nil {
-		return cli.ExitInterrupted // the command did not end by itself, whatever it made of that
+		err = interrupted(ctx, err) // the command did not end by itself, whatever it made of that
 	}
-	return code
+	// A wrong command line may not have been read as far as --json.
+	return cli.Report(stdout, stderr, err, a.json || slices.Contains(args, "--json"))
+}
+
+// interrupted gives an error the exit code of the signal that ended the command.
+func interrupted(ctx context.Context, err error) error {
+	var e *cli.Error
+	if !errors.As(err, &e) || e.Code != "E_INTERRUPTED" {
+		e = cli.Errorf("E_INTERRUPTED", "interrupted").Because(err)
+	}
+	var s stopped
+	if errors.As(context.Cause(ctx), &s) {
+		e.Exit = s.exitCode()
+	}
+	return e
 }
 
 func (a *app) root() *cobra.Command {
@@ -66,6 +80,7 @@ func (a *app) root() *cobra.Command {
 		a.demoCommand(), a.initCommand(), a.idCommand(), a.upCommand(), a.statusCommand(),
 		a.contactCommand(), a.sendCommand(), a.inboxCommand(), a.transfersCommand(),
 	)
+	root.SetHelpTemplate(helpTemplate)
 	root.SetHelpCommand(helpCommand(root))
 	return root
 }
@@ -85,39 +100,13 @@ func exactArgs(n int) cobra.PositionalArgs {
 		}
 		if n == 0 && cmd.HasSubCommands() {
 			e := cli.Errorf("E_USAGE", "unknown command %q for %q", args[0], cmd.CommandPath())
+			cmd.SuggestionsMinimumDistance = 2 // letters; cobra sets it only where it reports by itself
 			if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 				e.Hint("did you mean %q?", s[0])
 			}
 			return e.Hint("%s -h", cmd.CommandPath())
 		}
 		return cli.Errorf("E_USAGE", "%s takes %d arguments, got %d", cmd.CommandPath(), n, len(args)).Hint("%s -h", cmd.CommandPath())
-	}
-}
-
-// helpCommand explains commands, exit codes and error codes.
-func helpCommand(root *cobra.Command) *cobra.Command {
-	return &cobra.Command{
-		Use:   "help [COMMAND | exit-codes | E_CODE]",
-		Short: "explain a command, the exit codes, or an error code",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case len(args) == 1 && args[0] == "exit-codes":
-				fmt.Fprint(cmd.OutOrStdout(), cli.ExitHelp())
-				return nil
-			case len(args) == 1 && strings.HasPrefix(args[0], "E_"):
-				for _, c := range cli.Codes {
-					if c.Name == args[0] {
-						fmt.Fprintf(cmd.OutOrStdout(), "%s (exit code %d): %s\n", c.Name, c.Exit, c.Meaning)
-						return nil
-					}
-				}
-			}
-			target, rest, err := root.Find(args)
-			if err != nil || len(rest) > 0 {
-				return cli.Errorf("E_USAGE", "no help on %q", strings.Join(args, " ")).Hint("node -h")
-			}
-			return target.Help()
-		},
 	}
 }
 

@@ -75,10 +75,10 @@ func (a *app) follow(ctx context.Context, c *daemon.Client, t daemon.Transfer, w
 // gaveUp tells a user who detached, or whose --timeout ran out, that the transfer goes on.
 func gaveUp(ctx context.Context, t daemon.Transfer) error {
 	hint := "the transfer goes on; see `node status`, or end it: node transfers cancel " + t.ID
-	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return cli.Errorf("E_TIMEOUT", "the transfer is %s after the time given", t.State).Hint("%s", hint)
 	}
-	return cli.Errorf("E_CANCELLED", "detached while %s", t.State).Hint("%s", hint)
+	return cli.Errorf("E_INTERRUPTED", "detached while %s", t.State).Hint("%s", hint)
 }
 
 // outcome prints a transfer; one that ended badly is an error too.

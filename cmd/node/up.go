@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +39,7 @@ Every flag is a key of the configuration file and of the environment too (docs/c
 		}
 		conf, err := config.Load(file, a.env, changedFlags(cmd))
 		if err != nil {
-			return cli.Errorf("E_CONFIG", "the configuration is wrong").Because(err)
+			return wrongConfig(cmd, err)
 		}
 		cfg, err := daemon.FromConfig(h, conf)
 		if err != nil {
@@ -67,6 +68,15 @@ Every flag is a key of the configuration file and of the environment too (docs/c
 		return d.Serve(cmd.Context())
 	}
 	return cmd
+}
+
+// wrongConfig says what is wrong in the configuration; a flag's fault is the command line's.
+func wrongConfig(cmd *cobra.Command, err error) error {
+	var e *config.Error
+	if errors.As(err, &e) && strings.HasPrefix(e.Where, "--") {
+		return cli.Errorf("E_USAGE", "wrong flag %s", e.Where).Because(e.Err).Hint("%s -h", cmd.CommandPath())
+	}
+	return cli.Errorf("E_CONFIG", "the configuration is wrong").Because(err).Hint("every key and its values: docs/config.md")
 }
 
 // configFile is the file to read: the one that --config names, else the home's, which may be absent.

@@ -57,6 +57,7 @@ var Codes = []Code{
 	{"E_TIMEOUT", ExitTimeout, "the time given ran out"},
 	{"E_RELAY_REFUSED", ExitRelayRefused, "the relay refused (credentials, quota)"},
 	{"E_PARTIAL", ExitPartial, "some succeeded, some did not"},
+	{"E_INTERRUPTED", ExitInterrupted, "ended by Ctrl-C (130) or by SIGTERM (143); what the daemon does goes on"},
 }
 
 // ExitOf returns the exit code of an error code's name.
@@ -75,5 +76,5 @@ func ExitHelp() string {
 	for _, c := range Codes {
 		text += fmt.Sprintf("%-4d %-16s %s\n", c.Exit, c.Name, c.Meaning)
 	}
-	return text + "130  interrupted\n143  terminated\n"
+	return text
 }
