@@ -1,6 +1,9 @@
 package transfer
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Phase is where a transfer is. Its String is the word the commands print.
 type Phase uint32
@@ -24,6 +27,7 @@ func (p Phase) String() string {
 type Progress struct {
 	phase atomic.Uint32
 	bytes atomic.Int64
+	began atomic.Int64 // of the body, in Unix nanoseconds; 0 before
 }
 
 // Phase returns where the transfer is.
@@ -31,6 +35,14 @@ func (p *Progress) Phase() Phase { return Phase(p.phase.Load()) }
 
 // Bytes returns how much of the body has been handed to, or taken from, the stream.
 func (p *Progress) Bytes() int64 { return p.bytes.Load() }
+
+// Began returns when the body began to move, and the zero time before.
+func (p *Progress) Began() time.Time {
+	if ns := p.began.Load(); ns != 0 {
+		return time.Unix(0, ns)
+	}
+	return time.Time{}
+}
 
 // Counters sum up the transfers of a program, per direction. The zero value is
 // ready; nil is allowed in options.
@@ -91,7 +103,12 @@ func newMeter(p *Progress, c *counters) meter {
 	return meter{p, c}
 }
 
-func (m meter) phase(p Phase) { m.progress.phase.Store(uint32(p)) }
+func (m meter) phase(p Phase) {
+	if p == Sending || p == Receiving {
+		m.progress.began.Store(time.Now().UnixNano())
+	}
+	m.progress.phase.Store(uint32(p))
+}
 
 func (m meter) moved(n int64) {
 	m.progress.bytes.Add(n)
