@@ -19,6 +19,9 @@ import (
 const (
 	maxRequestBody = 64 << 10         // a path and a name
 	maxWait        = 30 * time.Second // one long poll; clients ask again
+
+	// lookAgain is how often a long poll looks by itself: the phases inside package transfer change without a word.
+	lookAgain = 100 * time.Millisecond
 )
 
 // sendRequest asks for a transfer.
@@ -117,17 +120,24 @@ func (d *Daemon) getTransfer(r *http.Request) (any, error) {
 	}
 	shown, changed := d.table.look(e)
 	wait, _ := time.ParseDuration(r.URL.Query().Get("wait"))
-	if wait <= 0 || string(shown.State) != r.URL.Query().Get("after") {
+	if wait <= 0 {
 		return shown, nil
 	}
-	t := time.NewTimer(min(wait, maxWait))
-	defer t.Stop()
-	select {
-	case <-changed:
-	case <-t.C:
-	case <-r.Context().Done():
+	over := time.NewTimer(min(wait, maxWait))
+	defer over.Stop()
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for string(shown.State) == r.URL.Query().Get("after") {
+		select {
+		case <-changed:
+		case <-tick.C:
+		case <-over.C:
+			return shown, nil
+		case <-r.Context().Done():
+			return shown, nil
+		}
+		shown, changed = d.table.look(e)
 	}
-	shown, _ = d.table.look(e)
 	return shown, nil
 }
 

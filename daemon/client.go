@@ -53,8 +53,12 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return cli.Errorf("E_TIMEOUT", "the daemon did not answer in time").Because(fmt.Errorf("%s: %w", c.socket, ctx.Err())).
+				Hint("give it longer: --timeout 1m")
+		}
 		if ctx.Err() != nil {
-			return cli.Errorf("E_TIMEOUT", "the daemon did not answer in time").Because(context.Cause(ctx))
+			return cli.Errorf("E_INTERRUPTED", "interrupted").Because(context.Cause(ctx))
 		}
 		var dial *net.OpError
 		if errors.As(err, &dial) && dial.Op == "dial" {

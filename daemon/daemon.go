@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -159,8 +160,14 @@ func (d *Daemon) openHome() (*identity.Device, error) {
 	if d.contacts, err = LoadContacts(h); err != nil {
 		return nil, err
 	}
-	if d.downloads, err = transfer.OpenDir(d.cfg.Downloads); err != nil {
-		return nil, cli.Errorf("E_LOCAL_IO", "cannot use the download folder %s", d.cfg.Downloads).Because(err)
+	// The folder's path is shown to programs that run elsewhere.
+	folder, err := filepath.Abs(d.cfg.Downloads)
+	if err == nil {
+		d.downloads, err = transfer.OpenDir(folder)
+	}
+	if err != nil {
+		return nil, cli.Errorf("E_LOCAL_IO", "cannot use the download folder %s", d.cfg.Downloads).Because(err).
+			Hint("name another: --download-dir DIR")
 	}
 	d.undo(func() { _ = d.downloads.Close() })
 	return device, nil

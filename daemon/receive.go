@@ -75,7 +75,7 @@ func (d *Daemon) receiveTask(in *connmgr.Incoming) {
 			return
 		}
 	}
-	d.table.update(e, func(e *entry) { e.shown.State, e.began = StateReceiving, time.Now() })
+	d.table.update(e, func(e *entry) { e.shown.State = StateReceiving })
 	res, err := offer.Accept(ctx, d.downloads, transfer.AcceptOptions{MinFree: d.cfg.MinFree, NoSync: d.cfg.NoSync})
 	if err == nil {
 		d.table.update(e, func(e *entry) { e.shown.File = filepath.Join(d.downloads.Path(), res.Name) })

@@ -54,7 +54,7 @@ func (d *Daemon) sendTask(ctx context.Context, e *entry, src *transfer.Source, i
 		return
 	}
 	d.table.update(e, func(e *entry) {
-		e.shown.State, e.shown.Path, e.session, e.began = StateOffered, pathOf(info.Route), info.SessionID, time.Now()
+		e.shown.State, e.shown.Path, e.session = StateOffered, pathOf(info.Route), info.SessionID
 	})
 	_, err = transfer.Send(ctx, ch, src, transfer.SendOptions{ID: id, Progress: e.progress, Counters: &d.counters})
 	d.end(ctx, e, err)

@@ -22,7 +22,6 @@ type entry struct {
 	shown    Transfer // guarded by table.mu, as the fields below
 	session  [16]byte // session that carries it; zero before there is one
 	paused   bool
-	began    time.Time // of the body; zero before
 	progress *transfer.Progress
 	cancel   context.CancelCauseFunc
 	decide   chan decision // an offer's answer from a person; buffered
@@ -83,7 +82,7 @@ func (t *table) update(e *entry, change func(*entry)) {
 	if e.shown.State.Ended() {
 		now := time.Now()
 		e.shown.Ended = &now
-		e.shown.Bytes = e.progress.Bytes()
+		e.shown.Bytes, e.shown.RateBPS = e.progress.Bytes(), e.rate(now)
 		t.ended[endKey{e.shown.Direction, string(e.shown.State)}]++
 	}
 	close(e.changed)
@@ -117,12 +116,17 @@ func (t *table) lookLocked(e *entry) Transfer {
 	if e.paused {
 		shown.State = StatePaused
 	}
-	if !e.began.IsZero() {
-		if d := time.Since(e.began); d > 0 {
-			shown.RateBPS = int64(float64(shown.Bytes) / d.Seconds())
-		}
-	}
+	shown.RateBPS = e.rate(time.Now())
 	return shown
+}
+
+// rate is the mean since the body began, in bytes per second.
+func (e *entry) rate(now time.Time) int64 {
+	began := e.progress.Began()
+	if began.IsZero() || !now.After(began) {
+		return 0
+	}
+	return int64(float64(e.progress.Bytes()) / now.Sub(began).Seconds())
 }
 
 // find returns the transfer whose id is, or alone begins with, the given one.
