@@ -104,6 +104,7 @@ type Manager struct {
 	known    map[identity.DeviceID]struct{} // devices whose EventNewDevice was given; grows with allowed devices only
 	dialling int
 	answers  int
+	opened   uint64 // channels, on sessions that are over
 }
 
 // peer is what the Manager knows of one device while anything is going on with it.
@@ -153,15 +154,8 @@ func (m *Manager) Serve(ctx context.Context) error {
 // It may be called from an observer; Done tells when the last event has been delivered too.
 func (m *Manager) Close() error {
 	m.mu.Lock()
-	var all []*session
-	if !m.closed {
-		m.closed = true
-		for _, p := range m.peers {
-			for s := range p.sessions {
-				all = append(all, s)
-			}
-		}
-	}
+	m.closed = true
+	all := m.sessionsLocked()
 	m.mu.Unlock()
 	for _, s := range all {
 		s.mux.Close()

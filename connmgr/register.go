@@ -74,6 +74,10 @@ func (m *Manager) settle(p *peer, old, s *session) {
 func (m *Manager) unregister(s *session) {
 	m.mu.Lock()
 	p := m.peerLocked(s.peer)
+	if _, known := p.sessions[s]; known {
+		st := s.mux.Stats()
+		m.opened += st.Opened + st.Accepted
+	}
 	delete(p.sessions, s)
 	if p.current == s {
 		p.current = nil
@@ -117,12 +121,7 @@ func (m *Manager) Disconnect(id [32]byte) int {
 // answer in time loses its link and lingers.
 func (m *Manager) Probe(ctx context.Context) {
 	m.mu.Lock()
-	var all []*session
-	for _, p := range m.peers {
-		for s := range p.sessions {
-			all = append(all, s)
-		}
-	}
+	all := m.sessionsLocked()
 	m.mu.Unlock()
 	for _, s := range all {
 		m.spawn(func() { _ = s.mux.Beacon(ctx) })

@@ -59,28 +59,29 @@ func roundTrip(t *testing.T, ch net.Conn, message []byte) {
 }
 
 func TestConnectByID(t *testing.T) {
-	w := newWorld(t)
-	a, b := w.device(), w.device()
-	b.echo(t)
-	ch, info, err := a.Connect(testCtx(t), b.self, "echo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Peer != b.self || info.Route.Reason != reason.DirectLAN {
-		t.Errorf("info = %+v, want peer %s over DIRECT_LAN", info, b.self.Short())
-	}
-	roundTrip(t, ch, []byte("hello"))
-	a.until(t, "one new-device and one connected event on each side", func() bool {
-		return a.count(EventNewDevice) == 1 && a.count(EventConnected) == 1 && b.count(EventNewDevice) == 1
-	})
+	overBoth(t, func(t *testing.T, w *world) {
+		a, b := w.device(), w.device()
+		b.echo(t)
+		ch, info, err := a.Connect(testCtx(t), b.self, "echo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Peer != b.self || info.Route.Reason != reason.DirectLAN {
+			t.Errorf("info = %+v, want peer %s over DIRECT_LAN", info, b.self.Short())
+		}
+		roundTrip(t, ch, []byte("hello"))
+		a.until(t, "one new-device and one connected event on each side", func() bool {
+			return a.count(EventNewDevice) == 1 && a.count(EventConnected) == 1 && b.count(EventNewDevice) == 1
+		})
 
-	// A second channel reuses the session.
-	if _, info2, err := a.Connect(testCtx(t), b.self, "echo"); err != nil || info2.SessionID != info.SessionID {
-		t.Errorf("second channel: session %x err %v, want session %x", info2.SessionID, err, info.SessionID)
-	}
-	if n := a.node.callCount(); n != 1 {
-		t.Errorf("calls = %d, want 1", n)
-	}
+		// A second channel reuses the session.
+		if _, info2, err := a.Connect(testCtx(t), b.self, "echo"); err != nil || info2.SessionID != info.SessionID {
+			t.Errorf("second channel: session %x err %v, want session %x", info2.SessionID, err, info.SessionID)
+		}
+		if n := a.node.callCount(); n != 1 {
+			t.Errorf("calls = %d, want 1", n)
+		}
+	})
 }
 
 func TestStrangerMeetsSilence(t *testing.T) {
@@ -114,135 +115,137 @@ func TestUnknownPeer(t *testing.T) {
 }
 
 func TestChannelDeclined(t *testing.T) {
-	w := newWorld(t)
-	a, b := w.device(), w.device()
-	go func() {
-		for {
-			in, err := b.Accept(context.Background())
-			if err != nil {
-				return
+	overBoth(t, func(t *testing.T, w *world) {
+		a, b := w.device(), w.device()
+		go func() {
+			for {
+				in, err := b.Accept(context.Background())
+				if err != nil {
+					return
+				}
+				if in.Name == "no" {
+					_ = in.Decline("not today")
+				} else if ch, err := in.Accept(); err == nil {
+					go func() { _, _ = io.Copy(ch, ch) }()
+				}
 			}
-			if in.Name == "no" {
-				_ = in.Decline("not today")
-			} else if ch, err := in.Accept(); err == nil {
-				go func() { _, _ = io.Copy(ch, ch) }()
-			}
+		}()
+		ok, _, err := a.Connect(testCtx(t), b.self, "yes")
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
-	ok, _, err := a.Connect(testCtx(t), b.self, "yes")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _, err = a.Connect(testCtx(t), b.self, "no")
-	var declined *mux.DeclinedError
-	if !errors.As(err, &declined) || declined.Reason != "not today" {
-		t.Fatalf("err = %v, want a *mux.DeclinedError with the peer's reason", err)
-	}
-	roundTrip(t, ok, []byte("others are unaffected"))
+		_, _, err = a.Connect(testCtx(t), b.self, "no")
+		var declined *mux.DeclinedError
+		if !errors.As(err, &declined) || declined.Reason != "not today" {
+			t.Fatalf("err = %v, want a *mux.DeclinedError with the peer's reason", err)
+		}
+		roundTrip(t, ok, []byte("others are unaffected"))
+	})
 }
 
 func TestConcurrentCallersShareOneAttempt(t *testing.T) {
-	w := newWorld(t)
-	a, b := w.device(), w.device()
-	b.echo(t)
-	const callers = 50
-	var wg sync.WaitGroup
-	ids := make([][16]byte, callers)
-	for i := range callers {
-		wg.Go(func() {
-			ch, info, err := a.Connect(testCtx(t), b.self, "echo")
-			if err != nil {
-				t.Errorf("caller %d: %v", i, err)
-				return
-			}
-			ids[i] = info.SessionID
-			_ = ch.Close()
-		})
-	}
-	wg.Wait()
-	for _, id := range ids {
-		if id != ids[0] {
-			t.Fatalf("callers got different sessions")
+	overBoth(t, func(t *testing.T, w *world) {
+		a, b := w.device(), w.device()
+		b.echo(t)
+		const callers = 50
+		var wg sync.WaitGroup
+		ids := make([][16]byte, callers)
+		for i := range callers {
+			wg.Go(func() {
+				ch, info, err := a.Connect(testCtx(t), b.self, "echo")
+				if err != nil {
+					t.Errorf("caller %d: %v", i, err)
+					return
+				}
+				ids[i] = info.SessionID
+				_ = ch.Close()
+			})
 		}
-	}
-	if n := a.node.callCount(); n != 1 {
-		t.Errorf("calls = %d, want 1", n)
-	}
+		wg.Wait()
+		for _, id := range ids {
+			if id != ids[0] {
+				t.Fatalf("callers got different sessions")
+			}
+		}
+		if n := a.node.callCount(); n != 1 {
+			t.Errorf("calls = %d, want 1", n)
+		}
+	})
 }
 
 func TestManyChannelsInterleaved(t *testing.T) {
-	w := newWorld(t)
-	a, b := w.device(), w.device()
-	b.echo(t)
-	const channels = 1000
-	open := make([]*mux.Channel, channels)
-	for i := range open {
-		ch, _, err := a.Connect(testCtx(t), b.self, "same name")
-		if err != nil {
-			t.Fatalf("channel %d: %v", i, err)
+	overBoth(t, func(t *testing.T, w *world) {
+		a, b := w.device(), w.device()
+		b.echo(t)
+		const channels = 1000
+		open := make([]*mux.Channel, channels)
+		for i := range open {
+			ch, _, err := a.Connect(testCtx(t), b.self, "same name")
+			if err != nil {
+				t.Fatalf("channel %d: %v", i, err)
+			}
+			open[i] = ch
 		}
-		open[i] = ch
-	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	for range 3 {
-		for _, i := range rng.Perm(channels)[:100] {
-			roundTrip(t, open[i], []byte{byte(i), byte(i >> 8)})
+		rng := rand.New(rand.NewPCG(1, 2))
+		for range 3 {
+			for _, i := range rng.Perm(channels)[:100] {
+				roundTrip(t, open[i], []byte{byte(i), byte(i >> 8)})
+			}
 		}
-	}
-	if n := len(a.Sessions()[0].Channels); n != channels {
-		t.Errorf("channels listed = %d, want %d", n, channels)
-	}
-	if a.Disconnect(b.self) != 1 {
-		t.Error("Disconnect found no session")
-	}
-	for _, ch := range open {
-		if _, err := ch.Read(make([]byte, 1)); err == nil {
-			t.Fatal("read after Disconnect succeeded")
+		if n := len(a.Sessions()[0].Channels); n != channels {
+			t.Errorf("channels listed = %d, want %d", n, channels)
 		}
-	}
-	b.until(t, "the session to end on the other side too, once", func() bool {
-		return len(b.Sessions()) == 0 && b.count(EventEnded) == 1 && a.count(EventEnded) == 1
+		if a.Disconnect(b.self) != 1 {
+			t.Error("Disconnect found no session")
+		}
+		for _, ch := range open {
+			if _, err := ch.Read(make([]byte, 1)); err == nil {
+				t.Fatal("read after Disconnect succeeded")
+			}
+		}
+		b.until(t, "the session to end on the other side too, once", func() bool {
+			return len(b.Sessions()) == 0 && b.count(EventEnded) == 1 && a.count(EventEnded) == 1
+		})
 	})
 }
 
 // Both sides call at the same moment: one session survives and both callers have a channel on it.
 func TestSimultaneousCalls(t *testing.T) {
-	for round := range 20 {
-		w := newWorld(t)
-		a, b := w.device(), w.device()
-		a.echo(t)
-		b.echo(t)
-		var wg sync.WaitGroup
-		var infoA, infoB Info
-		wg.Go(func() {
-			ch, info, err := a.Connect(testCtx(t), b.self, "from a")
-			if err != nil {
-				t.Errorf("round %d: a: %v", round, err)
+	forBoth(t, func(t *testing.T, fresh func(*testing.T) *world) {
+		for round := range 20 {
+			w := fresh(t)
+			devices := []*testDevice{w.device(), w.device()}
+			var wg sync.WaitGroup
+			for i, d := range devices {
+				d.echo(t)
+				peer := devices[1-i]
+				wg.Go(func() {
+					ch, _, err := d.Connect(testCtx(t), peer.self, "echo")
+					if err != nil {
+						t.Errorf("round %d, side %d: %v", round, i, err)
+						return
+					}
+					roundTrip(t, ch, []byte("there and back"))
+					_ = ch.Close()
+				})
+			}
+			wg.Wait()
+			if t.Failed() {
 				return
 			}
-			infoA = info
-			roundTrip(t, ch, []byte("a to b"))
-		})
-		wg.Go(func() {
-			ch, info, err := b.Connect(testCtx(t), a.self, "from b")
-			if err != nil {
-				t.Errorf("round %d: b: %v", round, err)
-				return
+			a, b := devices[0], devices[1]
+			a.until(t, "the same one session to be left on both sides", func() bool {
+				left, right := a.Sessions(), b.Sessions()
+				return len(left) == 1 && len(right) == 1 && left[0].SessionID == right[0].SessionID
+			})
+			// What is left is for both, whoever called.
+			for i, d := range devices {
+				if _, info, err := d.Connect(testCtx(t), devices[1-i].self, "echo"); err != nil || info.SessionID != a.Sessions()[0].SessionID {
+					t.Fatalf("round %d, side %d: session %x, %v; want the one that is left", round, i, info.SessionID, err)
+				}
 			}
-			infoB = info
-			roundTrip(t, ch, []byte("b to a"))
-		})
-		wg.Wait()
-		if t.Failed() {
-			return
 		}
-		if infoA.SessionID != infoB.SessionID {
-			t.Fatalf("round %d: the callers are on different sessions", round)
-		}
-		a.until(t, "one session to be left on both sides", func() bool {
-			return len(a.Sessions()) == 1 && len(b.Sessions()) == 1
-		})
-	}
+	})
 }
 
 func TestSessionOutlivesItsLink(t *testing.T) {
@@ -280,9 +283,7 @@ func TestProbeFindsADeadLink(t *testing.T) {
 	a.Probe(testCtx(t))
 	b.Probe(testCtx(t))
 	roundTrip(t, ch, []byte("over the new link"))
-	if a.Stats().Resumed == 0 {
-		t.Error("no link was attached")
-	}
+	a.until(t, "a new link to be noted", func() bool { return a.Stats().Resumed > 0 })
 }
 
 // A device that lost power and came back knows its old sessions no more. The other side still has one whose link looks alive: the new call

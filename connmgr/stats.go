@@ -49,7 +49,7 @@ type Stats struct {
 
 	Sessions, Lingering, Draining int
 	Channels                      int
-	ChannelsOpened                uint64 // on the sessions of now
+	ChannelsOpened                uint64 // by either side, on all sessions that there were
 	Dialling, Answering           int
 }
 
@@ -69,20 +69,34 @@ func (m *Manager) Stats() Stats {
 	m.events.mu.Lock()
 	st.EventsDropped = m.events.dropped
 	m.events.mu.Unlock()
-	for _, s := range m.Sessions() {
-		st.Sessions++
-		if s.State == StateLingering {
-			st.Lingering++
-		}
-		if s.State == StateDraining {
-			st.Draining++
-		}
-		st.Channels += len(s.Channels)
-	}
 	m.mu.Lock()
 	st.Dialling, st.Answering = m.dialling, m.answers
+	st.ChannelsOpened = m.opened
+	live := m.sessionsLocked()
 	m.mu.Unlock()
+	for _, info := range describe(live, m.self) {
+		st.Sessions++
+		st.ChannelsOpened += info.Mux.Opened + info.Mux.Accepted
+		switch info.State {
+		case StateLingering:
+			st.Lingering++
+		case StateDraining:
+			st.Draining++
+		}
+		st.Channels += len(info.Channels)
+	}
 	return st
+}
+
+// sessionsLocked lists the sessions with all devices, in no particular order.
+func (m *Manager) sessionsLocked() []*session {
+	var all []*session
+	for _, p := range m.peers {
+		for s := range p.sessions {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // SessionState is what a session is doing.
@@ -108,13 +122,12 @@ type SessionInfo struct {
 // Sessions describes the sessions with all devices, in no particular order.
 func (m *Manager) Sessions() []SessionInfo {
 	m.mu.Lock()
-	var all []*session
-	for _, p := range m.peers {
-		for s := range p.sessions {
-			all = append(all, s)
-		}
-	}
+	all := m.sessionsLocked()
 	m.mu.Unlock()
+	return describe(all, m.self)
+}
+
+func describe(all []*session, self identity.DeviceID) []SessionInfo {
 	infos := make([]SessionInfo, 0, len(all))
 	for _, s := range all {
 		state := StateConnected
@@ -125,7 +138,7 @@ func (m *Manager) Sessions() []SessionInfo {
 			state = StateLingering
 		}
 		infos = append(infos, SessionInfo{
-			Info: s.info(), State: state, Offerer: s.offerer == m.self, Since: s.created,
+			Info: s.info(), State: state, Offerer: s.offerer == self, Since: s.created,
 			Channels: s.mux.Channels(), Mux: s.mux.Stats(),
 		})
 	}
