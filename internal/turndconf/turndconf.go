@@ -30,7 +30,7 @@ func Build(c config.Turnd) (turn.Config, error) {
 		ListenUDP: c.ListenUDP, ListenTCP: c.ListenTCP, Realm: c.Realm,
 		RelayIP4: c.RelayIP4, RelayIP6: c.RelayIP6,
 		PortMin: c.PortRange.First, PortMax: c.PortRange.Last,
-		AllowPeers: c.AllowPeer,
+		AllowPeers: c.AllowPeer, DenyPeers: c.DenyPeer,
 	}
 	out.Limits.Allocations, out.Limits.PerUser, out.Limits.PerSource = c.Limits.Allocations, c.Limits.PerUser, c.Limits.PerIP
 	if c.UsersFile != "" {
