@@ -42,7 +42,7 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 		out.Relays = append(out.Relays, relay)
 	}
 	if c.Turnd.Enabled {
-		turnd, err := turndconf.Build(c.Turnd)
+		turnd, err := turndconf.Build(c)
 		if err != nil {
 			return Config{}, err
 		}

@@ -131,17 +131,8 @@ func build(conf config.Config) (turn.Config, *credentials, error) {
 		t, made := loopback()
 		return t, made, nil
 	}
-	t, err := turndconf.Build(conf.Turnd)
-	if err != nil {
-		return t, nil, err
-	}
-	t.DenyPeers = conf.Turnd.DenyPeer
-	if conf.Metrics.Listen != "" { // no relay reaches the administration
-		if at, err := netip.ParseAddrPort(conf.Metrics.Listen); err == nil {
-			t.DenyEndpoints = append(t.DenyEndpoints, at)
-		}
-	}
-	return t, nil, nil
+	t, err := turndconf.Build(conf)
+	return t, nil, err
 }
 
 // serve runs the server, and its metrics, until ctx ends or one of them fails.

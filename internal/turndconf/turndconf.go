@@ -25,7 +25,8 @@ const (
 )
 
 // Build reads the users file and fills in what the section leaves open. Its errors are *cli.Error.
-func Build(c config.Turnd) (turn.Config, error) {
+func Build(conf config.Config) (turn.Config, error) {
+	c := conf.Turnd
 	out := turn.Config{
 		ListenUDP: c.ListenUDP, ListenTCP: c.ListenTCP, Realm: c.Realm,
 		RelayIP4: c.RelayIP4, RelayIP6: c.RelayIP6,
@@ -33,6 +34,9 @@ func Build(c config.Turnd) (turn.Config, error) {
 		AllowPeers: c.AllowPeer, DenyPeers: c.DenyPeer,
 	}
 	out.Limits.Allocations, out.Limits.PerUser, out.Limits.PerSource = c.Limits.Allocations, c.Limits.PerUser, c.Limits.PerIP
+	if at, err := netip.ParseAddrPort(conf.Metrics.Listen); err == nil {
+		out.DenyEndpoints = append(out.DenyEndpoints, at) // no relay reaches the administration
+	}
 	if c.UsersFile != "" {
 		users, err := readUsers(c.UsersFile)
 		if err != nil {

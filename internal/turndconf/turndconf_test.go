@@ -63,15 +63,15 @@ func TestUsersFileMustBePrivate(t *testing.T) {
 	if err := os.WriteFile(path, []byte("u:p\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c := config.Default().Turnd
-	c.UsersFile = path
+	c := config.Default()
+	c.Turnd.UsersFile = path
 	if _, err := Build(c); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("err = %v, want the advice to chmod 600", err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.RelayIP4 = netip.MustParseAddr("127.0.0.1")
+	c.Turnd.RelayIP4 = netip.MustParseAddr("127.0.0.1")
 	if got, err := Build(c); err != nil || got.Users["u"] != "p" {
 		t.Errorf("got %v, %v; want the user", got.Users, err)
 	}
