@@ -17,19 +17,46 @@ import (
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
 // listen starts a private node on loopback that is closed with the test.
-func listen(t *testing.T, bootstrap ...string) *Node {
+func listen(t testing.TB, bootstrap ...string) *Node {
 	t.Helper()
 	return listenAt(t, loopback, bootstrap...)
 }
 
-func listenAt(t *testing.T, at netip.AddrPort, bootstrap ...string) *Node {
+func listenAt(t testing.TB, at netip.AddrPort, bootstrap ...string) *Node {
 	t.Helper()
 	n, err := Listen(Config{Mode: Private, Listen: at, Bootstrap: bootstrap})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = n.Close() })
+	closeWith(t, n)
 	return n
+}
+
+// closing are the nodes to close at the end of a test, all together: each may have to wait for a query's time-out.
+var closing = struct {
+	sync.Mutex
+	nodes map[testing.TB][]*Node
+}{nodes: map[testing.TB][]*Node{}}
+
+func closeWith(t testing.TB, n *Node) {
+	t.Helper()
+	closing.Lock()
+	defer closing.Unlock()
+	closing.nodes[t] = append(closing.nodes[t], n)
+	if len(closing.nodes[t]) > 1 {
+		return
+	}
+	t.Cleanup(func() {
+		closing.Lock()
+		nodes := closing.nodes[t]
+		delete(closing.nodes, t)
+		closing.Unlock()
+		var wg sync.WaitGroup
+		for _, n := range nodes {
+			wg.Go(func() { _ = n.Close() })
+		}
+		wg.Wait()
+	})
 }
 
 // mesh starts n nodes that bootstrap from the first, and waits until all have joined.
@@ -47,7 +74,7 @@ func mesh(t *testing.T, n int) []*Node {
 
 const patience = 20 * time.Second // for anything that should happen; only a failing test waits so long
 
-func await[T any](t *testing.T, c <-chan T, what ...any) (v T) {
+func await[T any](t testing.TB, c <-chan T, what ...any) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
@@ -58,7 +85,7 @@ func await[T any](t *testing.T, c <-chan T, what ...any) (v T) {
 }
 
 // eventually waits until cond holds.
-func eventually(t *testing.T, what string, cond func() bool) {
+func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -91,6 +118,7 @@ type device struct {
 	mu       sync.Mutex
 	contacts []identity.DeviceID
 	allowed  func(identity.DeviceID) bool
+	refuse   bool                // allows nobody, contacts included
 	calls    []identity.DeviceID // who called
 	stop     func()
 }
@@ -104,7 +132,7 @@ func (d *device) peers() []identity.DeviceID {
 func (d *device) isAllowed(id identity.DeviceID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.allowed != nil && d.allowed(id) || slices.Contains(d.contacts, id)
+	return !d.refuse && (d.allowed != nil && d.allowed(id) || slices.Contains(d.contacts, id))
 }
 
 func (d *device) add(ids ...identity.DeviceID) {
@@ -130,29 +158,36 @@ func (d *device) answer(_ context.Context, from identity.DeviceID, offer []byte)
 const testPoll = 200 * time.Millisecond
 
 // newDevice makes a device on node; start lets it serve.
-func newDevice(t *testing.T, node *Node, routes RouteSet, change func(*CourierConfig, *signalling.Config)) *device {
+func newDevice(t testing.TB, node *Node, routes RouteSet, change func(*CourierConfig, *signalling.Config)) *device {
 	t.Helper()
 	id, err := identity.New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &device{Device: id, node: node}
-	cc := CourierConfig{Device: id, Peers: d.peers, Routes: routes, Poll: testPoll, CalltoPoll: testPoll, Republish: time.Minute}
-	sc := signalling.Config{Device: id, Allowed: d.isAllowed, Peers: d.peers}
+	d.carry(t, routes, change)
+	return d
+}
+
+// carry gives the device a courier on its node, and a signaler.
+func (d *device) carry(t testing.TB, routes RouteSet, change func(*CourierConfig, *signalling.Config)) {
+	t.Helper()
+	cc := CourierConfig{Device: d.Device, Peers: d.peers, Routes: routes, Poll: testPoll, CalltoPoll: testPoll, Republish: time.Minute}
+	sc := signalling.Config{Device: d.Device, Allowed: d.isAllowed, Peers: d.peers}
 	if change != nil {
 		change(&cc, &sc)
 	}
-	if d.courier, err = NewCourier(node, cc); err != nil {
+	var err error
+	if d.courier, err = NewCourier(d.node, cc); err != nil {
 		t.Fatal(err)
 	}
 	sc.Routes, sc.Presence = d.courier.Routes(), d.courier
 	if d.sig, err = signalling.New(sc); err != nil {
 		t.Fatal(err)
 	}
-	return d
 }
 
-func (d *device) start(t *testing.T) {
+func (d *device) start(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -167,7 +202,7 @@ func (d *device) start(t *testing.T) {
 }
 
 // befriend makes contacts of the two and lets both serve.
-func befriend(t *testing.T, a, b *device) {
+func befriend(t testing.TB, a, b *device) {
 	t.Helper()
 	a.add(b.ID())
 	b.add(a.ID())
@@ -176,7 +211,7 @@ func befriend(t *testing.T, a, b *device) {
 }
 
 // mustCall calls and checks the answer.
-func mustCall(t *testing.T, from *device, to *device) time.Duration {
+func mustCall(t testing.TB, from *device, to *device) time.Duration {
 	t.Helper()
 	start := time.Now()
 	offer := bytes.Repeat([]byte("offer "), 100)
