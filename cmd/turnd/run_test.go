@@ -110,6 +110,28 @@ func allocate(t *testing.T, r *turnd, password, peer string) (allocated, permitt
 	return nil, a.Permit(ctx, netip.MustParseAddr(peer))
 }
 
+// connect asks the relay for a connection to a peer.
+func connect(t *testing.T, r *turnd, peer netip.AddrPort) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, err := turnclient.Dial(ctx, turnclient.Config{Server: r.ready.TCP[0], Username: "u", Password: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	a, err := c.Allocate(ctx, turnclient.IPv4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	conn, err := a.Connect(ctx, peer)
+	if err == nil {
+		conn.Close()
+	}
+	return err
+}
+
 func TestServes(t *testing.T) {
 	r := start(t, onLoopback(t, "--metrics", "127.0.0.1:0", "--deny-peer", "127.0.0.3/32")...)
 	if allocated, permitted := allocate(t, r, "p", "127.0.0.1"); allocated != nil || permitted != nil {
@@ -123,6 +145,10 @@ func TestServes(t *testing.T) {
 			t.Errorf("%s: got %v, want 403", denied, permitted)
 		}
 	}
+	metricsAt := netip.MustParseAddrPort(r.ready.Metrics)
+	if err := connect(t, r, metricsAt); err == nil || !strings.Contains(err.Error(), "403") {
+		t.Errorf("relaying to the metrics port: got %v, want 403", err)
+	}
 	resp, err := http.Get("http://" + r.ready.Metrics + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +156,7 @@ func TestServes(t *testing.T) {
 	page, _ := io.ReadAll(resp.Body)
 	resp.Body.Close()
 	for _, want := range []string{
-		"turnd_allocations_created_total 3", `turnd_auth_failures_total{reason="password"} `,
+		"turnd_allocations_created_total 4", `turnd_auth_failures_total{reason="password"} `,
 		`turnd_denied_peers_total{reason="rule"} 1`, `turnd_denied_peers_total{reason="special"} 1`,
 	} {
 		if !strings.Contains(string(page), want) {

@@ -144,25 +144,30 @@ func (a *app) serve(ctx context.Context, conf config.Config, t turn.Config, made
 	if len(t.Users) == 0 {
 		log.Warn("there are no users, so nobody gets a relay", "try", "--users-file FILE")
 	}
-	srv, err := turn.New(t)
-	if err != nil {
-		return explainListen(err, "--listen-udp and --listen-tcp")
-	}
-	defer srv.Close()
-	parts := []func(context.Context) error{srv.Serve}
-	ready := readiness{
-		Envelope: cli.Envelope{Schema: "turnd.v1", Kind: "ready"},
-		UDP:      srv.UDPAddrs(), TCP: srv.TCPAddrs(), Credentials: made,
-	}
+	var srv *turn.Server
+	var parts []func(context.Context) error
+	ready := readiness{Envelope: cli.Envelope{Schema: "turnd.v1", Kind: "ready"}, Credentials: made}
 	if conf.Metrics.Listen != "" {
-		m, err := metrics.Listen(conf.Metrics.Listen, metrics.Sources{Program: "turnd", Turnd: srv.Stats})
+		stats := func() turn.Stats { return srv.Stats() } // not called before Serve
+		m, err := metrics.Listen(conf.Metrics.Listen, metrics.Sources{Program: "turnd", Turnd: stats})
 		if err != nil {
 			return explainListen(err, "--metrics")
 		}
 		defer m.Close()
 		parts = append(parts, m.Serve)
 		ready.Metrics = m.Addr().String()
+		// No relay reaches the administration, whatever --allow-peer names.
+		if at, err := netip.ParseAddrPort(ready.Metrics); err == nil {
+			t.DenyEndpoints = append(t.DenyEndpoints, at)
+		}
 	}
+	srv, err := turn.New(t)
+	if err != nil {
+		return explainListen(err, "--listen-udp and --listen-tcp")
+	}
+	defer srv.Close()
+	parts = append(parts, srv.Serve)
+	ready.UDP, ready.TCP = srv.UDPAddrs(), srv.TCPAddrs()
 	if err := a.announce(ready); err != nil {
 		return err
 	}
