@@ -85,7 +85,7 @@ type Daemon struct {
 // New opens the home and everything the daemon listens on. Its errors are *cli.Error.
 func New(cfg Config) (_ *Daemon, err error) {
 	cfg = cfg.withDefaults()
-	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: newTable()}
+	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table)}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.undo(d.cancel)
 	defer func() {

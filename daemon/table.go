@@ -38,12 +38,7 @@ type decision struct {
 type table struct {
 	mu      sync.Mutex // guards the fields below and every entry's
 	entries []*entry
-	ended   map[endKey]uint64
 }
-
-type endKey struct{ direction, state string }
-
-func newTable() *table { return &table{ended: map[endKey]uint64{}} }
 
 // add enters a transfer, or refuses when too many are in progress.
 func (t *table) add(shown Transfer, progress *transfer.Progress, cancel context.CancelCauseFunc) (*entry, error) {
@@ -83,7 +78,6 @@ func (t *table) update(e *entry, change func(*entry)) {
 		now := time.Now()
 		e.shown.Ended = &now
 		e.shown.Bytes, e.shown.RateBPS = e.progress.Bytes(), e.rate(now)
-		t.ended[endKey{e.shown.Direction, string(e.shown.State)}]++
 	}
 	close(e.changed)
 	e.changed = make(chan struct{})
@@ -177,15 +171,4 @@ func (t *table) onSession(peer identity.DeviceID, session [16]byte, change func(
 	for _, e := range carried {
 		t.update(e, change)
 	}
-}
-
-// endedCounts copies how many transfers ended how.
-func (t *table) endedCounts() map[endKey]uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	counts := make(map[endKey]uint64, len(t.ended))
-	for k, n := range t.ended {
-		counts[k] = n
-	}
-	return counts
 }
