@@ -139,6 +139,20 @@ func TestChannelsOfRFC5766(t *testing.T) {
 	c.closed()
 }
 
+// What a client says before it leaves is relayed.
+func TestLastWordsAreRelayed(t *testing.T) {
+	s := startServer(t, nil)
+	c, peer := dialTCP(t, s), newPeer(t, loop4)
+	c.allocate()
+	if got := c.code(stun.MethodChannelBind, channel(0x4000), peerAt(peer.addr)); got != 0 {
+		t.Fatal(got)
+	}
+	c.send(append(channelData(0x4000, []byte("bye!")), c.build(stun.MethodRefresh, lifetime(0))...))
+	if got, _ := peer.receive(); string(got) != "bye!" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestTrailingBytesOnUDPAreIgnored(t *testing.T) {
 	s := startServer(t, nil)
 	c, peer := dialUDP(t, s), newPeer(t, loop4)

@@ -96,6 +96,7 @@ func (d *datagrams) take(now time.Time, in *udp.RecvBatch, i int) {
 		case stun.ClassIndication:
 			d.uplink.indication(now, tuple, msg)
 		case stun.ClassRequest:
+			d.uplink.flush() // what came before it goes out before it
 			r := newRequest(d.shard, now, tuple, msg, d.buf[:0])
 			r.conn, r.arrived = d.conn, arrived
 			if answer := r.serve(); answer != nil {

@@ -177,6 +177,7 @@ func (st *stream) frame(now time.Time, b []byte) (*alloc.Conn, error) {
 	case stun.ClassIndication:
 		st.uplink.indication(now, st.tuple, msg)
 	case stun.ClassRequest:
+		st.uplink.flush() // what came before it goes out before it
 		r := newRequest(st.shard, now, st.tuple, msg, st.answer[:0])
 		r.stream = st
 		answer := r.serve()
