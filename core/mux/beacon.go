@@ -131,7 +131,7 @@ func (s *Session) Beacon(ctx context.Context) error {
 	defer s.unlock()
 	delete(s.probes, nonce)
 	if err == ErrNoBeaconAnswer {
-		if time.Duration(l.heard.Load()) >= asked {
+		if time.Duration(l.heard.Load()) > asked {
 			return nil // busy, but alive
 		}
 		s.lostLocked(l, err)

@@ -114,7 +114,7 @@ func (c *Channel) allowedLocked(want int) int {
 		return 0
 	}
 	window, free := s.limits.window, s.out.credit()
-	return int(share(uint64(want), c.out.credit(), c.out.held(window), fairShare(window, free, s.limits.session), free))
+	return int(share(uint64(min(want, s.limits.body)), c.out.credit(), c.out.held(window), fairShare(window, free, s.limits.session), free))
 }
 
 // tailLocked returns the chunk that the next bytes, n at most, go into: the last one while it has room, so that many short writes make one frame.

@@ -115,10 +115,13 @@ func (s *Session) GoAway(reason string) error {
 	return nil
 }
 
+// drains tells a GOAWAY that lets the session drain from one that ends it (docs/protocol/mux.md 6.8).
+func drains(c framing.Code) bool { return c == framing.CodeNone || c == framing.CodeSuperseded }
+
 // goneAwayLocked obeys the peer's GOAWAY.
 func (s *Session) goneAwayLocked(m *framing.GoAway) {
 	err := &GoAwayError{Code: m.Code, Reason: m.Reason, Remote: true}
-	if m.Code != framing.CodeNone && m.Code != framing.CodeSuperseded {
+	if !drains(m.Code) {
 		s.endLocked(err, endSilent, nil)
 		return
 	}

@@ -83,6 +83,7 @@ type control struct {
 	beaconFrame  framing.Beacon
 	resetFrame   framing.Reset
 	request      framing.ChannelRequest
+	header       [16]byte
 }
 
 // controlFrame adds a frame of channel 0xffff to the batch.

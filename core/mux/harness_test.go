@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"traverse.internal/core/bufpool"
 	"traverse.internal/core/framing"
@@ -269,6 +270,10 @@ func attach(t testing.TB, a, b *mux.Session, ca, cb io.ReadWriteCloser, n int) e
 	}()
 	err := a.Attach(context.Background(), ca, exporter(n))
 	return errors.Join(err, <-answered)
+}
+
+func contextFor(t testing.TB, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
 }
 
 // frames cuts what was written on a link into frames.

@@ -79,12 +79,12 @@ func TestShare(t *testing.T) {
 	}{
 		{"plenty of all", 65_532, 256 << 10, 0, 8 << 20, 65_532},
 		{"the channel's credit is the limit", 65_532, 100, 0, 8 << 20, 100},
-		{"of its last crumbs none, while the peer has bytes to give back", 65_532, 100, 256<<10 - 100, 8 << 20, 0},
+		{"of its last crumbs none, while the peer has half its share to give back", 65_532, 50_000, 256<<10 - 50_000, 8 << 20, 0},
 		{"but all that is wanted", 100, 100, 256<<10 - 100, 8 << 20, 100},
 		{"no credit", 10, 0, 256 << 10, 8 << 20, 0},
 		{"no session credit", 10, 1000, 0, 0, 0},
-		{"half is free: a quarter of the window", 256 << 10, 256 << 10, 0, 4 << 20, 64 << 10},
-		{"less what it holds", 256 << 10, 256 << 10, 10_000, 4 << 20, 64<<10 - 10_000},
+		{"half is free: a quarter of the window", 1 << 20, 256 << 10, 0, 4 << 20, 64 << 10},
+		{"less what it holds", 1 << 20, 256 << 10, 10_000, 4 << 20, 64<<10 - 10_000},
 		{"a channel that holds nothing always gets on", 10, 1000, 0, 1, 1},
 	} {
 		if n := share(c.want, c.credit, c.held, fairShare(256<<10, c.free, 8<<20), c.free); n != c.n {

@@ -166,14 +166,23 @@ func (l *link) controlBody(h framing.Header, size int, body []byte) error {
 		var err error
 		m, rest, err = s.codec.ParseControl(&l.parser, h.Channel, rest)
 		var bad *framing.NameError
-		if err != nil && !errors.As(err, &bad) {
-			return asViolation(err)
+		if err != nil {
+			if bad = asBadName(err); bad == nil {
+				return asViolation(err)
+			}
 		}
 		if err := l.control(h.Channel, length, m, bad); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// asBadName returns the error that costs a channel and not the session. (A function of its own, so that bodies without one cost no allocation.)
+func asBadName(err error) *framing.NameError {
+	var bad *framing.NameError
+	errors.As(err, &bad)
+	return bad
 }
 
 func (l *link) control(channel framing.ChannelID, length int, m framing.Message, bad *framing.NameError) error {
@@ -253,7 +262,7 @@ func (s *Session) ackTick() {
 // messageLocked obeys a message of channel 0xffff.
 func (s *Session) messageLocked(l *link, m framing.Message) error {
 	if s.err != nil {
-		if _, bye := m.(*framing.GoAway); bye {
+		if away, ok := m.(*framing.GoAway); ok && !drains(away.Code) {
 			l.heardBye = true
 			s.partLocked(l)
 		}

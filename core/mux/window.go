@@ -83,9 +83,6 @@ func (w *recvWindow) announce() uint64 {
 	return w.limit
 }
 
-// smallShare is the piece that is too small to send while a larger one will be allowed soon.
-const smallShare = 512
-
 // fairShare is how many bytes that the peer has not consumed a channel may hold: its window, times the square of the part of the
 // session's window that is free.
 //
@@ -98,14 +95,16 @@ func fairShare(window, free, session uint64) uint64 {
 	return max(1, uint64(float64(window)*part*part))
 }
 
-// share returns how much of want a channel may queue when it has credit of its own, holds held bytes that the peer has not consumed of a fair share,
+// share returns how much of want, in one body, a channel may queue when it has credit of its own, holds held bytes that the peer has not consumed of a fair share,
 // and the session has free credit for all channels.
+//
+// A piece of a body is not worth a frame as long as the channel holds half its share: when the peer has consumed that, it gives credit (dueDrained, due).
 func share(want, credit, held, fair, free uint64) uint64 {
 	if held >= fair {
 		return 0
 	}
 	n := min(want, credit, fair-held, free)
-	if n < want && n < min(smallShare, held) {
+	if n < want && held > 0 && 2*held >= fair {
 		return 0
 	}
 	return n

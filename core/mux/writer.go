@@ -215,8 +215,7 @@ func (c *Channel) directLocked() bool {
 func (s *Session) takeDirectLocked(c *Channel) batch {
 	chunk := c.outQueue.pop()
 	chunk.buf.SetLen(chunk.n)
-	var scratch [16]byte
-	head := s.codec.AppendHeader(scratch[:0], framing.Header{Length: uint16(chunk.n), Channel: c.id})
+	head := s.codec.AppendHeader(s.control.header[:0], framing.Header{Length: uint16(chunk.n), Channel: c.id})
 	copy(chunk.buf.Prepend(len(head)), head)
 	data := chunk.buf.Bytes()
 	s.retained.add(chunk.buf, data)
