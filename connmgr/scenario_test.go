@@ -387,6 +387,24 @@ func TestGiveUp(t *testing.T) {
 	a.until(t, "the attempt to end", func() bool { return a.Stats().Dialling == 0 })
 }
 
+// Somebody else answers the call, under another key: the id that was called is what counts.
+func TestImpostor(t *testing.T) {
+	overBoth(t, func(t *testing.T, w *world) {
+		a, victim, impostor := w.device(), w.device(), w.device()
+		w.net.mu.Lock()
+		w.net.serving[victim.self] = impostor.node
+		w.net.mu.Unlock()
+		_, _, err := a.Connect(testCtx(t), victim.self, "x")
+		var ce *ConnectError
+		if !errors.As(err, &ce) || ce.Stage != StageSecure || ce.Reason() != reason.AuthWrongKey {
+			t.Fatalf("err = %v, want AUTH_WRONG_KEY at %q", err, StageSecure)
+		}
+		if n := len(a.Sessions()) + len(impostor.Sessions()); n != 0 {
+			t.Errorf("%d sessions, want none", n)
+		}
+	})
+}
+
 func TestNoPath(t *testing.T) {
 	w := newWorld(t)
 	w.net.broken = noPath{}
