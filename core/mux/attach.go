@@ -50,11 +50,7 @@ func (s *Session) attach(link io.ReadWriteCloser, exporter []byte) error {
 	s.attaching--
 	s.ackSoonLocked()
 	defer s.downIfUnlinkedLocked()
-	var away *GoAwayError
 	switch {
-	case errors.As(err, &away):
-		s.endLocked(away, endSilent, nil)
-		return err
 	case err != nil:
 		return err
 	case s.err != nil:
@@ -111,13 +107,10 @@ func exchange(link io.ReadWriter, codec framing.Codec, m *framing.Resume) (*fram
 	case *framing.Resume:
 		return answer, nil
 	case *framing.GoAway:
-		switch answer.Code {
-		case framing.CodeUnknown:
+		if answer.Code == framing.CodeUnknown {
 			return nil, &UnknownSessionError{ID: m.SessionID, Remote: true}
-		case framing.CodeFenced:
-			return nil, &ResumeError{Code: answer.Code, What: answer.Reason, Remote: true}
 		}
-		return nil, &GoAwayError{Code: answer.Code, Reason: answer.Reason, Remote: true}
+		return nil, &ResumeError{Code: answer.Code, What: answer.Reason, Remote: true}
 	}
 	return nil, violation("%v in answer to RESUME", answer.MessageType())
 }
@@ -132,7 +125,7 @@ func (s *Session) checkResume(m *framing.Resume, exporter []byte) error {
 	}
 	want := framing.ResumeMAC(s.key, s.role.other().side(), m, exporter)
 	if !hmac.Equal(want[:], m.MAC[:]) {
-		return &ResumeError{Code: framing.CodeUnknown, What: "wrong MAC"}
+		return &ResumeError{Code: framing.CodeProtocol, What: "wrong MAC"}
 	}
 	return nil
 }
@@ -168,7 +161,7 @@ func (s *Session) attachAnswer(link io.ReadWriteCloser, m *framing.Resume, expor
 	case s.role == Answerer && m.Epoch <= s.epoch:
 		return &ResumeError{Code: framing.CodeFenced, What: "epoch is not above the session's"}
 	case s.role == Offerer && m.Epoch != 0:
-		return &ResumeError{Code: framing.CodeFenced, What: "epoch is not the answerer's to assign"}
+		return &ResumeError{Code: framing.CodeProtocol, What: "epoch is not the answerer's to assign"}
 	case s.role == Offerer:
 		s.lastEpoch++
 		answer.Epoch = s.lastEpoch
@@ -179,15 +172,11 @@ func (s *Session) attachAnswer(link io.ReadWriteCloser, m *framing.Resume, expor
 
 // resumeLocked lets link carry the session: the peer has what m counts, and was told that this side has received. First goes out before all else.
 func (s *Session) resumeLocked(link io.ReadWriteCloser, m *framing.Resume, received uint64, first *framing.Resume) error {
-	if m.Received < s.retained.acked {
-		return &ResumeError{Code: framing.CodeFenced, What: "RESUME is older than an ACK"}
+	if !s.retained.resumable(s.codec, m.Received) {
+		return &ResumeError{Code: framing.CodeProtocol, What: "peer has received what is not kept here, or part of a frame"}
 	}
-	if !s.retained.ack(s.codec, m.Received) {
-		err := violation("RESUME counts %d bytes, sent were %d", m.Received, s.retained.sent)
-		s.stats.Violations++
-		s.endLocked(err, endGoAway, &framing.GoAway{Code: err.Code, Reason: err.What})
-		return err
-	}
+	s.retained.ack(m.Received)
+	s.ackedHere = false
 	l := s.newLink(link)
 	l.greeted = true
 	l.rxPos, l.txPos = received, m.Received
@@ -210,14 +199,11 @@ func (s *Session) resumeLocked(link io.ReadWriteCloser, m *framing.Resume, recei
 func refusal(err error) framing.GoAway {
 	var unknown *UnknownSessionError
 	var resume *ResumeError
-	var broken *ProtocolError
 	switch {
 	case errors.As(err, &unknown):
 		return framing.GoAway{Code: framing.CodeUnknown, Reason: "unknown session"}
 	case errors.As(err, &resume):
 		return framing.GoAway{Code: resume.Code, Reason: resume.What}
-	case errors.As(err, &broken):
-		return framing.GoAway{Code: broken.Code, Reason: broken.What}
 	}
 	return framing.GoAway{Code: framing.CodeUnknown, Reason: "session ended"}
 }

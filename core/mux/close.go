@@ -115,13 +115,10 @@ func (s *Session) GoAway(reason string) error {
 	return nil
 }
 
-// drains tells a GOAWAY that lets the session drain from one that ends it (docs/protocol/mux.md 6.8).
-func drains(c framing.Code) bool { return c == framing.CodeNone || c == framing.CodeSuperseded }
-
 // goneAwayLocked obeys the peer's GOAWAY.
 func (s *Session) goneAwayLocked(m *framing.GoAway) {
 	err := &GoAwayError{Code: m.Code, Reason: m.Reason, Remote: true}
-	if !drains(m.Code) {
+	if m.Code != framing.CodeNone {
 		s.endLocked(err, endSilent, nil)
 		return
 	}

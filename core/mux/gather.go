@@ -64,7 +64,7 @@ func (g *gather) retain(r *retained, frames []byte) {
 // always the newest and takes no room: at most one ACK, MAX_SESSION and BEACON of each kind, one MAX per channel.
 type control struct {
 	ack        bool
-	ackAnyway  bool // even when the peer knows
+	ackAnyway  bool // behind the RESETs, even when the peer knows: it may then use numbers again
 	maxSession bool
 	maxes      queue[*Channel] // with Channel.maxDue
 	resets     queue[resetFrame]
@@ -119,14 +119,8 @@ func (s *Session) gatherBeaconsLocked() {
 // gatherControlLocked adds what else is owed on channel 0xffff, but for RESETs.
 func (s *Session) gatherControlLocked() {
 	c := &s.control
-	if c.ack && s.attaching == 0 {
-		c.ack = false
-		if s.acked != s.received || c.ackAnyway {
-			s.acked, c.ackAnyway = s.received, false
-			c.ackFrame.Count = s.received
-			s.controlFrame(&c.ackFrame)
-			s.stats.AcksOut++
-		}
+	if c.ack && s.acked != s.received {
+		s.gatherAckLocked()
 	}
 	if c.maxSession {
 		c.maxSession = false
@@ -148,6 +142,18 @@ func (s *Session) gatherControlLocked() {
 	}
 }
 
+// gatherAckLocked adds an ACK, unless an Attach holds it back.
+func (s *Session) gatherAckLocked() {
+	if s.attaching > 0 {
+		return
+	}
+	c := &s.control
+	c.ack, s.acked = false, s.received
+	c.ackFrame.Count = s.received
+	s.controlFrame(&c.ackFrame)
+	s.stats.AcksOut++
+}
+
 // gatherRequestsLocked adds frames of channel 0. It reports whether that was all of them; data must not overtake the answer that opens its channel.
 func (s *Session) gatherRequestsLocked() bool {
 	for s.requests.len() > 0 {
@@ -165,7 +171,7 @@ func (s *Session) gatherRequestsLocked() bool {
 	return true
 }
 
-// gatherResetsLocked adds RESETs, behind all frames of channel 0: an answer that is reset at once goes first.
+// gatherResetsLocked adds RESETs, behind all frames of channel 0: an answer that is reset at once goes first. It reports whether that was all.
 func (s *Session) gatherResetsLocked() bool {
 	for s.control.resets.len() > 0 {
 		if s.batch.room() < smallest {
@@ -178,6 +184,10 @@ func (s *Session) gatherResetsLocked() bool {
 		s.control.resetFrame = next.Reset
 		s.controlFrame(&s.control.resetFrame)
 		s.stats.ResetsOut++
+	}
+	if s.control.ackAnyway && s.attaching == 0 && s.batch.room() >= smallest {
+		s.control.ackAnyway = false
+		s.gatherAckLocked()
 	}
 	return true
 }

@@ -66,10 +66,6 @@ func TestPeerBreaksTheProtocol(t *testing.T) {
 			p.control(&framing.ChannelRequest{ID: id, Name: "x"})
 		}},
 		{"an ACK beyond what was sent", framing.CodeProtocol, func(p *raw, s *mux.Session) { p.control(&framing.Ack{Count: 1}) }},
-		{"an ACK inside a frame", framing.CodeProtocol, func(p *raw, s *mux.Session) {
-			p.request(s, id)
-			p.control(&framing.Ack{Count: 3})
-		}},
 		{"a second HELLO", framing.CodeProtocol, func(p *raw, s *mux.Session) {
 			p.control(&framing.Hello{
 				Version: 1, MaxBody: framing.MaxBody, InitialWindow: framing.MinInitialWindow,

@@ -129,7 +129,7 @@ func (s *Session) exit() {
 }
 
 // resyncLocked says again on a new link what is not retained (docs/protocol/mux.md 7.3): the windows, RESETs without an answer, that the session drains, what has been
-// received. It goes behind the retained frames, so that no MAX or RESET overtakes what opens its channel.
+// received. It goes behind the retained frames, so that no RESET overtakes a frame of its channel.
 func (s *Session) resyncLocked() {
 	s.control.resets.reset() // answers are asked for again, if need be
 	s.control.resetAnswers = 0
@@ -140,7 +140,7 @@ func (s *Session) resyncLocked() {
 	for _, c := range s.channels {
 		switch c.phase {
 		case phaseOpen:
-			if !c.eofIn {
+			if c.in.limit > uint64(s.cfg.Window) {
 				s.maxLocked(c)
 			}
 		case phaseReset:

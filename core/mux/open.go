@@ -7,7 +7,8 @@ import (
 	"traverse.internal/core/framing"
 )
 
-// maxUnanswered is how many requests of a side may be without an answer (docs/protocol/mux.md 6.2). More wait here for their turn.
+// maxUnanswered is how many requests are on their way at a time; more wait here for their turn. It is half of the MaxPending that a peer has by default, so that a burst
+// is not declined as busy.
 const maxUnanswered = 128
 
 // Open asks the peer for a channel of that name and waits for the answer: two frames on the wire, one each way. Names need not be unique. Of
@@ -103,13 +104,14 @@ func (s *Session) tryRequest(name string) (*Channel, error) {
 	return c, nil
 }
 
-// freeIDLocked returns a number of this role's in turn, so that one is used again as late as possible: whatever of its last channel is still under
-// way after a change of links has arrived by then.
+// freeIDLocked returns a number of this role's in turn, so that one is used again as late as possible, and only when nothing of its last channel can still come: after
+// a change of links not before the peer's ACK, which comes behind the RESETs that it repeats (docs/protocol/mux.md 6.4).
 func (s *Session) freeIDLocked() (framing.ChannelID, bool) {
 	for range ids {
 		id := s.role.firstID() + framing.ChannelID(s.nextID)
 		s.nextID = (s.nextID + 1) % ids
-		if s.channels[id] == nil && !s.resting.has(id) {
+		used := s.used.has(id)
+		if !used || s.ackedHere && s.channels[id] == nil && !s.resting.has(id) {
 			return id, true
 		}
 	}

@@ -264,17 +264,17 @@ func TestRetained(t *testing.T) {
 
 		at := borders[r.IntN(len(borders))]
 		if at >= kept.acked && r.IntN(5) == 0 {
-			if !kept.ack(codec, at) {
+			if !kept.resumable(codec, at) || !kept.ack(at) {
 				t.Fatalf("ack at the border %d refused", at)
 			}
 			kept.trim(kept.sent)
 		}
-		if inside := at + 1; inside > kept.acked && inside < kept.sent && kept.ack(codec, inside) {
-			t.Fatalf("ack inside a frame, %d, taken", inside)
+		if inside := at + 1; inside > kept.acked && inside < kept.sent && kept.resumable(codec, inside) {
+			t.Fatalf("resumable inside a frame, %d", inside)
 		}
 	}
 	buf.Release()
-	if kept.ack(codec, kept.sent+1) {
+	if kept.ack(kept.sent+1) || kept.resumable(codec, kept.sent+1) {
 		t.Error("ack beyond what was sent taken")
 	}
 	for _, at := range borders {

@@ -262,7 +262,7 @@ func (s *Session) ackTick() {
 // messageLocked obeys a message of channel 0xffff.
 func (s *Session) messageLocked(l *link, m framing.Message) error {
 	if s.err != nil {
-		if away, ok := m.(*framing.GoAway); ok && !drains(away.Code) {
+		if away, ok := m.(*framing.GoAway); ok && away.Code != framing.CodeNone {
 			l.heardBye = true
 			s.partLocked(l)
 		}
@@ -316,10 +316,11 @@ func (s *Session) greetLocked(l *link, m framing.Message) error {
 
 // ackedLocked lets go of what the peer has.
 func (s *Session) ackedLocked(l *link, count uint64) error {
-	if !s.retained.ack(s.codec, count) {
+	if !s.retained.ack(count) {
 		return violation("ACK of %d bytes, sent were %d", count, s.retained.sent)
 	}
 	s.retained.trim(l.txPos)
+	s.ackedHere = true
 	s.stats.AcksIn++
 	s.restedLocked(count)
 	if s.retained.bytes == 0 {

@@ -41,15 +41,12 @@ func (r *retained) add(buf *bufpool.Buf, data []byte) {
 	r.extents.push(extent{buf: buf.Retain(), data: data, start: start})
 }
 
-// ack takes the peer's count; trim then lets go. It reports false for a count that was never sent or is inside a frame; an old one does nothing.
-func (r *retained) ack(codec framing.Codec, count uint64) bool {
-	if count <= r.acked {
-		return true
-	}
-	if !r.border(codec, count) {
+// ack takes the peer's count; trim then lets go. It reports false for a count that was never sent; an old one does nothing.
+func (r *retained) ack(count uint64) bool {
+	if count > r.sent {
 		return false
 	}
-	r.acked = count
+	r.acked = max(r.acked, count)
 	return true
 }
 
@@ -75,9 +72,9 @@ func (r *retained) at(pos uint64) *extent {
 	return r.extents.at(sort.Search(r.extents.len(), func(i int) bool { return r.extents.at(i).end() > pos }))
 }
 
-// border tells whether pos, which is not before acked, is where a frame ended.
-func (r *retained) border(codec framing.Codec, pos uint64) bool {
-	if pos >= r.sent {
+// resumable tells whether a peer that has received pos can be served: nothing behind it has been let go, and a frame begins there.
+func (r *retained) resumable(codec framing.Codec, pos uint64) bool {
+	if pos < r.acked || pos >= r.sent {
 		return pos == r.sent
 	}
 	e := r.at(pos)

@@ -51,8 +51,10 @@ type Session struct {
 	inbound  int
 	resting  idSet // this side's numbers that are not free yet, as listed in
 	rests    queue[rest]
-	inbox    queue[*Request]
-	pending  int // requests neither accepted nor declined
+	// ackedHere says that an ACK has come on the present link, or that it is the first.
+	ackedHere bool
+	inbox     queue[*Request]
+	pending   int // requests neither accepted nor declined
 
 	// Sending. A body is counted against the windows when it is queued, so whatever is queued may be written.
 	out      sendWindow
@@ -88,9 +90,10 @@ func newSession(role Role, id [16]byte, cfg Config) *Session {
 		helloed: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}),
 		inboxReady: make(chan struct{}, 1), attachSlot: make(chan struct{}, 1), turns: make(chan struct{}, maxUnanswered),
 		down: make(chan struct{}), limits: leastLimits, channels: map[framing.ChannelID]*Channel{},
-		out:  sendWindow{limit: framing.MinSessionWindow},
-		in:   newRecvWindow(uint64(cfg.SessionWindow)),
-		live: liveness{after: cfg.BeaconAfter, timeout: cfg.BeaconTimeout},
+		out:       sendWindow{limit: framing.MinSessionWindow},
+		in:        newRecvWindow(uint64(cfg.SessionWindow)),
+		ackedHere: true,
+		live:      liveness{after: cfg.BeaconAfter, timeout: cfg.BeaconTimeout},
 	}
 	if len(cfg.Secret) != 0 {
 		s.key = framing.ResumeKey(cfg.Secret)

@@ -87,11 +87,7 @@ func (s *Session) gatherLocked(l *link) batch {
 		}
 		return s.finishBatchLocked()
 	}
-	if s.fullLocked() && s.err == nil {
-		s.stats.Violations++
-		s.endLocked(&ProtocolError{Code: framing.CodeLimit, What: "frames that it does not acknowledge"}, endGoAway,
-			&framing.GoAway{Code: framing.CodeLimit, Reason: "too much is not acknowledged"})
-	} else if s.err == nil {
+	if s.err == nil {
 		s.gatherControlLocked()
 	}
 	if !s.fullLocked() && s.gatherRequestsLocked() && s.gatherResetsLocked() {
