@@ -157,9 +157,12 @@ func (m *Manager) Close() error {
 	m.closed = true
 	all := m.sessionsLocked()
 	m.mu.Unlock()
+	// Together: the peer of each may take the good-bye's second.
+	var parting sync.WaitGroup
 	for _, s := range all {
-		s.mux.Close()
+		parting.Go(func() { s.mux.Close() })
 	}
+	parting.Wait()
 	m.cancel()
 	m.tasks.Wait()
 	m.drainIncoming()
@@ -205,11 +208,12 @@ func (m *Manager) peerLocked(id identity.DeviceID) *peer {
 	return p
 }
 
-// changedLocked wakes everybody who waits for news of the device, and forgets it when nothing is left.
+// changedLocked wakes everybody who waits for news of the device, and forgets it when nothing is left. Whoever held p without the lock
+// may hold one that was forgotten meanwhile; the entry that took its place stays.
 func (m *Manager) changedLocked(p *peer) {
 	close(p.changed)
 	p.changed = make(chan struct{})
-	if p.dial == nil && p.inbound == 0 && len(p.sessions) == 0 {
+	if p.dial == nil && p.inbound == 0 && len(p.sessions) == 0 && m.peers[p.id] == p {
 		delete(m.peers, p.id)
 	}
 }

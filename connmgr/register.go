@@ -2,8 +2,13 @@ package connmgr
 
 import (
 	"context"
+	"slices"
 	"time"
 )
+
+// maxSessions bounds the sessions with one device: the current one, a rival being judged, and those that drain, which end when their
+// last channel does, and so when the peer likes. Each may hold two windows of 8 MiB and a socket: 8 * 16 MiB = 128 MiB a contact at worst.
+const maxSessions = 8
 
 // register makes the session known, judges it against the one that was current, and starts its goroutines.
 // On an error the session is closed.
@@ -27,6 +32,7 @@ func (m *Manager) register(s *session, began time.Time) error {
 	m.stats.established(s.route())
 	m.spawnLocked(s.acceptLoop)
 	m.spawnLocked(s.watchLoop)
+	m.crowdedLocked(p)
 	m.mu.Unlock()
 
 	if !seen {
@@ -44,6 +50,24 @@ func (m *Manager) register(s *session, began time.Time) error {
 	m.changedLocked(p)
 	m.mu.Unlock()
 	return nil
+}
+
+// crowdedLocked closes the oldest draining sessions beyond what one device may have.
+func (m *Manager) crowdedLocked(p *peer) {
+	excess := len(p.sessions) - maxSessions
+	if excess <= 0 {
+		return
+	}
+	var draining []*session
+	for s := range p.sessions {
+		if s.draining.Load() {
+			draining = append(draining, s)
+		}
+	}
+	slices.SortFunc(draining, func(a, b *session) int { return a.created.Compare(b.created) })
+	for _, s := range draining[:min(excess, len(draining))] {
+		m.spawnLocked(func() { s.mux.Close() })
+	}
 }
 
 // settle judges two live sessions that were called from opposite sides. PROTOCOL.md 3: the lower DeviceID's offer wins, on both
