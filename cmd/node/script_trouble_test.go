@@ -14,8 +14,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// condition has [mount], whether a file system can be mounted here, and [root].
-func condition(name string) (bool, error) {
+// scriptCondition has [mount], whether a file system can be mounted here, and [root].
+func scriptCondition(name string) (bool, error) {
 	switch name {
 	case "root":
 		return os.Geteuid() == 0, nil
@@ -91,10 +91,14 @@ func cmdMistype(ts *testscript.TestScript, _ bool, args []string) {
 
 // garbage NETWORK ADDR: nonsense to a port, several kinds of it.
 func cmdGarbage(ts *testscript.TestScript, _ bool, args []string) {
+	address := args[1]
+	if args[0] == "unix" {
+		address = ts.MkAbs(address)
+	}
 	long := make([]byte, 4096)
 	_, _ = rand.Read(long)
 	for _, junk := range [][]byte{long, {0}, []byte("GET / HTTP/1.1\r\n\r\n"), bytes.Repeat([]byte{0xff}, 1000), {0x16, 3, 1, 0xff, 0xff}, []byte("d1:q3:put1:t2:aa1:y1:qe")} {
-		c, err := net.Dial(args[0], args[1])
+		c, err := net.Dial(args[0], address)
 		ts.Check(err)
 		_, _ = c.Write(junk)
 		c.Close()

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"traverse.internal/daemon"
 	"traverse.internal/internal/cli"
@@ -93,61 +90,4 @@ func (a *app) outcome(t daemon.Transfer) error {
 		}
 		fmt.Fprintf(w, "%s  %s  %s  %s of %s%s\n", t.ID, t.State, t.File, size(t.Bytes), size(t.Size), via)
 	})
-}
-
-// progress shows one line a second, rewritten on a terminal.
-type progress struct {
-	w     io.Writer
-	tty   bool
-	every time.Duration
-}
-
-func (a *app) progress() *progress {
-	p := &progress{w: a.stderr, every: 10 * time.Second}
-	if a.json {
-		p.w = io.Discard
-		return p
-	}
-	p.every = time.Second
-	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		p.tty, p.every = true, 200*time.Millisecond
-	}
-	return p
-}
-
-func (p *progress) line(t daemon.Transfer) {
-	percent := 100.0
-	if t.Size > 0 {
-		percent = 100 * float64(t.Bytes) / float64(t.Size)
-	}
-	via := ""
-	if t.Path != nil {
-		via = t.Path.Kind + " " + t.Path.Via
-	}
-	text := fmt.Sprintf("%s  %s  %s  %.0f%%  %s/%s  %s/s", t.Peer.Name, t.State, via, percent, size(t.Bytes), size(t.Size), size(t.RateBPS))
-	if p.tty {
-		fmt.Fprintf(p.w, "\r\033[K%s", text)
-	} else {
-		fmt.Fprintln(p.w, text)
-	}
-}
-
-func (p *progress) end() {
-	if p.tty {
-		fmt.Fprintln(p.w)
-	}
-}
-
-// size prints bytes in binary units.
-func size(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	f, i := float64(n), 0
-	for f >= 1024 && i < len(units)-1 {
-		f /= 1024
-		i++
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", f, units[i])
 }
