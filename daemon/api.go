@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"traverse.internal/identity"
@@ -163,7 +164,7 @@ func reply(w http.ResponseWriter, object any, err error) {
 	_ = json.NewEncoder(w).Encode(object)
 }
 
-// listenSocket opens the local API's socket, 0600. The home's lock is held, so a socket file that exists is left from a dead process.
+// listenSocket opens the local API's socket, 0600. A socket file where nobody answers is left from a dead process, and replaced.
 func listenSocket(path string) (net.Listener, error) {
 	// sockaddr_un holds 108 bytes with the closing zero.
 	if len(path) > 107 {
@@ -177,6 +178,10 @@ func listenSocket(path string) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&os.ModeSocket == 0 {
 			return nil, cli.Errorf("E_CONFIG", "cannot listen on %s", path).Because(errors.New("a file that is no socket is there"))
+		}
+		if c, err := net.Dial("unix", path); err == nil {
+			c.Close()
+			return nil, explainListen(syscall.EADDRINUSE, "the local API", path)
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, cli.Errorf("E_LOCAL_IO", "cannot replace the old socket").Because(err)

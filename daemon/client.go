@@ -61,16 +61,17 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 			return cli.Errorf("E_INTERRUPTED", "interrupted").Because(context.Cause(ctx))
 		}
 		var dial *net.OpError
-		if errors.As(err, &dial) && dial.Op == "dial" {
-			err = dial.Err
+		if !errors.As(err, &dial) || dial.Op != "dial" {
+			return brokeOff(err)
 		}
+		err = dial.Err
 		return cli.Errorf("E_NO_DAEMON", "the node is not running").
 			Because(fmt.Errorf("%s: %w", c.socket, err)).Hint("start it: node up")
 	}
 	defer res.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(res.Body, maxReply))
 	if err != nil {
-		return cli.Errorf("E_NO_DAEMON", "the daemon broke off").Because(err)
+		return brokeOff(err)
 	}
 	if res.StatusCode != http.StatusOK {
 		var failed struct {
@@ -85,6 +86,16 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		return cli.Errorf("E_UNEXPECTED", "the daemon's answer cannot be read").Because(err)
 	}
 	return nil
+}
+
+// brokeOff is for a daemon that ended while it was asked.
+func brokeOff(err error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err // without the address, which is no address
+	}
+	return cli.Errorf("E_NO_DAEMON", "the node ended before it answered").Because(err).
+		Hint("its log says why; start it again: node up")
 }
 
 // Status looks at the whole node.

@@ -79,6 +79,7 @@ type Daemon struct {
 	ctx    context.Context // of everything that Serve runs; ends with Serve
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // transfers and echoes
+	taskMu sync.Mutex     // held while a task is added from outside of the tasks
 	opened []func()       // undoes what New opened, last first
 }
 
@@ -230,10 +231,17 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	defer d.close()
 	stop := context.AfterFunc(ctx, d.cancel)
 	defer stop()
+	// The API is the last to go: who follows a transfer is told how it ended.
+	apiCtx, endAPI := context.WithCancel(context.Background())
+	defer endAPI()
+	defer context.AfterFunc(d.ctx, func() {
+		d.waitTasks()
+		endAPI()
+	})()
 	parts := []part{
 		{"DHT", d.watchDHT},
 		{"connection manager", d.manager.Serve},
-		{"local API", func(ctx context.Context) error { return serveAPI(ctx, d.api, d.handler()) }},
+		{"local API", func(context.Context) error { return serveAPI(apiCtx, d.api, d.handler()) }},
 	}
 	if d.turnd != nil {
 		parts = append(parts, part{"relay", d.turnd.Serve})
@@ -254,10 +262,28 @@ func (d *Daemon) Serve(ctx context.Context) error {
 		}
 		d.cancel() // one part's end is everybody's
 	}
-	d.tasks.Wait()
+	d.waitTasks()
 	<-d.manager.Done()
 	d.log.Info("node is down")
 	return first
+}
+
+// spawn runs a task that a command asked for. It says no when the daemon goes down.
+func (d *Daemon) spawn(task func()) bool {
+	d.taskMu.Lock()
+	defer d.taskMu.Unlock()
+	if d.ctx.Err() != nil {
+		return false
+	}
+	d.tasks.Go(task)
+	return true
+}
+
+// waitTasks returns when the last task has ended. Only after the end of d.ctx.
+func (d *Daemon) waitTasks() {
+	d.taskMu.Lock() // a spawn that began before the end has added its task
+	d.taskMu.Unlock()
+	d.tasks.Wait()
 }
 
 // part is a worker and its name.

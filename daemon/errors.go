@@ -51,7 +51,7 @@ func explainTransfer(err error, peer string) *cli.Error {
 		try     string
 	}{
 		{transfer.ErrDeclined, "E_DECLINED", peer + " declined the file", ""},
-		{transfer.ErrCancelled, "E_CANCELLED", "the transfer was cancelled", ""},
+		{transfer.ErrCancelled, "E_CANCELLED", peer + " cancelled the transfer", ""},
 		{transfer.ErrIntegrity, "E_INTEGRITY", "the file that arrived is not the file that was sent", "send it again"},
 		{transfer.ErrNoSpace, "E_LOCAL_IO", "the receiving disk is full", "free some space there and send it again"},
 		{transfer.ErrStorage, "E_LOCAL_IO", "the receiver cannot store the file", "check its download folder"},

@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"unicode"
 
 	"traverse.internal/internal/cli"
+	"traverse.internal/internal/secretfile"
 )
 
 // RelayURL is a parsed [[relay]] url: turn:USER@HOST[:PORT][?transport=tcp], RFC 7065 with the user in front.
@@ -116,21 +117,22 @@ func ReadSecret(path string) (string, error) {
 	fail := func(err error) (string, error) {
 		return "", cli.Errorf("E_CONFIG", "cannot use the password file %s", path).Because(err)
 	}
-	info, err := os.Stat(path)
+	f, err := secretfile.Open(path)
+	var open *secretfile.PermissionError
+	switch {
+	case errors.As(err, &open):
+		return "", cli.Errorf("E_CONFIG", "the password file %s is open to others", path).
+			Because(fmt.Errorf("its mode is %#o", open.Mode)).Hint("chmod 600 %s", path)
+	case err != nil:
+		return fail(err)
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {
 		return fail(err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		e := cli.Errorf("E_CONFIG", "the password file %s is open to others", path).
-			Because(fmt.Errorf("its mode is %#o", info.Mode().Perm())).Hint("chmod 600 %s", path)
-		return "", e
-	}
-	if info.Size() > maxSecret {
-		return fail(fmt.Errorf("it has %d bytes, a password has at most %d", info.Size(), maxSecret))
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return fail(err)
+	if len(raw) > maxSecret {
+		return fail(fmt.Errorf("it is longer than %d bytes", maxSecret))
 	}
 	secret := string(bytes.TrimRight(raw, "\r\n"))
 	if secret == "" || strings.ContainsAny(secret, "\r\n") {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"traverse.internal/connmgr"
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
 	"traverse.internal/transfer"
@@ -37,11 +38,15 @@ func (d *Daemon) Send(path, who string) (Transfer, error) {
 		src.Close()
 		return Transfer{}, err
 	}
-	d.tasks.Go(func() {
+	if !d.spawn(func() {
 		defer cancel(nil)
 		defer src.Close()
 		d.sendTask(ctx, e, src, id, to.Device)
-	})
+	}) {
+		cancel(nil)
+		src.Close()
+		d.end(ctx, e, connmgr.ErrClosed)
+	}
 	shown, _ := d.table.look(e)
 	return shown, nil
 }
@@ -64,23 +69,32 @@ func (d *Daemon) sendTask(ctx context.Context, e *entry, src *transfer.Source, i
 func (d *Daemon) end(ctx context.Context, e *entry, err error) {
 	d.table.update(e, func(e *entry) {
 		e.paused = false
-		switch {
-		case err == nil:
+		if err == nil {
 			e.shown.State = StateDone
 			return
-		case errors.Is(err, transfer.ErrDeclined):
+		}
+		e.shown.Error = d.explainEnd(ctx, err, e.shown.Peer.Name)
+		switch e.shown.Error.Code {
+		case "E_DECLINED":
 			e.shown.State = StateDeclined
-		case errors.Is(err, transfer.ErrCancelled), errors.Is(context.Cause(ctx), errCancelledHere):
+		case "E_CANCELLED":
 			e.shown.State = StateCancelled
 		default:
 			e.shown.State = StateFailed
 		}
-		e.shown.Error = explain(err, e.shown.Peer.Name)
-		if e.shown.State == StateCancelled {
-			e.shown.Error.Code, e.shown.Error.Exit = "E_CANCELLED", cli.ExitCancelled
-			e.shown.Error.Docs = "node help E_CANCELLED"
-		}
 	})
+}
+
+// explainEnd is explain for a transfer, whose context knows who ended it.
+func (d *Daemon) explainEnd(ctx context.Context, err error, peer string) *cli.Error {
+	stopped := errors.Is(err, context.Canceled) || errors.Is(err, transfer.ErrCancelled) || errors.Is(err, connmgr.ErrClosed)
+	switch {
+	case stopped && d.ctx.Err() != nil:
+		return cli.Errorf("E_CANCELLED", "the node is going down").Hint("send it again when it is up")
+	case errors.Is(context.Cause(ctx), errCancelledHere):
+		return cli.Errorf("E_CANCELLED", "the transfer was cancelled").Because(errCancelledHere)
+	}
+	return explain(err, peer)
 }
 
 // Cancel ends a transfer in either direction, on both sides.
