@@ -55,7 +55,7 @@ One TOML file serves both programs. A later layer wins: default, file, environme
 is an error that names the place; nothing is ignored. ` + "`schema = 1`" + ` may stand at the top. Paths in the file are relative to
 the file, elsewhere to where the program runs. Lists are written ` + "`[\"a\", \"b\"]`" + ` in the file and ` + "`a,b`" + ` elsewhere. Sizes have
 a unit: B, KiB, MiB, GiB, TiB, kB, MB, GB, TB. ` + "`--private-dht`" + ` takes no value and means ` + "`dht.mode = \"private\"`" + `.
-Secrets come from files that only their owner can read, or by ` + "`env:NAME`" + `.
+Secrets come from files that only their owner can read (a group too, where root owns them), or by ` + "`env:NAME`" + `.
 `
 
 func TestEveryKeyIsDescribed(t *testing.T) {

@@ -8,13 +8,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"unicode/utf8"
 
 	"traverse.internal/config"
 	"traverse.internal/core/stun"
 	"traverse.internal/internal/cli"
+	"traverse.internal/internal/secretfile"
 	"traverse.internal/turn"
 )
 
@@ -106,18 +106,11 @@ func interfaceAddrs() []netip.Addr {
 
 // readUsers reads name:password lines. Empty lines and lines that begin with # are skipped; a password may hold anything but a line's end.
 func readUsers(path string) (map[string]string, error) {
-	f, err := os.Open(path)
+	f, err := secretfile.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("it is open to others (mode %#o): chmod 600 %s", info.Mode().Perm(), path)
-	}
 	return parseUsers(f)
 }
 
