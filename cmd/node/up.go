@@ -65,7 +65,7 @@ Every flag is a key of the configuration file and of the environment too (docs/c
 		}); err != nil {
 			return err
 		}
-		return d.Serve(cmd.Context())
+		return a.serve(cmd.Context(), d, cfg.Log)
 	}
 	return cmd
 }

@@ -166,7 +166,10 @@ func (a *app) serve(ctx context.Context, conf config.Config, t turn.Config, made
 		return explainListen(err, "--listen-udp and --listen-tcp")
 	}
 	defer srv.Close()
-	parts = append(parts, srv.Serve)
+	parts = append(parts, srv.Serve, func(ctx context.Context) error {
+		a.notify(ctx, log, srv.Stats)
+		return nil
+	})
 	ready.UDP, ready.TCP = srv.UDPAddrs(), srv.TCPAddrs()
 	if err := a.announce(ready); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"strconv"
@@ -37,8 +38,11 @@ var tree = sync.OnceValues(func() ([]*file, error) {
 		}
 		if entry.IsDir() {
 			base := entry.Name()
-			if name != root && (base == "testdata" || base == "bin" || base == "tools" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_")) {
-				return filepath.SkipDir // tools is a module of its own
+			if name != root && (base == "testdata" || base == "bin" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_")) {
+				return filepath.SkipDir
+			}
+			if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil && name != root {
+				return filepath.SkipDir // a module of its own
 			}
 			return nil
 		}
