@@ -103,8 +103,8 @@ type pace struct {
 // packets) through at once.
 var paces = map[Mode]pace{
 	Private: {
-		resend: 250 * time.Millisecond, tries: 2, send: 2000,
-		joinMin: 100 * time.Millisecond, joinMax: 2 * time.Second, refresh: time.Minute, avoid: 5 * time.Second, noSecurity: true,
+		resend: 250 * time.Millisecond, tries: 3, send: 2000,
+		joinMin: 100 * time.Millisecond, joinMax: 2 * time.Second, refresh: time.Minute, avoid: 2 * time.Second, noSecurity: true,
 	},
 	Mainline: {
 		resend: time.Second, tries: 2, send: 100,

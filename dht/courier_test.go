@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"net/netip"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -263,5 +265,69 @@ func TestMailboxesRememberedAreBounded(t *testing.T) {
 	}
 	if c.lastSeen(key(maxSeen+9)) != 1 || c.lastSeen(key(0)) != 0 {
 		t.Error("the oldest should have been forgotten, and the newest kept")
+	}
+}
+
+// TestACallBegunBeforeThePeerIsUp: two nodes only, and the other one is the bootstrap node, which starts later.
+func TestACallBegunBeforeThePeerIsUp(t *testing.T) {
+	t.Parallel()
+	at := freePort(t)
+	na := listen(t, at.String())
+	a := newDevice(t, na, 0, nil)
+	eventually(t, "the first node to try in vain", func() bool { return na.Stats().Timeouts > 0 })
+
+	id, err := identity.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &device{Device: id, contacts: []identity.DeviceID{a.ID()}}
+	a.add(b.ID())
+	a.start(t)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := a.sig.Call(context.Background(), b.ID(), []byte("offer"))
+		answered <- err
+	}()
+	eventually(t, "the call to begin", func() bool { return na.Stats().Lookups > 0 })
+	b.node = listenAt(t, at)
+	b.carry(t, 0, nil)
+	b.start(t)
+	if err := await(t, answered, "the answer"); err != nil {
+		t.Error(err)
+	}
+	mustCall(t, b, a) // and the other way round
+}
+
+// TestNothingIsLeftRunning: Serve and Call return after all they started has ended, Close after all that is ours.
+func TestNothingIsLeftRunning(t *testing.T) {
+	nodes := mesh(t, 2)
+	a, b := newDevice(t, nodes[0], 0, nil), newDevice(t, nodes[1], 0, nil)
+	befriend(t, a, b)
+	mustCall(t, a, b)
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := make(chan error, 1)
+	go func() {
+		id, _ := identity.New()
+		_, err := a.sig.Call(ctx, id.ID(), nil) // nobody has this id
+		calls <- err
+	}()
+	eventually(t, "the call to begin", func() bool { return a.sig.Stats().Calls == 2 })
+	cancel()
+	if err := await(t, calls, "the call to end"); err == nil {
+		t.Error("answered by nobody")
+	}
+	a.stop()
+	b.stop()
+	for _, n := range nodes {
+		_ = n.Close()
+	}
+	stacks := func() string {
+		buf := make([]byte, 1<<20)
+		return string(buf[:runtime.Stack(buf, true)])
+	}
+	for _, ours := range []string{"signalling.(*", "dht.(*Courier", "dht.(*Node)", "dht.(*mail)", "dht.(*direct)", "dht.(*callto)", "dht.(*publisher)", "dht.(*question)"} {
+		if s := stacks(); strings.Contains(s, "traverse.internal/"+ours) {
+			t.Errorf("%s is left running:\n%s", ours, s)
+		}
 	}
 }

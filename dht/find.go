@@ -9,9 +9,9 @@ import (
 	"traverse.internal/signalling"
 )
 
-// How long a lookup's result serves others: a call's routes all ask at the same time. A record may be that of a device that has just
-// restarted under another port, so it is looked for again while it does not answer. That there is nothing is soon
-// asked again, since a device that starts publishes within a moment.
+// How long a lookup's result serves others: a call's routes all ask at the same time. A record may be that of a device
+// that has just restarted under another port, so it is looked for again while it does not answer. That there is nothing
+// is soon asked again, since a device that starts publishes within a moment.
 const (
 	reuseFound   = 200 * time.Millisecond
 	reuseNothing = 50 * time.Millisecond

@@ -32,9 +32,7 @@ func (n *Node) Get(ctx context.Context, public [32]byte, since int64, enough fun
 	}
 	answered := 0
 	if !s.satisfied() {
-		_, answered = n.walk(ctx, s.target, n.start(), func(ctx context.Context, to mainline.Addr) mainline.QueryResult {
-			return n.ask(ctx, to, s)
-		}, s.enough)
+		answered = n.seek(ctx, s)
 	}
 	item, ok := s.best()
 	switch {
@@ -49,19 +47,35 @@ func (n *Node) Get(ctx context.Context, public [32]byte, since int64, enough fun
 	return Item{}, ErrNotFound
 }
 
-// ask sends one get query and offers what it brings to the search.
-func (n *Node) ask(ctx context.Context, to mainline.Addr, s *search) mainline.QueryResult {
-	args := krpc.MsgArgs{Target: s.target}
-	if s.since > 0 {
-		args.Seq = &s.since // BEP 44: no value unless it is newer
+// seek walks to the search's target and returns how many nodes answered. Where it was walked to before, it begins with
+// the nearest nodes, and asks others only if they are nearer.
+func (n *Node) seek(ctx context.Context, s *search) int {
+	w := walk{target: s.target, ask: n.asks(s), enough: s.enough}
+	if w.start, w.useful = n.nearby.of(s.target); w.start == nil {
+		w.start = n.start()
 	}
-	res := n.query(ctx, to, "get", args)
-	if r := res.Reply.R; r != nil {
-		if item, ok := itemIn(r, s.public); ok {
-			s.offer(item)
+	closest, answered := n.walk(ctx, w)
+	if !s.satisfied() && ctx.Err() == nil { // a walk to its end
+		n.nearby.learn(s.target, closest)
+	}
+	return answered
+}
+
+// asks returns how a walk asks for the item: each answer is offered to the search.
+func (n *Node) asks(s *search) func(context.Context, mainline.Addr) mainline.QueryResult {
+	return func(ctx context.Context, to mainline.Addr) mainline.QueryResult {
+		args := krpc.MsgArgs{Target: s.target}
+		if s.since > 0 {
+			args.Seq = &s.since // BEP 44: no value unless it is newer
 		}
+		res := n.query(ctx, to, "get", args)
+		if r := res.Reply.R; r != nil {
+			if item, ok := itemIn(r, s.public); ok {
+				s.offer(item)
+			}
+		}
+		return res
 	}
-	return res
 }
 
 // itemIn returns the item in an answer if it is there and signed by public. Any field may be missing: the library's own

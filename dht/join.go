@@ -108,9 +108,9 @@ func (n *Node) join(ctx context.Context) int {
 	}
 	list := append(n.start(), n.bootstrapNodes()...)
 	id := krpc.ID(n.self.AsByteArray())
-	_, answered := n.walk(ctx, id, list, func(ctx context.Context, to mainline.Addr) mainline.QueryResult {
+	_, answered := n.walk(ctx, walk{target: id, start: list, ask: func(ctx context.Context, to mainline.Addr) mainline.QueryResult {
 		return n.query(ctx, to, "find_node", krpc.MsgArgs{Target: id})
-	}, nil)
+	}})
 	return answered
 }
 

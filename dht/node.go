@@ -26,6 +26,7 @@ type Node struct {
 	self     int160.T // our node id
 	avoid    avoidList
 	observed observedAddrs
+	nearby   nearby
 	stats    stats
 
 	bootstrap  atomic.Pointer[[]netip.AddrPort] // as last resolved

@@ -27,9 +27,14 @@ func TestPutCountsTheNodesThatStored(t *testing.T) {
 			eventually(t, "every node to know enough others", func() bool { return n.Stats().GoodNodes >= min(c.nodes-1, bucketK) })
 		}
 		key, public := newKey(t)
-		stored, err := nodes[1].Put(t.Context(), key, 5, []byte("value"))
-		if err != nil || stored.Nodes != c.stored || stored.Seq != 5 {
-			t.Errorf("%d nodes: stored %+v, %v; want %d nodes", c.nodes, stored, err, c.stored)
+		var stored Stored
+		var err error
+		eventually(t, "all the nearest nodes to store", func() bool { // on a busy machine one may answer too late
+			stored, err = nodes[1].Put(t.Context(), key, 5, []byte("value"))
+			return err == nil && stored.Nodes >= c.stored
+		})
+		if stored.Nodes != c.stored || stored.Seq != 5 {
+			t.Errorf("%d nodes: stored %+v, want %d nodes", c.nodes, stored, c.stored)
 		}
 		if c.nodes <= bucketK && !stored.Local {
 			t.Errorf("%d nodes: not stored here, though this is one of the nearest", c.nodes)
@@ -136,7 +141,7 @@ func TestABootstrapNodeThatRestartsIsFoundAgain(t *testing.T) {
 	boot := listenAt(t, at)
 	a, b := listen(t, at.String()), listen(t, at.String())
 	for _, n := range []*Node{a, b} {
-		await(t, n.Joined(), "join")
+		eventually(t, "all to know each other", func() bool { return n.Stats().GoodNodes == 2 })
 	}
 	if err := boot.Close(); err != nil {
 		t.Fatal(err)
@@ -147,9 +152,10 @@ func TestABootstrapNodeThatRestartsIsFoundAgain(t *testing.T) {
 	}
 	again := listenAt(t, at) // nobody tells it of the others
 	eventually(t, "the restarted node to know both", func() bool { return again.Stats().GoodNodes == 2 })
-	if item, err := again.Get(t.Context(), public, 0, nil); err != nil || string(item.Value) != "before" {
-		t.Errorf("got %q, %v", item.Value, err)
-	}
+	eventually(t, "what was stored before", func() bool {
+		item, err := again.Get(t.Context(), public, 0, nil)
+		return err == nil && string(item.Value) == "before"
+	})
 }
 
 func freePort(t *testing.T) netip.AddrPort {
@@ -282,5 +288,69 @@ func TestAvoidList(t *testing.T) {
 	}
 	if got := len(l.nodes); got != maxAvoided {
 		t.Errorf("%d addresses remembered, want %d", got, maxAvoided)
+	}
+}
+
+func TestNodesOverIPv6(t *testing.T) {
+	at := netip.MustParseAddrPort("[::1]:0")
+	if conn, err := net.ListenUDP("udp6", net.UDPAddrFromAddrPort(at)); err != nil {
+		t.Skipf("no IPv6 loopback here: %v", err)
+	} else {
+		_ = conn.Close()
+	}
+	boot := listenAt(t, at)
+	nodes := []*Node{boot, listenAt(t, at, boot.Addr().String()), listenAt(t, at, boot.Addr().String())}
+	for _, n := range nodes {
+		eventually(t, "all to know each other", func() bool { return n.Stats().GoodNodes == 2 })
+	}
+	a, b := newDevice(t, nodes[1], 0, nil), newDevice(t, nodes[2], 0, nil)
+	befriend(t, a, b)
+	mustCall(t, a, b)
+}
+
+// TestQueriesInAFloodAreDropped: the library starts three goroutines for each that it gets.
+func TestQueriesInAFloodAreDropped(t *testing.T) {
+	n := listen(t)
+	a := attack(t, n)
+	eventually(t, "queries to be dropped", func() bool {
+		for range 100 {
+			a.send(query("ping", id20))
+		}
+		return n.Stats().Drops[DropFlood] > 0
+	})
+	if got := a.ask(query("ping", id20)); !strings.Contains(got, "2:id20:") {
+		t.Errorf("after the flood ping is answered with %q", got)
+	}
+}
+
+// TestAPollCostsLittle: looking again where one has looked asks the nearest nodes and hardly anybody else.
+func TestAPollCostsLittle(t *testing.T) {
+	t.Parallel()
+	nodes := mesh(t, 40)
+	n := nodes[20]
+	eventually(t, "some nodes", func() bool { return n.Stats().GoodNodes >= bucketK })
+	key, public := newKey(t)
+	cost := func() uint64 {
+		before := n.Stats().QueriesOut
+		if _, err := n.Get(t.Context(), public, 0, nil); !errors.Is(err, ErrNotFound) {
+			t.Fatalf("got %v, want %v", err, ErrNotFound)
+		}
+		return n.Stats().QueriesOut - before
+	}
+	first := cost()
+	total := uint64(0)
+	const polls = 20
+	for range polls {
+		total += cost()
+	}
+	t.Logf("%d queries the first time, %.1f then", first, float64(total)/polls)
+	if total > 12*polls {
+		t.Errorf("%d polls cost %d queries, want some 8 each", polls, total)
+	}
+	if _, err := nodes[3].Put(t.Context(), key, 1, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Get(t.Context(), public, 0, nil); err != nil {
+		t.Errorf("what was stored since is not found: %v", err)
 	}
 }

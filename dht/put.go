@@ -8,7 +8,6 @@ import (
 	"math"
 	"sync"
 
-	mainline "github.com/anacrolix/dht/v2"
 	"github.com/anacrolix/dht/v2/bep44"
 	"github.com/anacrolix/dht/v2/int160"
 	"github.com/anacrolix/dht/v2/krpc"
@@ -49,9 +48,7 @@ func (n *Node) put(ctx context.Context, key ed25519.PrivateKey, seq int64, value
 	if local, err := n.store.Get(s.target); err == nil {
 		s.offer(Item{Seq: local.Seq, Value: stringIn(bencode.MustMarshal(local.V))})
 	}
-	closest, _ := n.walk(ctx, s.target, n.start(), func(ctx context.Context, to mainline.Addr) mainline.QueryResult {
-		return n.ask(ctx, to, s)
-	}, nil)
+	closest, _ := n.walk(ctx, walk{target: s.target, start: n.start(), ask: n.asks(s)})
 	if err := ctx.Err(); err != nil {
 		return Stored{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,23 +30,29 @@ type near struct {
 	token string // for a put; may be empty
 }
 
-// asker sends one query of a walk.
-type asker func(ctx context.Context, to mainline.Addr) mainline.QueryResult
+// walk is a search for the nodes nearest to a target.
+type walk struct {
+	target krpc.ID
+	start  []types.AddrMaybeId                                              // where it begins
+	ask    func(ctx context.Context, to mainline.Addr) mainline.QueryResult // sends one query
+	useful func(krpc.NodeInfo) bool                                         // which of the nodes told of to ask; nil: all
+	enough <-chan struct{}                                                  // closed to end the walk early; may be nil
+}
 
 // walk asks ever nearer nodes until the nearest have answered, enough is closed, or ctx or the node ends. It returns
 // the nearest that answered, and how many did altogether. When it returns nothing of it is left running.
-func (n *Node) walk(ctx context.Context, target krpc.ID, start []types.AddrMaybeId, ask asker, enough <-chan struct{}) ([]near, int) {
-	if len(start) == 0 {
+func (n *Node) walk(ctx context.Context, w walk) ([]near, int) {
+	if len(w.start) == 0 {
 		return nil, 0
 	}
 	var asked, answered atomic.Int32
 	op := traversal.Start(traversal.OperationInput{
-		Target: target, Alpha: alpha, K: bucketK, NodeFilter: n.walkable,
+		Target: w.target, Alpha: alpha, K: bucketK, NodeFilter: n.walkable,
 		DoQuery: func(ctx context.Context, addr krpc.NodeAddr) (out traversal.QueryResult) {
 			if asked.Add(1) > maxAsked {
 				return out
 			}
-			r := ask(ctx, mainline.NewAddr(addr.UDP())).Reply.R
+			r := w.ask(ctx, mainline.NewAddr(addr.UDP())).Reply.R
 			if r == nil {
 				return out
 			}
@@ -56,17 +63,17 @@ func (n *Node) walk(ctx context.Context, target krpc.ID, start []types.AddrMaybe
 			}
 			return traversal.QueryResult{
 				ResponseFrom: &krpc.NodeInfo{Addr: addr, ID: r.ID}, ClosestData: token,
-				Nodes: firstOf(r.Nodes, maxTold), Nodes6: firstOf(r.Nodes6, maxTold),
+				Nodes: w.told(r.Nodes), Nodes6: w.told(r.Nodes6),
 			}
 		},
 	})
-	added := op.AddNodes(start)
+	added := op.AddNodes(w.start)
 	for ended := added == 0; !ended; {
 		select {
 		case <-op.Stalled():
 			// The operation may signal a stall that it noticed before the nodes were added: then nothing was asked.
 			ended = asked.Load() > 0
-		case <-enough:
+		case <-w.enough:
 			ended = true
 		case <-ctx.Done():
 			ended = true
@@ -84,7 +91,14 @@ func (n *Node) walk(ctx context.Context, target krpc.ID, start []types.AddrMaybe
 	return closest, int(answered.Load())
 }
 
-func firstOf(list []krpc.NodeInfo, n int) []krpc.NodeInfo { return list[:min(n, len(list))] }
+// told returns the nodes of an answer that are to be asked.
+func (w walk) told(list []krpc.NodeInfo) []krpc.NodeInfo {
+	list = list[:min(maxTold, len(list))]
+	if w.useful == nil {
+		return list
+	}
+	return slices.DeleteFunc(list, func(node krpc.NodeInfo) bool { return !w.useful(node) })
+}
 
 // walkable reports whether a walk may ask this node.
 func (n *Node) walkable(node types.AddrMaybeId) bool {

@@ -18,10 +18,14 @@ func TestRequestsThatMeetSilence(t *testing.T) {
 		handled int
 		counted func(Stats) uint64
 	}{
-		{"a sender that is not allowed", func(p *pair) { p.cfgB.Allowed = func(identity.DeviceID) bool { return false } }, 0,
-			func(s Stats) uint64 { return s.Refused }},
-		{"a handler that declines", func(p *pair) { p.echo.err = errDeclined }, 1,
-			func(s Stats) uint64 { return s.Declined }},
+		{
+			"a sender that is not allowed", func(p *pair) { p.cfgB.Allowed = func(identity.DeviceID) bool { return false } }, 0,
+			func(s Stats) uint64 { return s.Refused },
+		},
+		{
+			"a handler that declines", func(p *pair) { p.echo.err = errDeclined }, 1,
+			func(s Stats) uint64 { return s.Declined },
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
