@@ -23,10 +23,12 @@ type Request struct {
 // Name returns the name the peer asked for.
 func (r *Request) Name() string { return r.c.name }
 
-// Received returns when the request was read from the link. Requests and answers of the peer are read in the order in which it sent them.
+// Received returns when the request was read from the link. Requests and answers of the peer are read in the order in
+// which it sent them.
 func (r *Request) Received() time.Time { return r.received }
 
-// Accept waits for the next request. Several goroutines may wait. It returns the context's error, or the session's once that has ended.
+// Accept waits for the next request. Several goroutines may wait. It returns the context's error, or the session's once
+// that has ended.
 func (s *Session) Accept(ctx context.Context) (*Request, error) {
 	for {
 		r, err := s.takeRequest()
@@ -59,8 +61,8 @@ func (s *Session) takeRequest() (*Request, error) {
 	return r, nil
 }
 
-// Accept opens the channel. It fails with ErrWithdrawn when the request was answered before or the peer has reset it, and with the session's
-// error once that has ended.
+// Accept opens the channel. It fails with ErrWithdrawn when the request was answered before or the peer has reset it,
+// and with the session's error once that has ended.
 func (r *Request) Accept() (*Channel, error) {
 	s, c := r.c.s, r.c
 	s.mu.Lock()
@@ -76,7 +78,8 @@ func (r *Request) Accept() (*Channel, error) {
 	return c, nil
 }
 
-// Decline refuses the channel; the reason, 256 bytes of it at most, reaches the peer's *DeclinedError. Errors as in Accept.
+// Decline refuses the channel; the reason, 256 bytes of it at most, reaches the peer's *DeclinedError. Errors as in
+// Accept.
 func (r *Request) Decline(reason string) error {
 	s, c := r.c.s, r.c
 	s.mu.Lock()

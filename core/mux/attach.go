@@ -9,12 +9,14 @@ import (
 	"traverse.internal/core/framing"
 )
 
-// Attach moves the session to a link that this side called, whether it has another one or not: it sends RESUME, waits for the peer's, and sends again what the peer
-// has not received. When it returns nil the link carries the session and is owned by it; the link before, if there was one, is closed. Otherwise the link is closed, and the session as it
+// Attach moves the session to a link that this side called, whether it has another one or not: it sends RESUME, waits
+// for the peer's, and sends again what the peer has not received. When it returns nil the link carries the session and
+// is owned by it; the link before, if there was one, is closed. Otherwise the link is closed, and the session as it
 // was: on a link, or lingering.
 //
-// The exporter is the new link's (framing.ExporterLabel); it binds the RESUME to it. Errors: *UnknownSessionError when the peer has no such session,
-// *ResumeError when one side refuses, the session's when it has ended, the context's, the link's, and one that satisfies os.ErrDeadlineExceeded when the peer takes longer than 10 s.
+// The exporter is the new link's (framing.ExporterLabel); it binds the RESUME to it. Errors: *UnknownSessionError when
+// the peer has no such session, *ResumeError when one side refuses, the session's when it has ended, the context's, the
+// link's, and one that satisfies os.ErrDeadlineExceeded when the peer takes longer than 10 s.
 func (s *Session) Attach(ctx context.Context, link io.ReadWriteCloser, exporter []byte) error {
 	select {
 	case s.attachSlot <- struct{}{}:
@@ -63,15 +65,16 @@ func (s *Session) attach(link io.ReadWriteCloser, exporter []byte) error {
 	return s.resumeLocked(link, answer, m.Received, nil)
 }
 
-// downIfUnlinkedLocked tells that the link was lost, when that was kept back for the sake of an Attach that may replace it.
+// downIfUnlinkedLocked tells that the link was lost, when that was kept back for the sake of an Attach that may replace
+// it.
 func (s *Session) downIfUnlinkedLocked() {
 	if s.link == nil && s.attaching == 0 {
 		s.downLocked()
 	}
 }
 
-// beginAttach makes the RESUME to send. Until attaching is counted down no ACK is sent: the peer must keep what comes behind the count in it, and
-// an ACK on the old link could overtake the RESUME on the new one.
+// beginAttach makes the RESUME to send. Until attaching is counted down no ACK is sent: the peer must keep what comes
+// behind the count in it, and an ACK on the old link could overtake the RESUME on the new one.
 func (s *Session) beginAttach(exporter []byte) (*framing.Resume, error) {
 	if len(s.cfg.Secret) == 0 {
 		return nil, errNoSecret
@@ -130,8 +133,8 @@ func (s *Session) checkResume(m *framing.Resume, exporter []byte) error {
 	return nil
 }
 
-// AttachAnswer moves the session to a link that the peer called and on which it sent op.Resume. It is Attach's other side: owns and closes the link like that, and tells
-// the peer with GOAWAY why it refuses.
+// AttachAnswer moves the session to a link that the peer called and on which it sent op.Resume. It is Attach's other
+// side: owns and closes the link like that, and tells the peer with GOAWAY why it refuses.
 func (s *Session) AttachAnswer(ctx context.Context, link io.ReadWriteCloser, op *Opening, exporter []byte) error {
 	if op.Resume == nil {
 		_ = link.Close()
@@ -170,7 +173,8 @@ func (s *Session) attachAnswer(link io.ReadWriteCloser, m *framing.Resume, expor
 	return s.resumeLocked(link, m, s.received, answer)
 }
 
-// resumeLocked lets link carry the session: the peer has what m counts, and was told that this side has received. First goes out before all else.
+// resumeLocked lets link carry the session: the peer has what m counts, and was told that this side has received. First
+// goes out before all else.
 func (s *Session) resumeLocked(link io.ReadWriteCloser, m *framing.Resume, received uint64, first *framing.Resume) error {
 	if !s.retained.resumable(s.codec, m.Received) {
 		return &ResumeError{Code: framing.CodeProtocol, What: "peer has received what is not kept here, or part of a frame"}

@@ -7,7 +7,8 @@ import (
 	"traverse.internal/core/framing"
 )
 
-// liveness decides when to ask the peer for a sign of life and when to give the link up. It is pure: times are since the session's creation.
+// liveness decides when to ask the peer for a sign of life and when to give the link up. It is pure: times are since
+// the session's creation.
 type liveness struct {
 	after, timeout time.Duration
 	asked          time.Duration
@@ -89,8 +90,9 @@ func (s *Session) beaconLocked(m *framing.Beacon) {
 	}
 }
 
-// Beacon asks the peer for a sign of life now, say because the network has changed, and waits for it. Without one in Config.BeaconTimeout the link is dropped, the session lingers, and the error is
-// ErrNoBeaconAnswer; it is ErrLinkDown when there is no link or it is lost meanwhile. A context that is done first only ends the wait.
+// Beacon asks the peer for a sign of life now, say because the network has changed, and waits for it. Without one in
+// Config.BeaconTimeout the link is dropped, the session lingers, and the error is ErrNoBeaconAnswer; it is ErrLinkDown
+// when there is no link or it is lost meanwhile. A context that is done first only ends the wait.
 func (s *Session) Beacon(ctx context.Context) error {
 	s.mu.Lock()
 	l := s.link

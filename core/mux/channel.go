@@ -21,8 +21,8 @@ const (
 	phaseEnded // not the session's any more; what was received may still be read
 )
 
-// Channel is one stream of bytes each way: a net.Conn that can be closed one way. Reads and writes do not disturb each other; several at once are served
-// one after the other. All methods are safe for concurrent use.
+// Channel is one stream of bytes each way: a net.Conn that can be closed one way. Reads and writes do not disturb each
+// other; several at once are served one after the other. All methods are safe for concurrent use.
 type Channel struct {
 	s       *Session
 	id      framing.ChannelID
@@ -118,8 +118,8 @@ func (c *Channel) ID() framing.ChannelID { return c.id }
 // Session returns the session that it is on.
 func (c *Channel) Session() *Session { return c.s }
 
-// Done returns a channel that is closed when this one is over: closed here, reset, ended in both directions, or its session has ended. What
-// was received before may still be there to be read.
+// Done returns a channel that is closed when this one is over: closed here, reset, ended in both directions, or its
+// session has ended. What was received before may still be there to be read.
 func (c *Channel) Done() <-chan struct{} { return c.done }
 
 // Addr names one end of a channel.
@@ -199,8 +199,9 @@ func (c *Channel) enterLocked() {
 	}
 }
 
-// Close ends both directions: what was written still goes out, as CloseWrite, and what the peer sends is thrown away. A peer that sends on after it could have
-// seen our end gets a RESET with framing.CodeNotReading, which does not take from it what it has to read. It does not wait, is idempotent and returns nil.
+// Close ends both directions: what was written still goes out, as CloseWrite, and what the peer sends is thrown away. A
+// peer that sends on after it could have seen our end gets a RESET with framing.CodeNotReading, which does not take
+// from it what it has to read. It does not wait, is idempotent and returns nil.
 func (c *Channel) Close() error {
 	s := c.s
 	s.mu.Lock()
@@ -225,8 +226,10 @@ func (c *Channel) closeLocked() {
 	c.doneLocked()
 }
 
-// Reset ends both directions at once and gives up what has not been sent or read. The peer's calls fail with a *ResetError of this code and reason, 256 bytes of it at
-// most; codes of the user's own begin at framing.CodeApplication, and 0 is sent as framing.CodeCancelled. On a channel that is over it only lets go of what is unread.
+// Reset ends both directions at once and gives up what has not been sent or read. The peer's calls fail with a
+// *ResetError of this code and reason, 256 bytes of it at most; codes of the user's own begin at
+// framing.CodeApplication, and 0 is sent as framing.CodeCancelled. On a channel that is over it only lets go of what is
+// unread.
 func (c *Channel) Reset(code uint16, reason string) error {
 	s := c.s
 	s.mu.Lock()

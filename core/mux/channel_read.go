@@ -7,8 +7,8 @@ import (
 	"traverse.internal/core/bufpool"
 )
 
-// Read reads what has come, at least a byte. Behind the peer's end it returns io.EOF; a channel that was reset, or whose session ended before that, gives
-// the error and never io.EOF.
+// Read reads what has come, at least a byte. Behind the peer's end it returns io.EOF; a channel that was reset, or
+// whose session ended before that, gives the error and never io.EOF.
 func (c *Channel) Read(p []byte) (int, error) {
 	passed := c.readBy.wait()
 	select {
@@ -64,8 +64,8 @@ func (c *Channel) take(p []byte) (int, error) {
 	return 0, c.readErr
 }
 
-// takeChunkLocked copies from the first chunk. It unlocks for a long copy; what comes meanwhile goes behind what is copied. It returns 0 when the queue was dropped
-// then.
+// takeChunkLocked copies from the first chunk. It unlocks for a long copy; what comes meanwhile goes behind what is
+// copied. It returns 0 when the queue was dropped then.
 func (c *Channel) takeChunkLocked(p []byte) int {
 	chunk := c.inQueue.front()
 	src := chunk.mem[chunk.from:chunk.to]
@@ -97,7 +97,8 @@ func (c *Channel) takeChunkLocked(p []byte) int {
 // smallBody is what the smallest buffers hold; a smaller piece cannot be kept in less.
 const smallBody = 512
 
-// shrinkLocked moves what is left in a chunk to a smaller buffer, so that what is unread takes at least a quarter of the memory it keeps.
+// shrinkLocked moves what is left in a chunk to a smaller buffer, so that what is unread takes at least a quarter of
+// the memory it keeps.
 func (c *Channel) shrinkLocked(chunk *inChunk) {
 	rest := chunk.mem[chunk.from:chunk.to]
 	buf := c.s.takeBufLocked(len(rest))

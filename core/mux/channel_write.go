@@ -7,9 +7,9 @@ import (
 	"traverse.internal/core/bufpool"
 )
 
-// Write queues p for the session's writer and returns when all of it is queued, a copy: p may be used again. It waits while the peer's windows, the
-// channel's queue or what awaits the peer's acknowledgement are full, also while the session has no link; the deadline, Close and a reset end the wait, and
-// then n bytes have been queued.
+// Write queues p for the session's writer and returns when all of it is queued, a copy: p may be used again. It waits
+// while the peer's windows, the channel's queue or what awaits the peer's acknowledgement are full, also while the
+// session has no link; the deadline, Close and a reset end the wait, and then n bytes have been queued.
 func (c *Channel) Write(p []byte) (int, error) {
 	passed := c.writeBy.wait()
 	select {
@@ -57,7 +57,8 @@ func (c *Channel) awaitRoom(passed <-chan struct{}) error {
 	return err
 }
 
-// put queues what is allowed of p. It returns 0 and nil when that is nothing; the channel is then on the list of those that wait.
+// put queues what is allowed of p. It returns 0 and nil when that is nothing; the channel is then on the list of those
+// that wait.
 func (c *Channel) put(p []byte) (int, error) {
 	s := c.s
 	s.mu.Lock()
@@ -93,7 +94,8 @@ func (c *Channel) put(p []byte) (int, error) {
 	return n, nil
 }
 
-// fillLocked copies without the lock. The writer leaves the chunk alone meanwhile. It reports false when the queue was dropped then.
+// fillLocked copies without the lock. The writer leaves the chunk alone meanwhile. It reports false when the queue was
+// dropped then.
 func (c *Channel) fillLocked(dst, src []byte) bool {
 	c.filling = true
 	c.s.unlock()
@@ -114,10 +116,12 @@ func (c *Channel) allowedLocked(want int) int {
 		return 0
 	}
 	window, free := s.limits.window, s.out.credit()
-	return int(share(uint64(min(want, s.limits.body)), c.out.credit(), c.out.held(window), fairShare(window, free, s.limits.session), free))
+	fair := fairShare(window, free, s.limits.session)
+	return int(share(uint64(min(want, s.limits.body)), c.out.credit(), c.out.held(window), fair, free))
 }
 
-// tailLocked returns the chunk that the next bytes, n at most, go into: the last one while it has room, so that many short writes make one frame.
+// tailLocked returns the chunk that the next bytes, n at most, go into: the last one while it has room, so that many
+// short writes make one frame.
 func (c *Channel) tailLocked(n int) *outChunk {
 	if c.outQueue.len() > 0 {
 		if last := c.outQueue.back(); last.n < len(last.mem) {
@@ -158,8 +162,8 @@ func (s *Session) wakeWaitersLocked() {
 	s.waiters = still
 }
 
-// dropOutLocked gives up what has not been given to the writer, and takes its count back: the peer will never see it. A Write that is copying
-// releases the chunk it copies to.
+// dropOutLocked gives up what has not been given to the writer, and takes its count back: the peer will never see it. A
+// Write that is copying releases the chunk it copies to.
 func (c *Channel) dropOutLocked() {
 	if c.outDropped {
 		return

@@ -40,7 +40,7 @@ func (s *Session) endLocked(err error, how ending, bye *framing.GoAway) {
 		s.finishLocked()
 		return
 	}
-	s.bye, s.flush = bye, how == endFlush
+	s.bye = bye
 	s.byeTimer.Reset(closeTime)
 	s.kickLocked()
 }
@@ -53,7 +53,8 @@ func (s *Session) saidBye(l *link) {
 	s.partLocked(l)
 }
 
-// partLocked gives the link up when both sides have said their last word on it: else each would wait for the other to close.
+// partLocked gives the link up when both sides have said their last word on it: else each would wait for the other to
+// close.
 func (s *Session) partLocked(l *link) {
 	if l.said && l.heardBye {
 		s.giveUpLocked(l)
@@ -83,9 +84,10 @@ func (s *Session) finishLocked() {
 	close(s.done)
 }
 
-// Close ends the session in good order: every channel fails at once with ErrClosed here, what has been written goes out, for at most a second, then
-// GOAWAY. On the other side a channel that had been closed here ends with io.EOF, others with a *GoAwayError. Without a link it ends at once. Close
-// returns when all goroutines have. It is idempotent and returns nil.
+// Close ends the session in good order: every channel fails at once with ErrClosed here, what has been written goes
+// out, for at most a second, then GOAWAY. On the other side a channel that had been closed here ends with io.EOF,
+// others with a *GoAwayError. Without a link it ends at once. Close returns when all goroutines have. It is idempotent
+// and returns nil.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	for _, c := range s.channels {
@@ -98,8 +100,9 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// GoAway lets the session drain: neither side opens new channels from now on, requests are declined, and the session ends when the last channel
-// has. Without a link the peer learns it from the next one. It returns the session's error when that has ended.
+// GoAway lets the session drain: neither side opens new channels from now on, requests are declined, and the session
+// ends when the last channel has. Without a link the peer learns it from the next one. It returns the session's error
+// when that has ended.
 func (s *Session) GoAway(reason string) error {
 	s.mu.Lock()
 	defer s.unlock()

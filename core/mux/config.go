@@ -52,27 +52,28 @@ const (
 	// readBuffer is how much is read from a link at a time, in bytes.
 	readBuffer = 64 << 10
 
-	// queueLimit is how many bytes of body a channel may have queued for the writer: one frame is being written while another
-	// waits and the user fills a third.
+	// queueLimit is how many bytes of body a channel may have queued for the writer: one frame is being written while
+	// another waits and the user fills a third.
 	queueLimit = 2 * framing.BulkBody
 
-	// adoptBody is the length in bytes from which a body gets a buffer of its own; a shorter one is copied behind the last.
+	// adoptBody is the length in bytes from which a body gets a buffer of its own; a shorter one is copied behind the
+	// last.
 	adoptBody = 4 << 10
 
-	// directBody is the length in bytes from which a queued body is written from its own buffer, alone and uncopied. The
-	// buffer (72 KiB) is then kept until it is acknowledged, so at least 4/9 of it is in use.
+	// directBody is the length in bytes from which a queued body is written from its own buffer, alone and uncopied.
+	// The buffer (72 KiB) is then kept until it is acknowledged, so at least 4/9 of it is in use.
 	directBody = 32 << 10
 
 	// lockedCopy is how many bytes are copied with the session's lock held rather than unlock and lock again (0.1 µs).
 	lockedCopy = 2 << 10
 
-	// ackEvery and ackAfter bound what the peer keeps for us: an ACK is sent when this many bytes of frames have come since the last, or
-	// this long after the first of them.
+	// ackEvery and ackAfter bound what the peer keeps for us: an ACK is sent when this many bytes of frames have come
+	// since the last, or this long after the first of them.
 	ackEvery = 64 << 10
 	ackAfter = 50 * time.Millisecond
 
-	// controlSlack is what frames on channel 0 may add to what is kept for the peer, in bytes: 1,024 requests of the longest name, or
-	// 20,000 of a usual one.
+	// controlSlack is what frames on channel 0 may add to what is kept for the peer, in bytes: 1,024 requests of the
+	// longest name, or 20,000 of a usual one.
 	controlSlack = 1 << 20
 
 	// firstFrameTime is what the peer has for its first frame on a link.
@@ -84,7 +85,8 @@ const (
 
 // Config says how a session behaves. The zero value of each field means its default.
 type Config struct {
-	// Secret is the exporter of the session's first link (framing.ExporterLabel), 32 bytes on both sides the same. It keys RESUME; a session without one cannot be attached to another link.
+	// Secret is the exporter of the session's first link (framing.ExporterLabel), 32 bytes on both sides the same. It
+	// keys RESUME; a session without one cannot be attached to another link.
 	Secret []byte
 
 	// SessionID is the offerer's to choose; random when zero. The answerer takes the offerer's.
@@ -93,11 +95,13 @@ type Config struct {
 	// Window is how many bytes may lie unread on one channel; the peer's writes wait beyond. Default and least 256 KiB.
 	Window int
 
-	// SessionWindow is how many bytes may lie unread on all channels together, and also how many bytes may wait here to be sent and acknowledged;
-	// writes wait beyond. Default 8 MiB, least 1 MiB. doc.go has the arithmetic of the memory.
+	// SessionWindow is how many bytes may lie unread on all channels together, and also how many bytes may wait here to
+	// be sent and acknowledged; writes wait beyond. Default 8 MiB, least 1 MiB. doc.go has the arithmetic of the
+	// memory.
 	SessionWindow int
 
-	// MaxChannels is how many channels the peer may have open that it opened; requests beyond are declined. Default 4096, least 16.
+	// MaxChannels is how many channels the peer may have open that it opened; requests beyond are declined. Default
+	// 4096, least 16.
 	MaxChannels int
 
 	// MaxPending is how many of the peer's requests may wait for Accept or Decline; requests beyond are declined with
@@ -110,7 +114,8 @@ type Config struct {
 	// BeaconTimeout is how long the peer may take for it; then the link is dropped. Default 3 s.
 	BeaconTimeout time.Duration
 
-	// Linger is how long the session waits for another link when it has none; then it ends with a *LinkError. Default 60 s.
+	// Linger is how long the session waits for another link when it has none; then it ends with a *LinkError. Default
+	// 60 s.
 	Linger time.Duration
 }
 
@@ -169,7 +174,10 @@ type peerLimits struct {
 }
 
 // leastLimits are what every peer takes, before its HELLO is here.
-var leastLimits = peerLimits{body: framing.MinMaxBody, window: framing.MinInitialWindow, session: framing.MinSessionWindow, channels: framing.MinMaxChannels}
+var leastLimits = peerLimits{
+	body: framing.MinMaxBody, window: framing.MinInitialWindow,
+	session: framing.MinSessionWindow, channels: framing.MinMaxChannels,
+}
 
 func limitsOf(h *framing.Hello) peerLimits {
 	return peerLimits{

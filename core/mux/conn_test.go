@@ -123,7 +123,8 @@ func fill(b []byte, seed uint64) {
 	_, _ = r.Read(b)
 }
 
-// TestCloseOfAReader: who closes while the peer writes on does not lose what it wrote itself, and the peer's writes end.
+// TestCloseOfAReader: who closes while the peer writes on does not lose what it wrote itself, and the peer's writes
+// end.
 func TestCloseOfAReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newPair(t)

@@ -20,7 +20,8 @@ func idle(t *testing.T) {
 	synctest.Wait()
 }
 
-// TestOpenCostsTwoFrames: a channel on a live session costs one frame on channel 0 and one write each way. ACKs come later, together.
+// TestOpenCostsTwoFrames: a channel on a live session costs one frame on channel 0 and one write each way. ACKs come
+// later, together.
 func TestOpenCostsTwoFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		la, lb := wire(wireSize)
@@ -142,8 +143,8 @@ func TestWritesAreGathered(t *testing.T) {
 	})
 }
 
-// TestShortMessagesOvertakeBulk: with ten channels of bulk and a link that delivers step by step, a short message waits for at most two
-// bulk frames besides what the link has taken.
+// TestShortMessagesOvertakeBulk: with ten channels of bulk and a link that delivers step by step, a short message waits
+// for at most two bulk frames besides what the link has taken.
 func TestShortMessagesOvertakeBulk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		la, lb := wire(16 << 10)
@@ -191,7 +192,8 @@ func TestNoAllocations(t *testing.T) {
 	for range 200 {
 		move()
 	}
-	// Counted is all the process does: sender, receiver, ACKs and credits. A garbage collection may empty the buffer pool in between, hence not 0.
+	// Counted is all the process does: sender, receiver, ACKs and credits. A garbage collection may empty the buffer
+	// pool in between, hence not 0.
 	if n := testing.AllocsPerRun(2000, move); n > 0.5 {
 		t.Errorf("%v allocations a frame, want 0", n)
 	}

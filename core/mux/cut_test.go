@@ -17,8 +17,8 @@ import (
 	"traverse.internal/core/mux"
 )
 
-// TestRandomCuts runs channels in both directions while links are cut at random bytes, vanish for one side only, or are replaced alive, with opens,
-// ends and resets under way. Nothing may be lost, and nothing come twice.
+// TestRandomCuts runs channels in both directions while links are cut at random bytes, vanish for one side only, or are
+// replaced alive, with opens, ends and resets under way. Nothing may be lost, and nothing come twice.
 func TestRandomCuts(t *testing.T) {
 	rounds := 300
 	if testing.Short() || raceEnabled {
@@ -98,8 +98,8 @@ func (c *cutter) run() {
 	c.b.Close()
 }
 
-// breakLink waits for some bytes or some time, then cuts the link, makes it vanish for one side, or leaves it as it is. It reports false when
-// the work is done.
+// breakLink waits for some bytes or some time, then cuts the link, makes it vanish for one side, or leaves it as it is.
+// It reports false when the work is done.
 func (c *cutter) breakLink() bool {
 	end := c.la
 	if c.r.IntN(2) == 0 {
@@ -236,7 +236,8 @@ func (c *cutter) useChannel(ch *mux.Channel, r *rand.Rand, out, in string) {
 	ch.Close()
 }
 
-// stream is what is sent under a name: bytes that depend on it, 0 to 512 KiB of them, of each order of magnitude as often.
+// stream is what is sent under a name: bytes that depend on it, 0 to 512 KiB of them, of each order of magnitude as
+// often.
 func stream(name string) []byte {
 	var seed [32]byte
 	copy(seed[:], name)

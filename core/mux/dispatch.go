@@ -7,8 +7,9 @@ import (
 
 // dataLocked takes a body. Taken is whether it has taken over buf.
 //
-// The rule for a number without an open channel: a body that was on its way when the channel ended, or while our RESET is, is counted, its credit given
-// back, and dropped. On a number that was never a channel, or whose request has no answer yet, nothing can be on its way: the session ends.
+// The rule for a number without an open channel: a body that was on its way when the channel ended, or while our RESET
+// is, is counted, its credit given back, and dropped. On a number that was never a channel, or whose request has no
+// answer yet, nothing can be on its way: the session ends.
 func (s *Session) dataLocked(id framing.ChannelID, body []byte, buf *bufpool.Buf) (taken bool, err error) {
 	if !s.in.receive(len(body)) {
 		return false, violation("channel %d: %d bytes of body beyond the session's window", id, uint64(len(body))-s.in.room())
@@ -39,8 +40,8 @@ func (s *Session) dataLocked(id framing.ChannelID, body []byte, buf *bufpool.Buf
 	return taken, nil
 }
 
-// discardLocked throws away a body for a channel that was closed here. Its credit goes back, so that the peer's writer gets along, until our own
-// end is on its way; then the peer is told that nobody reads.
+// discardLocked throws away a body for a channel that was closed here. Its credit goes back, so that the peer's writer
+// gets along, until our own end is on its way; then the peer is told that nobody reads.
 func (s *Session) discardLocked(c *Channel, n int) {
 	s.stats.Dropped++
 	c.in.consume(n)

@@ -18,7 +18,8 @@ type tape struct {
 func (tape) Write(p []byte) (int, error) { return len(p), nil }
 func (tape) Close() error                { return nil }
 
-// FuzzSession plays any bytes to a session behind a right HELLO. It must not panic, must not hold more than its windows, and must end.
+// FuzzSession plays any bytes to a session behind a right HELLO. It must not panic, must not hold more than its
+// windows, and must end.
 func FuzzSession(f *testing.F) {
 	var codec framing.Native
 	const id = framing.FirstOfferer

@@ -12,9 +12,9 @@ type batch struct {
 	last bool         // the session's GOAWAY is in it: nothing comes behind
 }
 
-// gather is the buffer in which frames are put together, one behind the other. Frames outside channel 0xffff stay in it as extents of
-// what is retained, so that one copy serves for the link and for a resumed link. Whatever is behind keep is free to be written again once its
-// batch has been.
+// gather is the buffer in which frames are put together, one behind the other. Frames outside channel 0xffff stay in it
+// as extents of what is retained, so that one copy serves for the link and for a resumed link. Whatever is behind keep
+// is free to be written again once its batch has been.
 type gather struct {
 	buf   *bufpool.Buf
 	mem   []byte
@@ -26,8 +26,8 @@ type gather struct {
 // smallest is the room in bytes below which no batch is begun: HELLO, the longest control frame, has under 1.5 KiB.
 const smallest = 2 << 10
 
-// begin starts a batch of which about want bytes are known. It takes a new buffer when this one has no room, or less than half and not enough; so of
-// two buffers in a row that are retained, more than one is full.
+// begin starts a batch of which about want bytes are known. It takes a new buffer when this one has no room, or less
+// than half and not enough; so of two buffers in a row that are retained, more than one is full.
 func (g *gather) begin(want int) {
 	if left := len(g.mem) - g.keep; g.buf == nil || left < smallest || left < want && left < maxBatch/2 {
 		g.drop()
@@ -60,8 +60,9 @@ func (g *gather) retain(r *retained, frames []byte) {
 	g.keep = g.end
 }
 
-// control is what this side owes the peer on channel 0xffff. Values are filled in when the frame is put together, so what waits is
-// always the newest and takes no room: at most one ACK, MAX_SESSION and BEACON of each kind, one MAX per channel.
+// control is what this side owes the peer on channel 0xffff. Values are filled in when the frame is put together, so
+// what waits is always the newest and takes no room: at most one ACK, MAX_SESSION and BEACON of each kind, one MAX per
+// channel.
 type control struct {
 	ack        bool
 	ackAnyway  bool // behind the RESETs, even when the peer knows: it may then use numbers again
@@ -154,7 +155,8 @@ func (s *Session) gatherAckLocked() {
 	s.stats.AcksOut++
 }
 
-// gatherRequestsLocked adds frames of channel 0. It reports whether that was all of them; data must not overtake the answer that opens its channel.
+// gatherRequestsLocked adds frames of channel 0. It reports whether that was all of them; data must not overtake the
+// answer that opens its channel.
 func (s *Session) gatherRequestsLocked() bool {
 	for s.requests.len() > 0 {
 		if s.batch.room() < smallest {
@@ -171,7 +173,8 @@ func (s *Session) gatherRequestsLocked() bool {
 	return true
 }
 
-// gatherResetsLocked adds RESETs, behind all frames of channel 0: an answer that is reset at once goes first. It reports whether that was all.
+// gatherResetsLocked adds RESETs, behind all frames of channel 0: an answer that is reset at once goes first. It
+// reports whether that was all.
 func (s *Session) gatherResetsLocked() bool {
 	for s.control.resets.len() > 0 {
 		if s.batch.room() < smallest {

@@ -167,7 +167,8 @@ func (e *side) cut() {
 	e.out.end(errCut, true)
 }
 
-// vanish breaks the link for this side only: the other one's writes get lost and its reads wait, as when a network path is gone.
+// vanish breaks the link for this side only: the other one's writes get lost and its reads wait, as when a network path
+// is gone.
 func (e *side) vanish() {
 	e.in.mu.Lock()
 	e.in.err, e.in.buf, e.in.lost, e.in.left = errCut, nil, true, -1
@@ -179,7 +180,8 @@ func (e *side) vanish() {
 	e.out.mu.Unlock()
 }
 
-// cutAfter calls then when n more bytes have been written in this direction; the Write that reaches it fails behind them.
+// cutAfter calls then when n more bytes have been written in this direction; the Write that reaches it fails behind
+// them.
 func (h *half) cutAfter(n int, then func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

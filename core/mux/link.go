@@ -128,8 +128,9 @@ func (s *Session) exit() {
 	s.finishLocked()
 }
 
-// resyncLocked says again on a new link what is not retained (docs/protocol/mux.md 7.3): the windows, RESETs without an answer, that the session drains, what has been
-// received. It goes behind the retained frames, so that no RESET overtakes a frame of its channel.
+// resyncLocked says again on a new link what is not retained (docs/protocol/mux.md 7.3): the windows, RESETs without an
+// answer, that the session drains, what has been received. It goes behind the retained frames, so that no RESET
+// overtakes a frame of its channel.
 func (s *Session) resyncLocked() {
 	s.control.resets.reset() // answers are asked for again, if need be
 	s.control.resetAnswers = 0

@@ -2,18 +2,21 @@ package mux_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"traverse.internal/core/framing"
 	"traverse.internal/core/mux"
 )
 
-// TestSleepingReaders floods 1,000 channels whose readers sleep. Memory stays within doc.go's arithmetic on both sides, and a channel whose reader is
-// awake goes on, as do requests; when the others wake nothing is missing.
+// TestSleepingReaders floods 1,000 channels whose readers sleep. Memory stays within doc.go's arithmetic on both sides,
+// and a channel whose reader is awake goes on, as do requests; when the others wake nothing is missing.
 func TestSleepingReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const channels, each = 1000, 100_000
@@ -75,8 +78,8 @@ func TestSleepingReaders(t *testing.T) {
 	})
 }
 
-// TestSmallFrames: bodies of a byte, of odd sizes and in bad mixtures take no more than four times their memory, and a slow reader's rest moves
-// to a smaller buffer.
+// TestSmallFrames: bodies of a byte, of odd sizes and in bad mixtures take no more than four times their memory, and a
+// slow reader's rest moves to a smaller buffer.
 func TestSmallFrames(t *testing.T) {
 	const id = framing.FirstOfferer
 	for _, c := range []struct {
@@ -153,7 +156,31 @@ func TestSmallWrites(t *testing.T) {
 	})
 }
 
-// TestIdleSessionsHoldNothing: what 1,000 channels cost that were busy and are not, beyond themselves.
+// TestPeerThatNeverAcknowledges, and lets us send without end, does not make us keep more than our own limit.
+func TestPeerThatNeverAcknowledges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := rawOfferer(t, mux.Config{SessionWindow: framing.MinSessionWindow})
+		ch := p.request(s, framing.FirstOfferer)
+		p.control(&framing.MaxSession{Offset: framing.MaxOffset}, &framing.Max{Channel: ch.ID(), Offset: framing.MaxOffset})
+		go func() { _, _ = io.Copy(io.Discard, p.link) }()
+		began := time.Now()
+		if err := ch.SetWriteDeadline(began.Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := ch.Write(make([]byte, 1<<30))
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("write: %v, want os.ErrDeadlineExceeded", err)
+		}
+		if st := s.Stats(); n > framing.MinSessionWindow+framing.BulkBody || st.Retained+st.Queued < framing.MinSessionWindow {
+			t.Errorf("took %d bytes, %d retained and %d queued; want 1 MiB", n, st.Retained, st.Queued)
+		}
+		if st := s.Stats(); st.WriteStalls == 0 || st.WriteStallTime != 20*time.Second {
+			t.Errorf("%d stalls of %v counted, want 20s", st.WriteStalls, st.WriteStallTime)
+		}
+	})
+}
+
+// TestIdleSessionHoldsNothing: a session that was busy and is not.
 func TestIdleSessionHoldsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newPair(t)

@@ -7,16 +7,17 @@ import (
 	"traverse.internal/core/framing"
 )
 
-// maxUnanswered is how many requests are on their way at a time; more wait here for their turn. It is half of the MaxPending that a peer has by default, so that a burst
-// is not declined as busy.
+// maxUnanswered is how many requests are on their way at a time; more wait here for their turn. It is half of the
+// MaxPending that a peer has by default, so that a burst is not declined as busy.
 const maxUnanswered = 128
 
-// Open asks the peer for a channel of that name and waits for the answer: two frames on the wire, one each way. Names need not be unique. Of
-// many at once 128 are asked for at a time.
+// Open asks the peer for a channel of that name and waits for the answer: two frames on the wire, one each way. Names
+// need not be unique. Of many at once 128 are asked for at a time.
 //
-// Errors: *DeclinedError when the peer says no; *OpenError for all else, around ErrTooManyChannels, a *GoAwayError while the session
-// drains, a *ResetError, the session's error (net.ErrClosed), the context's, or one that satisfies os.ErrDeadlineExceeded when its deadline passed. After the
-// last two the request is taken back by a RESET, and the number rests until the peer's.
+// Errors: *DeclinedError when the peer says no; *OpenError for all else, around ErrTooManyChannels, a *GoAwayError
+// while the session drains, a *ResetError, the session's error (net.ErrClosed), the context's, or one that satisfies
+// os.ErrDeadlineExceeded when its deadline passed. After the last two the request is taken back by a RESET, and the
+// number rests until the peer's.
 func (s *Session) Open(ctx context.Context, name string) (*Channel, error) {
 	if err := framing.CheckName(name); err != nil {
 		return nil, &OpenError{Name: name, Err: err}
@@ -104,8 +105,9 @@ func (s *Session) tryRequest(name string) (*Channel, error) {
 	return c, nil
 }
 
-// freeIDLocked returns a number of this role's in turn, so that one is used again as late as possible, and only when nothing of its last channel can still come: after
-// a change of links not before the peer's ACK, which comes behind the RESETs that it repeats (docs/protocol/mux.md 6.4).
+// freeIDLocked returns a number of this role's in turn, so that one is used again as late as possible, and only when
+// nothing of its last channel can still come: after a change of links not before the peer's ACK, which comes behind the
+// RESETs that it repeats (docs/protocol/mux.md 6.4).
 func (s *Session) freeIDLocked() (framing.ChannelID, bool) {
 	for range ids {
 		id := s.role.firstID() + framing.ChannelID(s.nextID)
@@ -124,8 +126,8 @@ type rest struct {
 	before uint64 // position in the retained stream
 }
 
-// restLocked keeps a channel's number from being used again until the peer has read its end: until then it may send MAX or RESET for it
-// (docs/protocol/mux.md 6.4).
+// restLocked keeps a channel's number from being used again until the peer has read its end: until then it may send MAX
+// or RESET for it (docs/protocol/mux.md 6.4).
 func (s *Session) restLocked(id framing.ChannelID) {
 	s.resting.add(id)
 	s.rests.push(rest{id: id, before: s.retained.sent})

@@ -93,7 +93,8 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// TestShareOfASessionWindow plays a session whose channels all sleep but one: the sleepers leave it room, and it never comes to a standstill.
+// TestShareOfASessionWindow plays a session whose channels all sleep but one: the sleepers leave it room, and it never
+// comes to a standstill.
 func TestShareOfASessionWindow(t *testing.T) {
 	for _, sleepers := range []int{0, 1, 10, 100, 1000, 8192} {
 		t.Run(fmt.Sprint(sleepers), func(t *testing.T) {

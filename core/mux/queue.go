@@ -1,6 +1,7 @@
 package mux
 
-// queue is a first-in first-out ring that keeps its storage, so that a steady flow costs no allocation. Its zero value is empty.
+// queue is a first-in first-out ring that keeps its storage, so that a steady flow costs no allocation. Its zero value
+// is empty.
 type queue[T any] struct {
 	items []T // length a power of two
 	head  int

@@ -33,7 +33,8 @@ func (s *Session) broken(l *link, err *ProtocolError) {
 	}
 }
 
-// discard reads on until the link ends, so that the peer can read our GOAWAY: closing a TCP connection with unread bytes resets it.
+// discard reads on until the link ends, so that the peer can read our GOAWAY: closing a TCP connection with unread
+// bytes resets it.
 func (l *link) discard() error {
 	in := bufpool.Get(adoptBody)
 	defer in.Release()
@@ -100,8 +101,8 @@ func (l *link) frames(b []byte) (int, error) {
 	}
 }
 
-// long reads the rest of the long data frame that begins at mem[from:to], if one does, into a buffer of its own, so that it is not copied twice. It returns
-// -1 when mem is used up then, else from.
+// long reads the rest of the long data frame that begins at mem[from:to], if one does, into a buffer of its own, so
+// that it is not copied twice. It returns -1 when mem is used up then, else from.
 func (l *link) long(mem []byte, from, to int) (int, error) {
 	h, size, err := l.s.codec.ParseHeader(mem[from:to])
 	if err != nil || h.Length < adoptBody || !h.Channel.IsData() {
@@ -178,7 +179,8 @@ func (l *link) controlBody(h framing.Header, size int, body []byte) error {
 	return nil
 }
 
-// asBadName returns the error that costs a channel and not the session. (A function of its own, so that bodies without one cost no allocation.)
+// asBadName returns the error that costs a channel and not the session. (A function of its own, so that bodies without
+// one cost no allocation.)
 func asBadName(err error) *framing.NameError {
 	var bad *framing.NameError
 	errors.As(err, &bad)
@@ -214,7 +216,8 @@ func (l *link) control(channel framing.ChannelID, length int, m framing.Message,
 	return s.requestLocked(q)
 }
 
-// countLocked counts a frame outside channel 0xffff. It reports false for one that is not to be looked at: it came over an earlier link too, or the session has ended.
+// countLocked counts a frame outside channel 0xffff. It reports false for one that is not to be looked at: it came over
+// an earlier link too, or the session has ended.
 func (s *Session) countLocked(l *link, length int) (bool, error) {
 	if s.link != l {
 		return false, errOver

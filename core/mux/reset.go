@@ -31,8 +31,9 @@ func (s *Session) resetFrameLocked(m resetFrame) {
 
 // resetByPeerLocked obeys the peer's RESET, and answers it unless it is the answer to ours.
 //
-// One for a number without a channel is answered too: the channel ended here when the peer's RESET was under way, or our answer was lost
-// with a link. CodeNone says that it is an answer itself; so they do not go back and forth for ever.
+// One for a number without a channel is answered too: the channel ended here when the peer's RESET was under way, or
+// our answer was lost with a link. CodeNone says that it is an answer itself; so they do not go back and forth for
+// ever.
 func (s *Session) resetByPeerLocked(m *framing.Reset) error {
 	s.stats.ResetsIn++
 	c := s.channels[m.Channel]

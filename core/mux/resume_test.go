@@ -141,7 +141,8 @@ func TestLinger(t *testing.T) {
 	})
 }
 
-// TestMakeBeforeBreak moves a session with both links alive, back and forth, under traffic. Nobody hears of a lost link.
+// TestMakeBeforeBreak moves a session with both links alive, back and forth, under traffic. Nobody hears of a lost
+// link.
 func TestMakeBeforeBreak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLinked(t, mux.Config{})

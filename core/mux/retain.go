@@ -16,8 +16,8 @@ type extent struct {
 
 func (e *extent) end() uint64 { return e.start + uint64(len(e.data)) }
 
-// retained is what has been given to a link, or would have been, and the peer has not acknowledged: all frames outside channel 0xffff, as they
-// are on the wire. Positions count their bytes, headers included, since the session's start.
+// retained is what has been given to a link, or would have been, and the peer has not acknowledged: all frames outside
+// channel 0xffff, as they are on the wire. Positions count their bytes, headers included, since the session's start.
 type retained struct {
 	extents queue[extent]
 	acked   uint64 // the peer has all before
@@ -41,7 +41,8 @@ func (r *retained) add(buf *bufpool.Buf, data []byte) {
 	r.extents.push(extent{buf: buf.Retain(), data: data, start: start})
 }
 
-// ack takes the peer's count; trim then lets go. It reports false for a count that was never sent; an old one does nothing.
+// ack takes the peer's count; trim then lets go. It reports false for a count that was never sent; an old one does
+// nothing.
 func (r *retained) ack(count uint64) bool {
 	if count > r.sent {
 		return false
@@ -50,8 +51,8 @@ func (r *retained) ack(count uint64) bool {
 	return true
 }
 
-// trim lets go of what is acknowledged and has been given to the present link. (What the peer received over the link before, behind the count in its
-// RESUME, is acknowledged and has to be sent again all the same: the peer counts on.)
+// trim lets go of what is acknowledged and has been given to the present link. (What the peer received over the link
+// before, behind the count in its RESUME, is acknowledged and has to be sent again all the same: the peer counts on.)
 func (r *retained) trim(given uint64) {
 	limit := min(r.acked, given)
 	for r.extents.len() > 0 && r.extents.front().end() <= limit {
@@ -72,7 +73,8 @@ func (r *retained) at(pos uint64) *extent {
 	return r.extents.at(sort.Search(r.extents.len(), func(i int) bool { return r.extents.at(i).end() > pos }))
 }
 
-// resumable tells whether a peer that has received pos can be served: nothing behind it has been let go, and a frame begins there.
+// resumable tells whether a peer that has received pos can be served: nothing behind it has been let go, and a frame
+// begins there.
 func (r *retained) resumable(codec framing.Codec, pos uint64) bool {
 	if pos < r.acked || pos >= r.sent {
 		return pos == r.sent

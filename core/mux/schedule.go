@@ -9,12 +9,14 @@ const (
 	placeBacklog       // has had its turn and had more
 )
 
-// ring is the order in which channels with something queued are served: fresh ones first, then those with a backlog in turn, one frame each. So a
-// short message waits for the frame that is being written and not for one of every bulk channel. It is pure: a decision about order.
+// ring is the order in which channels with something queued are served: fresh ones first, then those with a backlog in
+// turn, one frame each. So a short message waits for the frame that is being written and not for one of every bulk
+// channel. It is pure: a decision about order.
 type ring struct {
 	fresh   queue[*Channel]
 	backlog queue[*Channel]
-	// owed says that the last batch was filled without a turn for the backlog; its first channel then comes first, so that fresh ones cannot starve it.
+	// owed says that the last batch was filled without a turn for the backlog; its first channel then comes first, so
+	// that fresh ones cannot starve it.
 	owed bool
 }
 

@@ -8,9 +8,9 @@ import (
 	"traverse.internal/core/framing"
 )
 
-// Session is many channels over one link at a time. It is safe for concurrent use. It lives until Close, until the peer closes or breaks the
-// protocol, until it has drained after GoAway, or until it has been without a link for Config.Linger; then every call fails, and Done is closed when the
-// last of its goroutines has returned.
+// Session is many channels over one link at a time. It is safe for concurrent use. It lives until Close, until the peer
+// closes or breaks the protocol, until it has drained after GoAway, or until it has been without a link for
+// Config.Linger; then every call fails, and Done is closed when the last of its goroutines has returned.
 type Session struct {
 	codec   framing.Codec
 	cfg     Config // with defaults
@@ -28,9 +28,8 @@ type Session struct {
 
 	mu sync.Mutex // guards the fields below; held for arithmetic and short copies, never for I/O. unlock releases it
 
-	err     error // why the session ended
-	bye     *framing.GoAway
-	flush   bool // what is queued goes before bye
+	err     error           // why the session ended
+	bye     *framing.GoAway // to be sent behind what is queued
 	drain   *GoAwayError
 	running int                  // goroutines of links
 	dead    []io.ReadWriteCloser // to be closed by unlock
@@ -138,8 +137,8 @@ func (s *Session) Err() error {
 	return s.err
 }
 
-// LinkDown returns a channel that is closed when the session has lost its link, or has ended; an Attach that succeeds begins a new one. A
-// link that is replaced while it lives is not a loss. So to keep a session linked:
+// LinkDown returns a channel that is closed when the session has lost its link, or has ended; an Attach that succeeds
+// begins a new one. A link that is replaced while it lives is not a loss. So to keep a session linked:
 //
 //	for {
 //		select {

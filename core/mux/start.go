@@ -9,8 +9,9 @@ import (
 	"traverse.internal/core/framing"
 )
 
-// Start begins a session on a link that this side called: it is the offerer. It sends HELLO and does not wait for the peer's, so
-// channels may be requested at once. The session owns the link when the error is nil. Closing the link must end its Reads and Writes.
+// Start begins a session on a link that this side called: it is the offerer. It sends HELLO and does not wait for the
+// peer's, so channels may be requested at once. The session owns the link when the error is nil. Closing the link must
+// end its Reads and Writes.
 func Start(link io.ReadWriteCloser, cfg Config) (*Session, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
@@ -35,8 +36,9 @@ type Opening struct {
 	Resume *framing.Resume // a link for the session of that id: AttachAnswer it
 }
 
-// Receive reads the first frame of a link that was called from the other side, and not a byte more. It blocks until that is there; whoever
-// does not want to wait for ever sets a deadline on the link or closes it. A frame that is neither HELLO nor RESUME, or malformed, is a *ProtocolError.
+// Receive reads the first frame of a link that was called from the other side, and not a byte more. It blocks until
+// that is there; whoever does not want to wait for ever sets a deadline on the link or closes it. A frame that is
+// neither HELLO nor RESUME, or malformed, is a *ProtocolError.
 func Receive(link io.Reader) (*Opening, error) {
 	m, err := readFirst(link)
 	if err != nil {
@@ -99,7 +101,8 @@ func asViolation(err error) *ProtocolError {
 	return violation("%v", err)
 }
 
-// Answer begins the session that the caller of the link asked for in op.Hello: this side is the answerer. The session owns the link when the error is nil.
+// Answer begins the session that the caller of the link asked for in op.Hello: this side is the answerer. The session
+// owns the link when the error is nil.
 func Answer(link io.ReadWriteCloser, op *Opening, cfg Config) (*Session, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
@@ -132,8 +135,8 @@ func (s *Session) helloLocked(h *framing.Hello) {
 	close(s.helloed)
 }
 
-// Refuse tells the caller of a link, whose first frame has been read or cannot be, why it is not taken, and closes it. The write may block
-// as long as the link lets it.
+// Refuse tells the caller of a link, whose first frame has been read or cannot be, why it is not taken, and closes it.
+// The write may block as long as the link lets it.
 func Refuse(link io.WriteCloser, why framing.GoAway) error {
 	_, err := link.Write(framing.Native{}.AppendControl(nil, &why))
 	return errors.Join(err, link.Close())

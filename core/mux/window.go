@@ -1,7 +1,7 @@
 package mux
 
-// This file is pure arithmetic: no locks, no time, no I/O. All offsets are absolute counts of body bytes since the channel's, or the
-// session's, start (PROTOCOL.md 4), so that a MAX that is lost, late or repeated does no harm.
+// This file is pure arithmetic: no locks, no time, no I/O. All offsets are absolute counts of body bytes since the
+// channel's, or the session's, start (PROTOCOL.md 4), so that a MAX that is lost, late or repeated does no harm.
 
 // sendWindow is how far this side may send.
 type sendWindow struct {
@@ -63,15 +63,16 @@ func (w *recvWindow) owed() uint64 {
 	return w.consumed + w.size - w.limit
 }
 
-// due tells whether to announce: when that raises what the peer has left by half. With a reader that keeps up this is once per third of
-// the window; with one that is behind it comes sooner the less the peer has left, so that it is never out of credit while there is some to give.
+// due tells whether to announce: when that raises what the peer has left by half. With a reader that keeps up this is
+// once per third of the window; with one that is behind it comes sooner the less the peer has left, so that it is never
+// out of credit while there is some to give.
 func (w *recvWindow) due() bool {
 	owed := w.owed()
 	return owed > 0 && owed >= w.room()/2
 }
 
-// dueDrained is due for a channel with nothing left to read, when the session's window is session. A peer that shares that window as fairShare says
-// stops a channel that holds its share; it must then learn that this one holds nothing.
+// dueDrained is due for a channel with nothing left to read, when the session's window is session. A peer that shares
+// that window as fairShare says stops a channel that holds its share; it must then learn that this one holds nothing.
 func (w *recvWindow) dueDrained(session *recvWindow) bool {
 	owed := w.owed()
 	return owed > 0 && owed >= fairShare(w.size, session.room(), session.size)/2
@@ -83,22 +84,24 @@ func (w *recvWindow) announce() uint64 {
 	return w.limit
 }
 
-// fairShare is how many bytes that the peer has not consumed a channel may hold: its window, times the square of the part of the
-// session's window that is free.
+// fairShare is how many bytes that the peer has not consumed a channel may hold: its window, times the square of the
+// part of the session's window that is free.
 //
-// So channels whose readers sleep leave room to those whose readers are awake, whenever they come: each takes less than the one before, and n of them
-// with windows W leave S / (1 + n W/S) of a session's window S free (the solution of dF/dn = -W F²/S²), of which one more may hold W / (1 + n W/S)². With the defaults
-// W = 256 KiB and S = 8 MiB, 100 sleepers leave 2 MiB and a share of 15 KiB, 4,096 leave 64 KiB and a share of 16 bytes. A window all free takes nothing away from
-// anybody.
+// So channels whose readers sleep leave room to those whose readers are awake, whenever they come: each takes less than
+// the one before, and n of them with windows W leave S / (1 + n W/S) of a session's window S free (the solution of
+// dF/dn = -W F²/S²), of which one more may hold W / (1 + n W/S)². With the defaults W = 256 KiB and S = 8 MiB, 100
+// sleepers leave 2 MiB and a share of 15 KiB, 4,096 leave 64 KiB and a share of 16 bytes. A window all free takes
+// nothing away from anybody.
 func fairShare(window, free, session uint64) uint64 {
 	part := min(1, float64(free)/float64(session))
 	return max(1, uint64(float64(window)*part*part))
 }
 
-// share returns how much of want, in one body, a channel may queue when it has credit of its own, holds held bytes that the peer has not consumed of a fair share,
-// and the session has free credit for all channels.
+// share returns how much of want, in one body, a channel may queue when it has credit of its own, holds held bytes that
+// the peer has not consumed of a fair share, and the session has free credit for all channels.
 //
-// A piece of a body is not worth a frame as long as the channel holds half its share: when the peer has consumed that, it gives credit (dueDrained, due).
+// A piece of a body is not worth a frame as long as the channel holds half its share: when the peer has consumed that,
+// it gives credit (dueDrained, due).
 func share(want, credit, held, fair, free uint64) uint64 {
 	if held >= fair {
 		return 0

@@ -62,8 +62,8 @@ func (l *link) poll() (batch, bool) {
 	return b, true
 }
 
-// gatherLocked puts together the next write: what is owed on channel 0xffff, then on a resumed link the retained frames, then requests and
-// answers, RESETs, and the channels in turn. Data is nil when there is nothing.
+// gatherLocked puts together the next write: what is owed on channel 0xffff, then on a resumed link the retained
+// frames, then requests and answers, RESETs, and the channels in turn. Data is nil when there is nothing.
 func (s *Session) gatherLocked(l *link) batch {
 	s.batch.begin(s.queued)
 	known := l.txPos < s.retained.sent
@@ -134,12 +134,13 @@ func (s *Session) resendLocked(l *link) batch {
 	return b
 }
 
-// fullLocked tells whether so much waits for the peer's ACK that nothing may be added. Writes have stopped 1 MiB before: it is frames of channel 0, and ends, which
-// a peer makes us send that acknowledges nothing.
+// fullLocked tells whether so much waits for the peer's ACK that nothing may be added. Writes have stopped 1 MiB
+// before: it is frames of channel 0, and ends, which a peer makes us send that acknowledges nothing.
 func (s *Session) fullLocked() bool { return s.retained.bytes >= s.cfg.SessionWindow+controlSlack }
 
-// gatherDataLocked adds one frame of every fresh channel, then of those in the backlog while there is room. A long body at the front of
-// the backlog goes alone and uncopied when nothing else is in the batch; otherwise it comes first next time.
+// gatherDataLocked adds one frame of every fresh channel, then of those in the backlog while there is room. A long body
+// at the front of the backlog goes alone and uncopied when nothing else is in the batch; otherwise it comes first next
+// time.
 func (s *Session) gatherDataLocked() batch {
 	r := &s.ring
 	for r.fresh.len() > 0 {
@@ -219,7 +220,8 @@ func (s *Session) takeDirectLocked(c *Channel) batch {
 	return batch{buf: chunk.buf, data: data}
 }
 
-// frameLocked adds one frame of the channel, of its short chunks, and its end when that is next. It reports false when there is no room.
+// frameLocked adds one frame of the channel, of its short chunks, and its end when that is next. It reports false when
+// there is no room.
 func (s *Session) frameLocked(c *Channel) bool {
 	g := &s.batch
 	head := s.codec.HeaderSize()
