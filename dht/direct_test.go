@@ -100,6 +100,7 @@ func TestDirectRequestsAreSentAgainUntilAnswered(t *testing.T) {
 
 // TestNothingIsSentBackToWhoIsNoContact: not a byte, whatever it sends.
 func TestNothingIsSentBackToWhoIsNoContact(t *testing.T) {
+	t.Parallel()
 	na, tapA := tapped(t, 0)
 	nb, tapB := tapped(t, 0, na.Addr().String())
 	await(t, nb.Joined(), "join")
@@ -151,6 +152,7 @@ func TestNothingIsSentBackToWhoIsNoContact(t *testing.T) {
 
 // TestAReplayedDirectRequest is met with the answer that was given, no longer than the request, and is not handled.
 func TestAReplayedDirectRequest(t *testing.T) {
+	t.Parallel()
 	na, tapA := tapped(t, 0)
 	nb, tapB := tapped(t, 0, na.Addr().String())
 	await(t, nb.Joined(), "join")
@@ -185,6 +187,7 @@ func TestAReplayedDirectRequest(t *testing.T) {
 }
 
 func TestDirectGoesToEveryAddressOfTheRecord(t *testing.T) {
+	t.Parallel()
 	na, tapA := tapped(t, 0)
 	nb, _ := tapped(t, 0, na.Addr().String())
 	await(t, nb.Joined(), "join")

@@ -16,6 +16,7 @@ import (
 )
 
 func TestPutCountsTheNodesThatStored(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		nodes  int
 		stored int
@@ -49,6 +50,7 @@ func TestPutCountsTheNodesThatStored(t *testing.T) {
 }
 
 func TestPutFollowsWhatIsThere(t *testing.T) {
+	t.Parallel()
 	nodes := mesh(t, 3)
 	key, public := newKey(t)
 	for _, step := range []struct {
@@ -83,6 +85,7 @@ func TestPutFollowsWhatIsThere(t *testing.T) {
 }
 
 func TestPutFailsWhenNoNodeStores(t *testing.T) {
+	t.Parallel()
 	key, public := newKey(t)
 
 	refusing := fakeNode(t, func(krpc.Msg) *krpc.Return { return &krpc.Return{ID: krpc.ID{1}} })
@@ -112,6 +115,7 @@ func TestPutFailsWhenNoNodeStores(t *testing.T) {
 }
 
 func TestTwoNodesWhoeverStartsFirst(t *testing.T) {
+	t.Parallel()
 	for _, laterIsBootstrap := range []bool{false, true} {
 		at := freePort(t)
 		var a, b *Node
@@ -137,6 +141,7 @@ func TestTwoNodesWhoeverStartsFirst(t *testing.T) {
 
 // TestABootstrapNodeThatRestartsIsFoundAgain: it has lost its table, its items and its node id.
 func TestABootstrapNodeThatRestartsIsFoundAgain(t *testing.T) {
+	t.Parallel()
 	at := freePort(t)
 	boot := listenAt(t, at)
 	a, b := listen(t, at.String()), listen(t, at.String())
