@@ -135,6 +135,7 @@ func (d *Daemon) getTransfer(r *http.Request) (any, error) {
 		case <-over.C:
 			return shown, nil
 		case <-r.Context().Done():
+			shown, _ = d.table.look(e) // the node goes down, and every transfer has ended
 			return shown, nil
 		}
 		shown, changed = d.table.look(e)
@@ -204,16 +205,21 @@ func serveAPI(ctx context.Context, l net.Listener, h http.Handler) error {
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
+	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer close(closed)
+		grace, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if srv.Shutdown(grace) != nil {
 			srv.Close()
 		}
 	})
-	defer stop()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	err := srv.Serve(l)
+	if !stop() {
+		<-closed // Serve returns at once; answers may still be on their way
 	}
-	return nil
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
 }

@@ -79,7 +79,7 @@ type Daemon struct {
 	ctx    context.Context // of everything that Serve runs; ends with Serve
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // transfers and echoes
-	taskMu sync.Mutex     // held while a task is added from outside of the tasks
+	taskMu sync.Mutex     // held while a task is added that no other task starts
 	opened []func()       // undoes what New opened, last first
 }
 
@@ -231,17 +231,13 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	defer d.close()
 	stop := context.AfterFunc(ctx, d.cancel)
 	defer stop()
-	// The API is the last to go: who follows a transfer is told how it ended.
-	apiCtx, endAPI := context.WithCancel(context.Background())
-	defer endAPI()
-	defer context.AfterFunc(d.ctx, func() {
-		d.waitTasks()
-		endAPI()
-	})()
+	partsCtx, endParts := context.WithCancel(context.Background())
+	defer endParts()
+	defer context.AfterFunc(d.ctx, func() { d.goDown(endParts) })()
 	parts := []part{
 		{"DHT", d.watchDHT},
 		{"connection manager", d.manager.Serve},
-		{"local API", func(context.Context) error { return serveAPI(apiCtx, d.api, d.handler()) }},
+		{"local API", func(ctx context.Context) error { return serveAPI(ctx, d.api, d.handler()) }},
 	}
 	if d.turnd != nil {
 		parts = append(parts, part{"relay", d.turnd.Serve})
@@ -251,9 +247,9 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	}
 	results := make(chan error, len(parts))
 	for _, p := range parts {
-		go func() { results <- d.runPart(p) }()
+		go func() { results <- d.runPart(partsCtx, p) }()
 	}
-	d.tasks.Go(d.acceptLoop)
+	d.spawn(d.acceptLoop)
 	d.log.Info("node is up", "device", d.self.String(), "dht", d.dht.Addr().String(), "socket", d.cfg.Home.Socket)
 	var first error
 	for range parts {
@@ -268,7 +264,21 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	return first
 }
 
-// spawn runs a task that a command asked for. It says no when the daemon goes down.
+// partingTime is how long a transfer may take to tell its peer that it is over. With a session's good-bye, a second at
+// most, a node is down within two.
+const partingTime = 500 * time.Millisecond
+
+// goDown ends things in the order in which they need each other: the transfers, each with a word to its peer, then the
+// sessions, then the parts: what carried them, and the API, so that who follows a transfer is told how it ended.
+func (d *Daemon) goDown(endParts func()) {
+	late := time.AfterFunc(partingTime, func() { _ = d.manager.Close() })
+	defer late.Stop()
+	d.waitTasks()
+	_ = d.manager.Close()
+	endParts()
+}
+
+// spawn runs a task that no other task starts. It says no when the daemon goes down.
 func (d *Daemon) spawn(task func()) bool {
 	d.taskMu.Lock()
 	defer d.taskMu.Unlock()
@@ -293,8 +303,8 @@ type part struct {
 }
 
 // runPart runs a worker; its end is an error unless the daemon is going down.
-func (d *Daemon) runPart(p part) error {
-	err := p.serve(d.ctx)
+func (d *Daemon) runPart(ctx context.Context, p part) error {
+	err := p.serve(ctx)
 	if d.ctx.Err() != nil {
 		return nil
 	}

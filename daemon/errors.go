@@ -86,7 +86,10 @@ func explainReason(err error, peer string) *cli.Error {
 	case reason.RelayAuth, reason.RelayQuota:
 		return cli.Errorf("E_RELAY_REFUSED", "the relay refused").Because(err).
 			Hint("check the relay's user and password file")
-	case reason.RelayUnreachable, reason.NoPath:
+	case reason.RelayUnreachable:
+		return cli.Errorf("E_NO_PATH", "the relay cannot be reached").Because(err).
+			Hint("check its address, and that turnd runs there: --relay 'turn:USER@HOST:PORT?transport=tcp'")
+	case reason.NoPath:
 		return cli.Errorf("E_NO_PATH", "no path to %s", peer).Because(err).
 			Hint("configure a relay that both sides can reach: --relay 'turn:USER@HOST:PORT?transport=tcp'")
 	}
