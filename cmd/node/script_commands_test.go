@@ -148,11 +148,15 @@ func cmdAwait(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c := daemon.NewClient(daemon.HomeAt(ts.MkAbs(args[0])).Socket)
+	seen := "nothing"
 	for {
 		list, err := c.Transfers(ctx)
-		ts.Check(err)
+		if err != nil {
+			ts.Fatalf("await %s %s: %v; last seen: %s", args[0], args[1], err, seen)
+		}
 		if n := len(list.Transfers); n > 0 {
 			last := list.Transfers[n-1]
+			seen = fmt.Sprint(last.State, " ", last.Error)
 			moves := last.State == daemon.StateSending || last.State == daemon.StateReceiving
 			if string(last.State) == args[1] && (last.Bytes > 0 || !moves) {
 				return

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,12 @@ func (a *app) statusCommand() *cobra.Command {
 					fmt.Fprintf(w, ", relay %s", r)
 				}
 				fmt.Fprintln(w)
+				if len(s.Turnd) > 0 {
+					fmt.Fprintf(w, "Relay   %s\n", strings.Join(s.Turnd, ", "))
+				}
+				if s.Metrics != "" {
+					fmt.Fprintf(w, "Metrics http://%s/metrics\n", s.Metrics)
+				}
 				tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 				for _, p := range s.Peers {
 					via := ""
