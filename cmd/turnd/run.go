@@ -53,7 +53,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.home, "home", "", "folder of traverse.toml (default: the XDG folder)")
 	flags.StringVar(&a.config, "config", "", "configuration file (default: traverse.toml in the home)")
 	flags.BoolVar(&a.json, "json", false, "print JSON objects")
-	root.AddCommand(a.runCommand())
+	root.AddCommand(a.runCommand(), a.checkCommand())
 	root.SetHelpCommand(helpCommand())
 	return root
 }

@@ -225,7 +225,7 @@ func (a *app) announce(r readiness) error {
 	if r.Credentials != nil {
 		at := append(r.UDP, r.TCP...)[0]
 		fmt.Fprintf(a.stdout, "client turn:%s@%v password %s\n", r.Credentials.User, at, r.Credentials.Password)
-		fmt.Fprintf(a.stdout, "try    turnutils_uclient -y -u %s -w %s -p %d %v\n", r.Credentials.User, r.Credentials.Password, at.Port(), at.Addr())
+		fmt.Fprintf(a.stdout, "try    turnd check turn:%s@%v --pass %s\n", r.Credentials.User, at, r.Credentials.Password)
 	}
 	return nil
 }

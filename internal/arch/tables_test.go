@@ -20,6 +20,7 @@ var arrows = []struct {
 	{"core/udp", []string{"core/bufpool"}},
 	{"core/mux", []string{"core/bufpool", "core/framing", "core/reason"}},
 	{"core/turnclient", []string{"core/stun", "core/reason"}},
+	{"turn/probe", []string{"core/stun"}},
 	{"core/tls", []string{"identity", "core/reason"}},
 	{"core/ice", []string{"core/turnclient", "core/stun", "core/reason"}},
 	{"signalling", []string{"identity", "core/reason"}},
@@ -48,7 +49,7 @@ var sole = []struct {
 	by      []string
 	tests   []string
 }{
-	{foreign: "crypto/tls", by: []string{"core/tls", "identity", "bench"}}, // bench: opponents run on it
+	{foreign: "crypto/tls", by: []string{"core/tls", "identity", "turn", "turn/probe", "bench"}}, // bench: opponents run on it
 	{foreign: "crypto/hpke", by: []string{"signalling"}},
 	{foreign: "filippo.io/edwards25519", by: []string{"identity"}},
 	{foreign: "github.com/anacrolix", by: []string{"dht"}},
