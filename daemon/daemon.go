@@ -79,7 +79,8 @@ type Daemon struct {
 	ctx    context.Context // of everything that Serve runs; ends with Serve
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // transfers and echoes
-	taskMu sync.Mutex     // held while a task is added that no other task starts
+	taskMu sync.Mutex     // guards noMore; held while a task is added that no other task starts
+	noMore bool           // the tasks are waited for
 	opened []func()       // undoes what New opened, last first
 }
 
@@ -282,7 +283,7 @@ func (d *Daemon) goDown(endParts func()) {
 func (d *Daemon) spawn(task func()) bool {
 	d.taskMu.Lock()
 	defer d.taskMu.Unlock()
-	if d.ctx.Err() != nil {
+	if d.noMore || d.ctx.Err() != nil {
 		return false
 	}
 	d.tasks.Go(task)
@@ -291,7 +292,8 @@ func (d *Daemon) spawn(task func()) bool {
 
 // waitTasks returns when the last task has ended. Only after the end of d.ctx.
 func (d *Daemon) waitTasks() {
-	d.taskMu.Lock() // a spawn that began before the end has added its task
+	d.taskMu.Lock() // a spawn that began before has added its task
+	d.noMore = true
 	d.taskMu.Unlock()
 	d.tasks.Wait()
 }
