@@ -49,7 +49,7 @@ func TestJunkBlocksABoxOnly(t *testing.T) {
 			t.Parallel()
 			a, b := welcoming(t, RouteCallto, RouteCallto, func(_ *CourierConfig, s *signalling.Config) {
 				if !c.ok {
-					s.Timeout = 2 * time.Second
+					s.Timeout = time.Second
 				}
 			})
 			attacker := a.node // any node will do
@@ -96,7 +96,7 @@ func TestCalltoIsForFirstContactOnly(t *testing.T) {
 
 func TestCalltoCanBeSwitchedOff(t *testing.T) {
 	t.Parallel()
-	a, b := welcoming(t, 0, RouteDirect|RouteSlot, func(_ *CourierConfig, s *signalling.Config) { s.Timeout = time.Second })
+	a, b := welcoming(t, 0, RouteDirect|RouteSlot, func(_ *CourierConfig, s *signalling.Config) { s.Timeout = 700 * time.Millisecond })
 	a.start(t)
 	b.start(t)
 	if _, err := a.sig.Call(t.Context(), b.ID(), nil); reason.Of(err) != reason.NoRecord {

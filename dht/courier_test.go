@@ -18,12 +18,12 @@ import (
 // TestASlotAnswersWithinTwoIntervals: the called device looks within one interval, and the caller four times as often.
 func TestASlotAnswersWithinTwoIntervals(t *testing.T) {
 	t.Parallel()
-	const interval = time.Second
+	const interval = 700 * time.Millisecond
 	nodes := mesh(t, 4)
 	slower := func(c *CourierConfig, _ *signalling.Config) { c.Poll = interval }
 	a, b := newDevice(t, nodes[1], RouteSlot, slower), newDevice(t, nodes[2], RouteSlot, slower)
 	befriend(t, a, b)
-	for range 3 {
+	for range 2 {
 		if took := mustCall(t, a, b); took > 2*interval {
 			t.Errorf("answered after %v, want two intervals of %v at most", took, interval)
 		} else {
@@ -34,7 +34,7 @@ func TestASlotAnswersWithinTwoIntervals(t *testing.T) {
 
 func TestCallsThatFailSayWhy(t *testing.T) {
 	impatient := func(_ *CourierConfig, c *signalling.Config) {
-		c.Timeout, c.Patience = 1500*time.Millisecond, 700*time.Millisecond
+		c.Timeout, c.Patience = 900*time.Millisecond, 450*time.Millisecond
 	}
 	for _, c := range []struct {
 		name string
