@@ -153,7 +153,7 @@ func (c *Courier) fetch(ctx context.Context, peer identity.DeviceID) (best recor
 	defer cancel()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for _, hour := range hoursToRead(time.Now(), time.Hour) {
+	for _, hour := range hoursToRead(time.Now(), time.Hour-signalling.Skew) { // always the one before
 		wg.Go(func() {
 			s := pairSlot(secret, forPresence, peer, c.self, hour)
 			_, _ = c.node.Get(ctx, s.public, 0, func(item Item) bool {

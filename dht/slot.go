@@ -5,7 +5,6 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
 	"time"
 
 	"traverse.internal/identity"
@@ -78,8 +77,11 @@ func hourOf(t time.Time) int64 { return t.Unix() / 3600 }
 
 // hoursToRead lists the hours whose slots may hold something that was written at most life ago, by a clock that is
 // wrong by Skew: the current one always, a neighbour near the change.
-func hoursToRead(now time.Time, life time.Duration) []int64 {
-	return slices.Compact([]int64{hourOf(now.Add(-signalling.Skew - life)), hourOf(now), hourOf(now.Add(signalling.Skew))})
+func hoursToRead(now time.Time, life time.Duration) (hours []int64) {
+	for h := hourOf(now.Add(-signalling.Skew - life)); h <= hourOf(now.Add(signalling.Skew)); h++ {
+		hours = append(hours, h)
+	}
+	return hours
 }
 
 // sequenceNow is the sequence number of what is written now: milliseconds since 1970, so that it grows without being

@@ -212,6 +212,18 @@ func TestHoursToRead(t *testing.T) {
 			t.Errorf("at %s: %v, want %v", c.at.UTC().Format("04:05"), got, c.want)
 		}
 	}
+	for _, c := range []struct {
+		at   time.Time
+		want []int64
+	}{
+		{at(0, 0), []int64{hour - 1, hour}},
+		{at(30, 0), []int64{hour - 1, hour}},
+		{at(59, 59), []int64{hour - 1, hour, hour + 1}},
+	} {
+		if got := hoursToRead(c.at, time.Hour-signalling.Skew); !slices.Equal(got, c.want) {
+			t.Errorf("presence at %s: %v, want %v", c.at.UTC().Format("04:05"), got, c.want)
+		}
+	}
 	// Whatever a writer's clock says within the skew, a reader looks where it wrote, for as long as the message lives.
 	for now := at(0, 0); now.Before(at(60, 0)); now = now.Add(17 * time.Second) {
 		read := hoursToRead(now, signalling.MaxLife)
