@@ -34,6 +34,7 @@ fuzz: ## every fuzz test for FUZZ_TIME
 	done
 
 bench: ## whole paths, against the programs people use today
+	@scripts/test-deps.sh openssh-server openssh-client
 	$(GO) run ./bench
 
 microbench: ## the Go benchmarks of the packages
