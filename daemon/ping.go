@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"traverse.internal/core/mux"
+	"traverse.internal/connmgr"
 )
 
 // pingChannel is the service every node offers its contacts: what comes is sent back.
@@ -17,8 +17,12 @@ const (
 	pingTimeout = 30 * time.Second
 )
 
-// answerPing echoes until the other side ends, a limit is reached, or time is over.
-func answerPing(ch *mux.Channel) {
+// pingTask echoes until the other side ends, a limit is reached, or time is over.
+func pingTask(in *connmgr.Incoming) {
+	ch, err := in.Accept()
+	if err != nil {
+		return // the channel was gone before it was accepted
+	}
 	_ = ch.SetDeadline(time.Now().Add(pingTimeout))
 	_, _ = io.Copy(ch, io.LimitReader(ch, maxPing))
 	_ = ch.Close()

@@ -31,18 +31,31 @@ func (d *Daemon) acceptLoop() {
 		_, isFile := transfer.ParseChannelName(in.Name)
 		switch {
 		case in.Name == pingChannel:
-			if ch, err := in.Accept(); err == nil {
-				d.tasks.Go(func() { answerPing(ch) })
-			}
+			d.serve(in, pingTask)
 		case !isFile:
 			_ = in.Decline("no such service")
 		case d.cfg.Accept == AcceptDeny:
 			_ = in.Decline("files are not accepted here")
 		default:
-			d.tasks.Go(func() { d.receiveTask(in) })
+			d.serve(in, d.receiveTask)
 		}
 	}
 }
+
+// serve runs a task for a channel, unless the device that opened it has as many as it may.
+func (d *Daemon) serve(in *connmgr.Incoming, task func(*connmgr.Incoming)) {
+	if !d.table.enter(in.Peer) {
+		_ = in.Decline("busy")
+		return
+	}
+	d.tasks.Go(func() {
+		defer d.table.leave(in.Peer)
+		task(in)
+	})
+}
+
+// shownName is what a person is asked about: the name that the file would be stored under, not one that turns a terminal's writing around.
+func shownName(offered string) string { return transfer.SafeName(offered) }
 
 // receiveTask reads an offer, has it decided, and takes the file.
 func (d *Daemon) receiveTask(in *connmgr.Incoming) {
@@ -55,16 +68,16 @@ func (d *Daemon) receiveTask(in *connmgr.Incoming) {
 	progress := new(transfer.Progress)
 	offer, err := transfer.ReadOffer(ctx, ch, transfer.ReceiveOptions{Progress: progress, Counters: &d.counters})
 	if err != nil {
-		d.log.Warn("an offer could not be read", "peer", in.Peer.Short(), "error", err)
+		d.log.Debug("an offer could not be read", "peer", in.Peer.Short(), "error", err)
 		return
 	}
 	o := offer.Offer()
 	e, err := d.table.add(Transfer{
 		ID: o.ID, Direction: "receive", State: StateOffered, Peer: PeerRef{d.contacts.NameOf(in.Peer), in.Peer.String()},
-		File: o.Name, Size: o.Size, Path: pathOf(in.Route),
+		File: shownName(o.Name), Size: o.Size, Path: pathOf(in.Route),
 	}, progress, cancel)
 	if err != nil {
-		_ = offer.Decline("busy")
+		_ = offer.Decline(err.Error())
 		return
 	}
 	d.table.update(e, func(e *entry) { e.session = in.SessionID })

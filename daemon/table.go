@@ -11,10 +11,14 @@ import (
 	"traverse.internal/transfer"
 )
 
-// Limits of the transfer table. An entry is about 1 KiB: 500 KiB in all.
+// Limits of the transfer table. An entry is about 1 KiB: 768 KiB in all.
 const (
-	maxActiveTransfers = 256 // in progress, both directions, offers that wait included
+	maxActiveTransfers = 256 // in progress in each direction, offers that wait included: what others offer keeps nobody from sending
 	maxEndedTransfers  = 256 // kept for `status`; the oldest go first
+
+	// maxServed is how many channels of one device are served at once, whatever for. A file on its way holds 1 MiB: 64 MiB a contact, and
+	// four contacts that offer all they can before the table is full.
+	maxServed = 64
 )
 
 // entry is one transfer: what is shown of it, and how to end it.
@@ -38,17 +42,44 @@ type decision struct {
 type table struct {
 	mu      sync.Mutex // guards the fields below and every entry's
 	entries []*entry
+	served  map[identity.DeviceID]int // channels, by who opened them; no entry is 0
 }
 
-// add enters a transfer, or refuses when too many are in progress.
+// enter counts a channel that a device has opened, unless it has too many.
+func (t *table) enter(peer identity.DeviceID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.served[peer] >= maxServed {
+		return false
+	}
+	if t.served == nil {
+		t.served = map[identity.DeviceID]int{}
+	}
+	t.served[peer]++
+	return true
+}
+
+// leave counts it out.
+func (t *table) leave(peer identity.DeviceID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.served[peer]--; t.served[peer] == 0 {
+		delete(t.served, peer)
+	}
+}
+
+// add enters a transfer, or refuses when too many are in progress in its direction, or its id, which is the sender's to choose, is taken.
 func (t *table) add(shown Transfer, progress *transfer.Progress, cancel context.CancelCauseFunc) (*entry, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	active, ended := 0, 0
 	for _, e := range t.entries {
-		if e.shown.State.Ended() {
+		switch {
+		case e.shown.ID == shown.ID:
+			return nil, cli.Errorf("E_DENIED", "there is a transfer %s already", shown.ID)
+		case e.shown.State.Ended():
 			ended++
-		} else {
+		case e.shown.Direction == shown.Direction:
 			active++
 		}
 	}

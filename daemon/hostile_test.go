@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"testing"
+
+	"traverse.internal/identity"
+	"traverse.internal/transfer"
+)
+
+func noCancel(error) {}
+
+func receiving(peer identity.DeviceID, id string) Transfer {
+	return Transfer{ID: id, Direction: "receive", State: StateOffered, Peer: PeerRef{"peer", peer.String()}}
+}
+
+// TestOffersLeaveRoomToSend: however many offers wait, this side can still send.
+func TestOffersLeaveRoomToSend(t *testing.T) {
+	table := new(table)
+	full := false
+	for i := range 4 * maxActiveTransfers {
+		peer := identity.DeviceID{byte(i / 16), byte(i % 16)}
+		if _, err := table.add(receiving(peer, transfer.NewID()), new(transfer.Progress), noCancel); err != nil {
+			full = true
+			break
+		}
+	}
+	if !full {
+		t.Error("offers have no limit")
+	}
+	if _, err := table.add(Transfer{ID: transfer.NewID(), Direction: "send"}, new(transfer.Progress), noCancel); err != nil {
+		t.Errorf("sending a file beside %d offers: %v", maxActiveTransfers, err)
+	}
+}
+
+// TestOneDeviceIsServedSoMuch: the channels that one contact opens, whatever for, are few enough that others are served too.
+func TestOneDeviceIsServedSoMuch(t *testing.T) {
+	table := new(table)
+	greedy, other := identity.DeviceID{1}, identity.DeviceID{2}
+	n := 0
+	for ; n < 10*maxServed && table.enter(greedy); n++ {
+	}
+	if n != maxServed {
+		t.Errorf("%d channels of one device are served, want %d", n, maxServed)
+	}
+	if !table.enter(other) {
+		t.Error("another device is not served")
+	}
+	table.leave(greedy)
+	if !table.enter(greedy) {
+		t.Error("a channel has ended, and none is served in its place")
+	}
+}
+
+// TestAnOfferCannotTakeAnothersID: ids are the sender's to choose; with one that is here already a person could not say which is meant.
+func TestAnOfferCannotTakeAnothersID(t *testing.T) {
+	table := new(table)
+	id := transfer.NewID()
+	for i, want := range []bool{true, false} {
+		_, err := table.add(receiving(identity.DeviceID{byte(i)}, id), new(transfer.Progress), noCancel)
+		if (err == nil) != want {
+			t.Errorf("offer %d of the id: %v", i, err)
+		}
+	}
+}
+
+// TestOfferIsShownAsItWouldBeStored: the name in the inbox is what a person decides by, so it holds nothing that turns the terminal's writing around.
+func TestOfferIsShownAsItWouldBeStored(t *testing.T) {
+	const name = "holiday\u202egpj.exe"
+	if got, want := shownName(name), transfer.SafeName(name); got != want {
+		t.Errorf("shown as %q, want %q", got, want)
+	}
+}
