@@ -1,6 +1,9 @@
 package dht
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
 // The library decodes what it is given with a general decoder that allocates a string's claimed length before reading
 // it (up to 128 MiB) and panics on several well-formed packets. So every packet is read here first, strictly and in
@@ -14,6 +17,7 @@ type value struct {
 	kind byte   // 'i' integer, 's' string, 'l' list, 'd' dictionary
 	raw  []byte // the whole encoding
 	body []byte // a string's bytes, an integer's digits, what is between 'l' or 'd' and 'e'
+	tidy bool   // the keys of every dictionary in it ascend, as the library's decoder wants where it knows no better
 }
 
 // scan reads one value from the front of b. ok is false when b does not begin with a whole, strict one.
@@ -44,7 +48,7 @@ func scanInt(b []byte) (value, []byte, bool) {
 		if err != nil || string(strconv.AppendInt(make([]byte, 0, longest), n, 10)) != string(digits) {
 			return value{}, nil, false
 		}
-		return value{'i', b[:end+1], digits}, b[end+1:], true
+		return value{'i', b[:end+1], digits, true}, b[end+1:], true
 	}
 	return value{}, nil, false
 }
@@ -62,28 +66,36 @@ func scanString(b []byte) (value, []byte, bool) {
 		return value{}, nil, false
 	}
 	end := i + 1 + n
-	return value{'s', b[:end], b[i+1 : end]}, b[end:], true
+	return value{'s', b[:end], b[i+1 : end], true}, b[end:], true
 }
 
-// scanNested reads a list or a dictionary. Keys are strings; their order is left alone, since foreign nodes do not
-// always sort.
+// scanNested reads a list or a dictionary. Keys are strings; their order is noted and left alone, since foreign nodes do
+// not always sort.
 func scanNested(b []byte, depth int) (value, []byte, bool) {
+	dict, tidy := b[0] == 'd', true
+	var last []byte // the last key
 	rest := b[1:]
 	for n := 0; ; n++ {
 		if len(rest) == 0 {
 			return value{}, nil, false
 		}
+		isKey := dict && n%2 == 0
 		if rest[0] == 'e' {
-			if b[0] == 'd' && n%2 == 1 {
+			if dict && !isKey {
 				return value{}, nil, false // a key without its value
 			}
 			end := len(b) - len(rest)
-			return value{b[0], b[:end+1], b[1:end]}, rest[1:], true
+			return value{b[0], b[:end+1], b[1:end], tidy}, rest[1:], true
 		}
 		item, after, ok := scan(rest, depth+1)
-		if !ok || b[0] == 'd' && n%2 == 0 && item.kind != 's' {
+		if !ok || isKey && item.kind != 's' {
 			return value{}, nil, false
 		}
+		if isKey {
+			tidy = tidy && (n == 0 || bytes.Compare(last, item.body) < 0)
+			last = item.body
+		}
+		tidy = tidy && item.tidy
 		rest = after
 	}
 }

@@ -25,7 +25,8 @@ type packet struct {
 //   - a put or announce_peer without arguments: nil dereference;
 //   - an "ip" field or a peer in "values" shorter than two bytes: slice length out of range, in the decoder;
 //   - a string that claims 128 MiB: allocated before it is read;
-//   - a query name never seen before: kept for ever in a global map.
+//   - a query name never seen before: kept for ever in a global map;
+//   - whatever does not decode: written to stderr, byte for byte.
 //
 // Every field the library decodes has its type and length checked. Fields nobody knows pass.
 func guard(b []byte) (p packet, drop DropReason) {
@@ -60,7 +61,7 @@ func guard(b []byte) (p packet, drop DropReason) {
 			return v.kind == 'd' && first
 		case "e":
 			hasError = true
-			return v.kind == 'l' || v.kind == 's'
+			return v.kind == 's' || isCodeAndText(v)
 		case "ip":
 			p.observed = compactAddr(v.body)
 			return isCompactAddr(v)
@@ -69,7 +70,7 @@ func guard(b []byte) (p packet, drop DropReason) {
 		case "v":
 			return v.kind == 's'
 		}
-		return true
+		return v.tidy
 	}) || t == "" {
 		return p, DropMalformed
 	}
@@ -158,9 +159,9 @@ func argumentFits(key string, v value) bool {
 	case "salt":
 		return v.kind == 's' && len(v.body) <= maxSalt
 	case "v":
-		return len(v.raw) <= maxValue
+		return len(v.raw) <= maxValue && v.tidy
 	}
-	return true
+	return v.tidy
 }
 
 func guardReturn(r value) DropReason {
@@ -206,7 +207,16 @@ func returnFits(key string, v value) bool {
 	case "v":
 		return len(v.raw) <= maxValue
 	}
-	return true
+	return v.tidy
+}
+
+// isCodeAndText reports whether v is what an error consists of: a number and a text.
+func isCodeAndText(v value) bool {
+	n := 0
+	return v.kind == 'l' && v.items(func(item value) bool {
+		n++
+		return n == 1 && item.kind == 'i' || n == 2 && item.kind == 's'
+	}) && n == 2
 }
 
 // isCompactAddr reports whether v is an address and port as 6 or 18 bytes.

@@ -143,6 +143,9 @@ func (n *Node) heard(from netip.AddrPort, query bool) {
 	}
 }
 
+// init takes the library's own default logger away, which writes to stderr what strangers send.
+func init() { log.Default = quiet() }
+
 // quiet is a logger that says nothing: what is worth knowing is counted.
 func quiet() (l log.Logger) {
 	l.SetHandlers(log.DiscardHandler)
