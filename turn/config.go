@@ -42,6 +42,9 @@ type Config struct {
 	// are always among them.
 	DenyEndpoints []netip.AddrPort
 
+	// Alternates are where clients are sent with 300 while the server drains, the first of the client's family. None: 508.
+	Alternates []netip.AddrPort
+
 	// StrictChannels refuses the channel numbers from 0x5000 to 0x7fff, which RFC 5766 had and RFC 8656 §12 gave up. Some
 	// clients still draw from all of them, coturn's tools among them, and give up when they are refused.
 	StrictChannels bool

@@ -88,7 +88,7 @@ func (r *relay) frame(in *udp.RecvBatch, i int, d *downlink, padding int) []byte
 		frame := in.Frame(i, stun.ChannelDataHeaderLen, padding)
 		stun.AppendChannelDataHeader(frame[:0], d.number, size)
 		clear(frame[len(frame)-padding:])
-		r.shard.stats.relayed(down, r.family, size)
+		r.relayed(down, size)
 		return frame
 	}
 	peer := in.From(i)
@@ -106,6 +106,6 @@ func (r *relay) frame(in *udp.RecvBatch, i int, d *downlink, padding int) []byte
 		return nil
 	}
 	clear(frame[len(frame)-padding:])
-	r.shard.stats.relayed(down, r.family, size)
+	r.relayed(down, size)
 	return frame
 }

@@ -59,12 +59,11 @@ func neighbourhood(ip netip.Addr) netip.Prefix {
 
 // doorman counts open TCP connections and those among them that are not yet authenticated.
 type doorman struct {
+	mu                       sync.Mutex // guards the fields below
 	maxStreams, maxStrangers int
-
-	mu        sync.Mutex // guards the fields below
-	streams   int
-	strangers int
-	near      map[netip.Prefix]int // strangers by neighbourhood
+	streams                  int
+	strangers                int
+	near                     map[netip.Prefix]int // strangers by neighbourhood
 }
 
 func newDoorman(maxStreams, maxStrangers int) *doorman {
@@ -101,6 +100,13 @@ func (d *doorman) leave() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.streams--
+}
+
+// setMax changes how many there may be.
+func (d *doorman) setMax(streams, strangers int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.maxStreams, d.maxStrangers = streams, strangers
 }
 
 func (d *doorman) counts() (streams, strangers int) {

@@ -3,6 +3,7 @@ package turn
 import (
 	"net"
 	"net/netip"
+	"sync/atomic"
 )
 
 // DenyReason says why an address cannot be a peer.
@@ -46,6 +47,15 @@ func prefixes(list ...string) []netip.Prefix {
 		out[i] = netip.MustParsePrefix(text)
 	}
 	return out
+}
+
+// guard has the policy that is in force.
+type guard struct{ current atomic.Pointer[policy] }
+
+func (g *guard) address(peer netip.Addr) DenyReason { return g.current.Load().address(peer) }
+
+func (g *guard) endpoint(peer netip.AddrPort, relayed func(netip.AddrPort) bool) DenyReason {
+	return g.current.Load().endpoint(peer, relayed)
 }
 
 // policy decides who may be a peer. It does not change; a reload makes another.

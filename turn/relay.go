@@ -20,7 +20,7 @@ const (
 )
 
 // relay is what the server hangs on an allocation: its relayed socket, and the way back to the client. Only one of udp
-// and tcp is set. Nothing here changes after the allocation is in its table.
+// and tcp is set. Nothing here but the counts changes after the allocation is in its table.
 type relay struct {
 	shard   *shard
 	alloc   *alloc.Allocation
@@ -29,6 +29,17 @@ type relay struct {
 	tcp     *tcpRelay
 	charged netip.Addr // whose quota it counts in
 	family  int        // ip4 or ip6
+	moved   [2]moved   // datagrams, by direction
+}
+
+// moved counts what was relayed.
+type moved struct{ packets, bytes atomic.Uint64 }
+
+// relayed counts a datagram, for the session and for the shard.
+func (r *relay) relayed(direction, size int) {
+	r.moved[direction].packets.Add(1)
+	r.moved[direction].bytes.Add(uint64(size))
+	r.shard.stats.relayed(direction, r.family, size)
 }
 
 // client is the way to the client: a stream, or an address at a listening socket.
@@ -151,6 +162,9 @@ func (s *Server) releasePort(family, protocol int, port uint16) {
 }
 
 func (s *Server) admit(user string, from netip.Addr, n int) alloc.Verdict {
+	if s.draining.Load() {
+		return s.refusal(from)
+	}
 	s.ledgerMu.Lock()
 	defer s.ledgerMu.Unlock()
 	return s.ledger.Admit(user, from, n)

@@ -150,9 +150,14 @@ func (r *request) fail(code stun.ErrorCode) []byte {
 		r.shard.stats.quota[0].Add(1)
 	case stun.CodeInsufficientCapacity:
 		r.shard.stats.quota[1].Add(1)
+	case stun.CodeTryAlternate:
+		r.shard.stats.quota[2].Add(1)
 	}
 	b := r.begin(r.method.Error())
 	b.AddError(code, r.phrase(code))
+	if code == stun.CodeTryAlternate {
+		b.AddAddr(stun.AttrAlternateServer, r.shard.server.alternate(r.tuple.Client.Addr()))
+	}
 	return r.finish(&b)
 }
 

@@ -117,7 +117,7 @@ func (u *uplink) add(r *relay, data []byte, peer netip.AddrPort) {
 		u.out = u.shard.server.sends.Get().(*udp.SendBatch)
 	}
 	u.out.Add(data, peer, netip.Addr{})
-	u.shard.stats.relayed(up, r.family, len(data))
+	r.relayed(up, len(data))
 }
 
 // flush sends what is queued.

@@ -23,7 +23,7 @@ type Server struct {
 	config Config
 	users  users
 	nonces *nonces
-	policy *policy
+	policy guard
 	door   *doorman
 	shards []*shard
 	tcp    []*net.TCPListener
@@ -41,6 +41,16 @@ type Server struct {
 
 	streamsMu sync.Mutex // guards streams
 	streams   map[*stream]struct{}
+
+	reloads sync.Mutex    // held by Reload
+	again   atomic.Bool   // permissions are to be checked once more
+	revoked atomic.Uint64 // permissions and channels that a reload took back
+
+	alternates atomic.Pointer[[]netip.AddrPort]
+
+	draining atomic.Bool
+	drained  chan struct{} // closed when draining and nothing is left
+	empty    sync.Once     // closes drained
 
 	skew atomic.Int64 // ns that tests are ahead of the clock
 }
@@ -60,9 +70,11 @@ func New(config Config) (*Server, error) {
 		sends:   &sync.Pool{New: func() any { return udp.NewSendBatch() }},
 		ledger:  alloc.NewLedger(config.Limits),
 		streams: make(map[*stream]struct{}),
+		drained: make(chan struct{}),
 	}
 	s.users.realm = config.Realm
 	s.users.replace(config.Users)
+	s.alternates.Store(&config.Alternates)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for family := range s.ports {
 		for protocol := range s.ports[family] {
@@ -74,7 +86,7 @@ func New(config Config) (*Server, error) {
 	}
 	err := s.listen()
 	if err == nil {
-		s.policy, err = newPolicy(config, s.Addrs())
+		err = s.setPolicy(config)
 	}
 	if err != nil {
 		_ = s.Close()
@@ -181,6 +193,10 @@ func (s *Server) expire() {
 	over := s.ledger.Expire(now)
 	s.ledgerMu.Unlock()
 	s.closeReservations(over)
+	if s.again.Swap(false) {
+		s.recheck()
+	}
+	s.noteDrained()
 }
 
 // now is the time that everything is decided by.

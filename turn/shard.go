@@ -132,13 +132,13 @@ func (sh *shard) endAll() {
 	}
 }
 
-// end ends the allocation of a 5-tuple, if there is one.
-func (sh *shard) end(tuple alloc.FiveTuple) {
+// end ends the allocation of a 5-tuple, and says whether there was one.
+func (sh *shard) end(tuple alloc.FiveTuple) bool {
 	sh.mu.Lock()
 	a := sh.table.Lookup(tuple)
 	if a == nil {
 		sh.mu.Unlock()
-		return
+		return false
 	}
 	conns := sh.table.Remove(a)
 	sh.mu.Unlock()
@@ -146,4 +146,5 @@ func (sh *shard) end(tuple alloc.FiveTuple) {
 		sh.server.closeConn(c)
 	}
 	relayOf(a).close()
+	return true
 }

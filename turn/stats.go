@@ -75,7 +75,7 @@ type counters struct {
 	drops       [numDropReasons]atomic.Uint64
 	denied      [numDenyReasons]atomic.Uint64
 	auth        [numAuthFailures]atomic.Uint64
-	quota       [2]atomic.Uint64 // 486, 508
+	quota       [3]atomic.Uint64 // 486, 508, 300
 	requests    atomic.Uint64
 }
 
@@ -98,10 +98,12 @@ type Stats struct {
 	AuthFailures       map[string]uint64 // by reason: missing, malformed, nonce, realm, user, password, other_user
 	DeniedPeers        map[string]uint64 // by reason: special, own, metadata, rule, endpoint
 	Drops              map[string]uint64 // by DropReason
-	Refusals           map[string]uint64 // by code: 486, 508
-	Streams            int               // TCP connections of clients, data connections included
-	Strangers          int               // of those, not authenticated
-	DataPairs          int               // peer connections joined with their client's
+	Refusals           map[string]uint64 // by code: 486, 508, 300
+	Revoked            uint64            // permissions and channels that a reload took back
+	Draining           bool
+	Streams            int // TCP connections of clients, data connections included
+	Strangers          int // of those, not authenticated
+	DataPairs          int // peer connections joined with their client's
 }
 
 // AllocationCount is the number of allocations of a relayed family ("4", "6") from a client transport ("udp", "tcp").
@@ -127,6 +129,7 @@ func (s *Server) Stats() Stats {
 		Refusals:     make(map[string]uint64),
 	}
 	st.Streams, st.Strangers = s.door.counts()
+	st.Revoked, st.Draining = s.revoked.Load(), s.draining.Load()
 	s.ledgerMu.Lock()
 	st.Reserved = s.ledger.Reserved()
 	s.ledgerMu.Unlock()
@@ -160,7 +163,7 @@ func (s *Server) Stats() Stats {
 		sum(st.AuthFailures, c.auth[:], func(i int) string { return authNames[i] })
 		sum(st.DeniedPeers, c.denied[1:], func(i int) string { return denyNames[i+1] })
 		sum(st.Drops, c.drops[:], func(i int) string { return dropNames[i] })
-		sum(st.Refusals, c.quota[:], func(i int) string { return [2]string{"486", "508"}[i] })
+		sum(st.Refusals, c.quota[:], func(i int) string { return [3]string{"486", "508", "300"}[i] })
 	}
 	return st
 }

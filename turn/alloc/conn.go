@@ -24,12 +24,14 @@ type Conn struct {
 	State  ConnState
 	Handle any
 
+	Dialled bool // by a Connect; else the peer made it
+
 	timer timer
 }
 
 // Dial begins a Connect: RFC 6062 §5.2.
 func (t *Table) Dial(a *Allocation, peer netip.AddrPort) (*Conn, Verdict) {
-	return t.addConn(a, &Conn{Peer: peer, Alloc: a, State: Dialling})
+	return t.addConn(a, &Conn{Peer: peer, Alloc: a, State: Dialling, Dialled: true})
 }
 
 // Connected ends a Connect that succeeded: the connection now waits for its ConnectionBind.

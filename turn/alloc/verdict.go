@@ -8,6 +8,7 @@ type Verdict uint16
 // The verdicts of the tables, by the section that asks for them.
 const (
 	OK                   Verdict = 0
+	TryAlternate         Verdict = 300 // RFC 8656 §7.2: the client is to go to another server
 	BadRequest           Verdict = 400 // RFC 8656 §12.2: channel or peer already bound otherwise
 	Mismatch             Verdict = 437 // RFC 8656 §7.2: the 5-tuple is in use, or has no allocation
 	WrongCredentials     Verdict = 441 // RFC 8656 §5: another user's allocation

@@ -1,0 +1,104 @@
+package turn
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"traverse.internal/turn/alloc"
+)
+
+// Session is one allocation, for who operates the server.
+type Session struct {
+	ID        string         `json:"id"` // udp/ADDRESS:PORT or tcp/ADDRESS:PORT, the relayed one
+	User      string         `json:"user"`
+	Transport string         `json:"transport"` // of the client
+	Client    netip.AddrPort `json:"client"`
+	Server    netip.AddrPort `json:"server"`
+	Relayed   netip.AddrPort `json:"relayed"`
+	Protocol  string         `json:"protocol"` // of the relayed address: udp or tcp
+	Expires   time.Time      `json:"expires"`
+
+	// What was relayed, payload only. Of TCP allocations nothing is counted one by one.
+	PacketsUp   uint64 `json:"packets_up"`
+	PacketsDown uint64 `json:"packets_down"`
+	BytesUp     uint64 `json:"bytes_up"`
+	BytesDown   uint64 `json:"bytes_down"`
+
+	Permissions []SessionPeer `json:"permissions"`
+	Channels    []SessionPeer `json:"channels"`
+	Connections []SessionPeer `json:"connections"` // of a TCP allocation
+}
+
+// SessionPeer is somebody whom a session may talk to.
+type SessionPeer struct {
+	Peer    string    `json:"peer"`
+	Channel uint16    `json:"channel,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// Sessions returns all allocations, ordered by relayed address. Safe for concurrent use; no packet waits for longer than
+// one allocation's lists take.
+func (s *Server) Sessions() []Session {
+	list := []Session{}
+	for _, sh := range s.shards {
+		for _, a := range sh.all() {
+			if one, ok := sh.session(a, s.now()); ok {
+				list = append(list, one)
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b Session) int {
+		return cmp.Or(a.Relayed.Compare(b.Relayed), cmp.Compare(a.Protocol, b.Protocol))
+	})
+	return list
+}
+
+func (sh *shard) session(a *alloc.Allocation, now time.Time) (Session, bool) {
+	rel := relayOf(a)
+	sh.mu.Lock()
+	gone := a.Gone()
+	out := Session{
+		ID: sessionID(a), User: a.User, Transport: a.Tuple.Transport.String(), Client: a.Tuple.Client, Server: a.Tuple.Server,
+		Relayed: a.Relayed, Protocol: protocolName(a), Expires: a.Expires.Round(0),
+		Permissions: []SessionPeer{}, Channels: []SessionPeer{}, Connections: []SessionPeer{},
+	}
+	for _, p := range a.Permissions(now) {
+		out.Permissions = append(out.Permissions, SessionPeer{Peer: p.Peer.String(), Expires: p.Expires.Round(0)})
+	}
+	for _, c := range a.Channels(now) {
+		out.Channels = append(out.Channels, SessionPeer{Peer: c.Peer.String(), Channel: c.Number, Expires: c.Expires.Round(0)})
+	}
+	for _, peer := range a.Conns() {
+		out.Connections = append(out.Connections, SessionPeer{Peer: peer.String()})
+	}
+	sh.mu.Unlock()
+	for _, peers := range [][]SessionPeer{out.Permissions, out.Channels, out.Connections} {
+		slices.SortFunc(peers, func(a, b SessionPeer) int { return cmp.Compare(a.Peer, b.Peer) })
+	}
+	out.PacketsUp, out.BytesUp = rel.moved[up].packets.Load(), rel.moved[up].bytes.Load()
+	out.PacketsDown, out.BytesDown = rel.moved[down].packets.Load(), rel.moved[down].bytes.Load()
+	return out, !gone
+}
+
+// Kill ends the session with an ID, and says whether there was one. The client learns from its next request: 437.
+func (s *Server) Kill(id string) bool {
+	for _, sh := range s.shards {
+		for _, a := range sh.all() {
+			if sessionID(a) == id {
+				return sh.end(a.Tuple)
+			}
+		}
+	}
+	return false
+}
+
+func sessionID(a *alloc.Allocation) string { return protocolName(a) + "/" + a.Relayed.String() }
+
+func protocolName(a *alloc.Allocation) string {
+	if a.Protocol == alloc.RelayTCP {
+		return "tcp"
+	}
+	return "udp"
+}
