@@ -34,7 +34,7 @@ func TestASlotAnswersWithinTwoIntervals(t *testing.T) {
 
 func TestCallsThatFailSayWhy(t *testing.T) {
 	impatient := func(_ *CourierConfig, c *signalling.Config) {
-		c.Timeout, c.Patience = 900*time.Millisecond, 450*time.Millisecond
+		c.Timeout, c.Patience = 1200*time.Millisecond, 600*time.Millisecond
 	}
 	for _, c := range []struct {
 		name string
@@ -59,6 +59,10 @@ func TestCallsThatFailSayWhy(t *testing.T) {
 		{"a device that does not allow us", func(t *testing.T, a, b *device) {
 			b.refuse = true
 			b.start(t)
+			eventually(t, "presence", func() bool {
+				_, ok := a.courier.fetch(t.Context(), b.ID())
+				return ok
+			})
 		}, reason.PeerSilent},
 	} {
 		t.Run(c.name, func(t *testing.T) {
