@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -30,6 +31,9 @@ const (
 type Dir struct {
 	root *os.Root
 	self *os.File // the directory, for fsync, statfs and renameat2
+
+	mu       sync.Mutex // guards the field below
+	promised int64      // bytes that files on their way have yet to write
 }
 
 // OpenDir opens the directory at path, makes it if it is missing, and removes the
@@ -85,13 +89,26 @@ func (d *Dir) sweep(before time.Time) error {
 	}
 }
 
-// room fails when size bytes and a reserve do not fit.
-func (d *Dir) room(size, reserve int64) error {
+// promise finds room for size bytes beside what others were promised, or fails when those and a reserve do not fit.
+func (d *Dir) promise(size, reserve int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	free, ok := d.free()
-	if ok && (free < size || free-size < reserve) {
-		return &Error{Kind: ErrNoSpace, By: Local, Detail: fmt.Sprintf("%d bytes needed, %d to be kept free, %d available", size, reserve, free)}
+	if !ok {
+		return nil
 	}
+	if free -= d.promised; free < size || free-size < reserve {
+		return &Error{Kind: ErrNoSpace, By: Local, Detail: fmt.Sprintf("%d bytes needed, %d to be kept free, %d available", size, reserve, max(free, 0))}
+	}
+	d.promised += size
 	return nil
+}
+
+// redeem takes back n promised bytes, which are written or will not be.
+func (d *Dir) redeem(n int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.promised = max(d.promised-n, 0) // nothing was promised where the file system does not say what is free
 }
 
 // A part is a file that has no name of its own yet.
@@ -99,16 +116,32 @@ type part struct {
 	dir  *Dir
 	file *os.File
 	name string
+	left int64 // bytes promised and not written
 }
 
-// create makes an empty part. Its mode is for the umask to decide.
-func (d *Dir) create() (*part, error) {
+// create makes an empty part for size bytes and keeps reserve free beside it. Its mode is for the umask to decide.
+func (d *Dir) create(size, reserve int64) (*part, error) {
+	if err := d.promise(size, reserve); err != nil {
+		return nil, err
+	}
 	name := partPrefix + rand.Text() + partSuffix // 128 random bits: O_EXCL never fails
 	file, err := d.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
+		d.redeem(size)
 		return nil, storageError(err)
 	}
-	return &part{dir: d, file: file, name: name}, nil
+	return &part{dir: d, file: file, name: name, left: size}, nil
+}
+
+// write appends to the file.
+func (p *part) write(b []byte) error {
+	n, err := p.file.Write(b)
+	p.dir.redeem(int64(n))
+	p.left -= int64(n)
+	if err != nil {
+		return storageError(err)
+	}
+	return nil
 }
 
 // settle makes the content durable and closes the file.
@@ -147,6 +180,8 @@ func (p *part) publish(name string, noSync bool) (string, error) {
 
 // discard removes a part that was not published.
 func (p *part) discard() {
+	p.dir.redeem(p.left)
+	p.left = 0
 	p.file.Close()
 	_ = p.dir.root.Remove(p.name) // else the sweep does
 }

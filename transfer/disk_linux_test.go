@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -70,6 +71,41 @@ func TestFullDisk(t *testing.T) {
 	sent = send(t.Context(), a, src, SendOptions{})
 	if _, err := receive(t.Context(), b, dir, AcceptOptions{}); err != nil {
 		t.Error(err)
+	}
+	if out := <-sent; out.err != nil {
+		t.Error(out.err)
+	}
+}
+
+// TestRoomIsPromisedOnce: files that are received at the same time cannot each be promised the same free space, and so take the
+// reserve that is kept for others.
+func TestRoomIsPromisedOnce(t *testing.T) {
+	dir := smallDisk(t)
+	const size = 600 << 10 // one fits into 1 MiB, two do not
+	a, b := memPipe("")
+	first := rawPeer{t, a}
+	first.write(goodHeader(size))
+	in, err := ReadOffer(t.Context(), b, ReceiveOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := accept(t, in, dir)
+	if _, err := io.ReadFull(a, make([]byte, len("GO 0\n"))); err != nil { // the first has its room, and is in no hurry
+		t.Fatal(err)
+	}
+
+	c, d := memPipe("")
+	second := rawPeer{t, c}
+	second.write(goodHeader(size))
+	_, err = receive(t.Context(), d, dir, AcceptOptions{})
+	wantKind(t, "second receiver", err, ErrNoSpace, Local)
+
+	in.Cancel()
+	wantKind(t, "first receiver", <-accepted, ErrCancelled, Local)
+	e, f := memPipe("")
+	sent := send(t.Context(), e, openSource(t, writeFile(t, "f", content(size))), SendOptions{})
+	if _, err := receive(t.Context(), f, dir, AcceptOptions{}); err != nil {
+		t.Errorf("third receiver, when the first has gone: %v", err)
 	}
 	if out := <-sent; out.err != nil {
 		t.Error(out.err)

@@ -36,7 +36,7 @@ func (in *Incoming) Accept(ctx context.Context, dir *Dir, opt AcceptOptions) (Re
 func (in *Incoming) receive(ctx context.Context, dir *Dir, opt AcceptOptions) (Result, error) {
 	release := tie(ctx, in.s)
 	defer release()
-	p, err := in.prepare(dir, opt)
+	p, err := dir.create(in.offer.Size, opt.MinFree) // before GO, while no is still a possible answer
 	if err != nil {
 		refuse(in.s, err)
 		<-in.early
@@ -68,14 +68,6 @@ func (in *Incoming) receive(ctx context.Context, dir *Dir, opt AcceptOptions) (R
 	}
 	in.s.Close()
 	return res, nil
-}
-
-// prepare finds room and a file before GO, while no is still a possible answer.
-func (in *Incoming) prepare(dir *Dir, opt AcceptOptions) (*part, error) {
-	if err := dir.room(in.offer.Size, opt.MinFree); err != nil {
-		return nil, err
-	}
-	return dir.create()
 }
 
 // fill says GO and brings body and trailer into p. On an error it has ended the
@@ -145,8 +137,8 @@ func (in *Incoming) copyBlocks(ctx context.Context, body io.Reader, p *part, has
 		if err != nil {
 			return streamError(ctx, err, "receiving")
 		}
-		if _, err := p.file.Write(buf[:n]); err != nil {
-			return storageError(err)
+		if err := p.write(buf[:n]); err != nil {
+			return err
 		}
 	}
 	return nil
