@@ -39,7 +39,7 @@ func (a *app) contactCommand() *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "ls", Short: "list the contacts", Args: noArgs,
+			Use: "ls", Short: "list the contacts", Args: noArgs, Example: "  node contact ls",
 			RunE: func(*cobra.Command, []string) error {
 				h, err := a.place()
 				if err != nil {

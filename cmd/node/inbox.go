@@ -18,7 +18,7 @@ func (a *app) inboxCommand() *cobra.Command {
 	}
 	var wait, reason string
 	ls := &cobra.Command{
-		Use: "ls", Short: "list the offers", Args: noArgs,
+		Use: "ls", Short: "list the offers", Args: noArgs, Example: "  node inbox ls",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.transferList(cmd, (*daemon.Client).Inbox)
 		},
@@ -42,6 +42,7 @@ func (a *app) inboxCommand() *cobra.Command {
 	accept.Flags().StringVar(&wait, "wait", "none", "stay until: none, done")
 	decline := &cobra.Command{
 		Use: "decline ID", Short: "refuse a file", Args: exactArgs(1),
+		Example: "  node inbox decline t-7f3k --reason 'not now'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := a.limit(cmd.Context(), quick)
 			defer cancel()
@@ -68,13 +69,13 @@ func (a *app) transfersCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "ls", Short: "list the transfers", Args: noArgs,
+			Use: "ls", Short: "list the transfers", Args: noArgs, Example: "  node transfers ls --json",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return a.transferList(cmd, (*daemon.Client).Transfers)
 			},
 		},
 		&cobra.Command{
-			Use: "cancel ID", Short: "end a transfer on both sides", Args: exactArgs(1),
+			Use: "cancel ID", Short: "end a transfer on both sides", Args: exactArgs(1), Example: "  node transfers cancel t-7f3k",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				ctx, cancel := a.limit(cmd.Context(), quick)
 				defer cancel()

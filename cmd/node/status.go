@@ -12,6 +12,7 @@ import (
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "one look at the running node", Args: noArgs,
+		Example: "  node status\n  node status --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := a.limit(cmd.Context(), quick)
 			defer cancel()
