@@ -44,13 +44,18 @@ func explain(err error, peer string) *cli.Error {
 }
 
 func explainTransfer(err error, peer string) *cli.Error {
+	declined := peer + " declined the file"
+	var end *transfer.Error
+	if errors.As(err, &end) && end.By == transfer.Local {
+		declined = "the file was declined"
+	}
 	for _, c := range []struct {
 		kind    error
 		code    string
 		message string
 		try     string
 	}{
-		{transfer.ErrDeclined, "E_DECLINED", peer + " declined the file", ""},
+		{transfer.ErrDeclined, "E_DECLINED", declined, ""},
 		{transfer.ErrCancelled, "E_CANCELLED", peer + " cancelled the transfer", ""},
 		{transfer.ErrIntegrity, "E_INTEGRITY", "the file that arrived is not the file that was sent", "send it again"},
 		{transfer.ErrNoSpace, "E_LOCAL_IO", "the receiving disk is full", "free some space there and send it again"},
