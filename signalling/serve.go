@@ -16,6 +16,10 @@ const (
 	// a few megabytes.
 	maxHandling = 64
 
+	// maxHandlingPerSender keeps one contact from taking all of them: a handler is held until its answer is carried, which takes as
+	// long as the request lives where the DHT is out of reach. A device calls once at a time, and again when that has failed.
+	maxHandlingPerSender = 8
+
 	// maxReplies ways back are kept per request: one for each route and some for a peer that moved meanwhile.
 	maxReplies = 4
 )
@@ -34,8 +38,11 @@ type exchange struct {
 type serving struct {
 	ctx    context.Context
 	handle Handler
-	busy   int // handlers and re-sends that run; guarded by the Signaler's mu
 	wg     sync.WaitGroup
+
+	// Guarded by the Signaler's mu.
+	busy     int                       // handlers and re-sends that run
+	busyWith map[identity.DeviceID]int // the same, by sender; no entry is 0
 }
 
 // Serve runs the routes and presence, and handle for every request, until ctx ends; then it returns nil, after all it
@@ -43,7 +50,7 @@ type serving struct {
 func (s *Signaler) Serve(ctx context.Context, handle Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	v := &serving{ctx: ctx, handle: handle}
+	v := &serving{ctx: ctx, handle: handle, busyWith: map[identity.DeviceID]int{}}
 	if !s.begin(v) {
 		return ErrServing
 	}
@@ -102,7 +109,7 @@ func (s *Signaler) admit(now time.Time, a Arrival, m Message, hash [32]byte, str
 	case v == nil:
 		s.stats.notServing.Add(1)
 		return false
-	case v.busy >= maxHandling:
+	case v.busy >= maxHandling, v.busyWith[m.From] >= maxHandlingPerSender:
 		s.stats.busy.Add(1)
 		return false
 	}
@@ -114,27 +121,31 @@ func (s *Signaler) admit(now time.Time, a Arrival, m Message, hash [32]byte, str
 	case verdict == admitNew:
 		s.stats.requests.Add(1)
 		x.addReply(a.Reply)
-		s.startLocked(v, func() { s.handle(v, x, m, hash) })
+		s.startLocked(v, m.From, func() { s.handle(v, x, m, hash) })
 	case x.answer == nil:
 		s.stats.repeated.Add(1)
 		x.addReply(a.Reply) // handled right now, or refused for ever: this way back is good too
 	default:
 		s.stats.repeated.Add(1)
 		if answer := x.answer; a.Reply != nil {
-			s.startLocked(v, func() { s.countReply(a.Reply(v.ctx, answer)) })
+			s.startLocked(v, m.From, func() { s.countReply(a.Reply(v.ctx, answer)) })
 		}
 	}
 	return true
 }
 
-// startLocked runs f as one of the handlers. s.mu is held.
-func (s *Signaler) startLocked(v *serving, f func()) {
+// startLocked runs f as one of the handlers, for from. s.mu is held.
+func (s *Signaler) startLocked(v *serving, from identity.DeviceID, f func()) {
 	v.busy++
+	v.busyWith[from]++
 	v.wg.Go(func() {
 		f()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		v.busy--
+		if v.busyWith[from]--; v.busyWith[from] == 0 {
+			delete(v.busyWith, from)
+		}
 	})
 }
 

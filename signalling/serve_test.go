@@ -204,9 +204,13 @@ func TestOnlySoManyRequestsAreHandledAtOnce(t *testing.T) {
 		p.echo.work = time.Minute
 		p.start(t)
 		synctest.Wait()
+		var senders []*identity.Device // as many as it takes, each with all that it may have
+		for range maxHandling/maxHandlingPerSender + 1 {
+			senders = append(senders, newDevice(t))
+		}
 		request := func(n int) {
 			m := Message{Kind: Request, To: p.bob.ID(), ID: numberedID(n), Expiry: time.Now().Add(MaxLife)}
-			p.routeB[0].sink(Arrival{Sealed: mustSeal(t, p.alice, m)})
+			p.routeB[0].sink(Arrival{Sealed: mustSeal(t, senders[n/maxHandlingPerSender], m)})
 		}
 		for i := range maxHandling + 1 {
 			request(i)
@@ -224,6 +228,39 @@ func TestOnlySoManyRequestsAreHandledAtOnce(t *testing.T) {
 		synctest.Wait()
 		if got := p.echo.handled(); got != maxHandling+1 {
 			t.Errorf("the dropped request was not taken when it came again: %d handled", got)
+		}
+		p.end(t)
+	})
+}
+
+// TestOneSenderLeavesHandlersToOthers: a contact that sends request after request, each under another id, cannot keep the others out.
+func TestOneSenderLeavesHandlersToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, "near")
+		p.echo.work = time.Minute
+		p.start(t)
+		synctest.Wait()
+		greedy, other := newDevice(t), newDevice(t)
+		request := func(from *identity.Device, n int) {
+			m := Message{Kind: Request, To: p.bob.ID(), ID: numberedID(n), Expiry: time.Now().Add(MaxLife)}
+			p.routeB[0].sink(Arrival{Sealed: mustSeal(t, from, m)})
+		}
+		for i := range maxHandling {
+			request(greedy, i)
+		}
+		request(other, 0)
+		synctest.Wait()
+		served := map[identity.DeviceID]int{}
+		p.echo.mu.Lock()
+		for _, from := range p.echo.froms {
+			served[from]++
+		}
+		p.echo.mu.Unlock()
+		if got := served[greedy.ID()]; got != maxHandlingPerSender {
+			t.Errorf("%d handlers run for one sender, want %d", got, maxHandlingPerSender)
+		}
+		if served[other.ID()] != 1 {
+			t.Error("another sender's request was dropped")
 		}
 		p.end(t)
 	})
