@@ -37,6 +37,7 @@ type Attempt struct {
 	policy    Policy // ours, and the one that rules as soon as the peer's is known
 	legs      map[netip.AddrPort]*leg
 	streams   map[*stream]struct{}
+	taken     int            // accepted connections that were ever among streams
 	selected  netip.AddrPort // the answerer's agent chose the pair with this remote address
 	spoken    *stream        // the offerer's nominated connection, after the first TLS byte
 	broken    *stream        // the offerer's nominated connection, after it died without one
@@ -187,6 +188,9 @@ func (a *Attempt) attach(s *stream, first []byte) error {
 	pending := l.pending
 	l.pending = nil
 	a.streams[s] = struct{}{}
+	if !s.dialled {
+		a.taken++
+	}
 	a.wg.Add(1)
 	a.mu.Unlock()
 	go s.readLoop(a, first)
@@ -205,7 +209,7 @@ func (a *Attempt) admitLocked(s *stream) error {
 		return errPolicies
 	case l != nil && l.stream != nil:
 		return errTaken
-	case len(a.streams) >= maxStreams || l == nil && len(a.legs) >= 2*maxStreams:
+	case len(a.streams) >= maxStreams || !s.dialled && a.taken >= maxTaken || l == nil && len(a.legs) >= 2*maxStreams:
 		return errFull
 	}
 	return nil

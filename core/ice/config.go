@@ -50,9 +50,10 @@ type Config struct {
 
 // Limits that are not configurable.
 const (
-	maxServers    = MaxRelays / 2 // relays that are used, each with an allocation per family
-	maxStreams    = 64            // connections of one attempt: 16 candidates and 4 relays, both ways, and some retries
-	maxPerSource  = 64            // unrouted connections from one IP address (IPv6: one /64)
+	maxServers    = MaxRelays / 2  // relays that are used, each with an allocation per family
+	maxStreams    = 64             // connections of one attempt: 16 candidates and 4 relays, both ways, and some retries
+	maxTaken      = 4 * maxStreams // accepted by one attempt, those that ended included: the agent remembers the address of each
+	maxPerSource  = 64             // unrouted connections from one IP address (IPv6: one /64)
 	checkInterval = 20 * time.Millisecond
 )
 

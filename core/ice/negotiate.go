@@ -113,8 +113,9 @@ func (a *Attempt) targets(remote *Offer) []*leg {
 	add := func(l leg) {
 		mine := slices.Contains(a.hosts, l.addr)
 		loop := l.addr.Addr().IsLoopback() && !a.ep.cfg.Loopback
+		link := l.addr.Addr().IsLinkLocalUnicast() // nobody offers them (best), and 169.254.169.254 hands out a cloud's secrets
 		far := !l.relayed && !a.ep.dialsTo(l.addr.Addr())
-		if !mine && !loop && !far && !slices.ContainsFunc(legs, func(k *leg) bool { return k.addr == l.addr }) {
+		if !mine && !loop && !link && !far && !slices.ContainsFunc(legs, func(k *leg) bool { return k.addr == l.addr }) {
 			legs = append(legs, &l)
 		}
 	}
