@@ -1,6 +1,9 @@
 package config
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Config is what Load returns: every key has a value, checked.
 type Config struct {
@@ -93,7 +96,14 @@ type Turnd struct {
 	UsersFile string // "" means: no user, no relay
 	AllowPeer []netip.Prefix
 	DenyPeer  []netip.Prefix // wins over AllowPeer
-	Limits    TurndLimits
+	OwnRelays bool           // relayed addresses may be peers of each other
+	Strict    bool           // channel numbers of RFC 8656 only
+
+	AdminSocket string           // "" means the usual place
+	Alternate   []netip.AddrPort // where clients are sent while it drains
+	DrainGrace  time.Duration
+
+	Limits TurndLimits
 }
 
 // TurndLimits bounds what the server's users may hold.

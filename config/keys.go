@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // A Key describes one setting.
@@ -168,6 +169,31 @@ var table = []Key{
 		Name: "turnd.deny_peer", Flag: "deny-peer", Programs: both,
 		Help:  "networks that are never relayed to, besides those of the deny list; wins over allow_peer",
 		field: list(func(c *Config) *[]netip.Prefix { return &c.Turnd.DenyPeer }, "networks", single(parsePrefix)),
+	},
+	{
+		Name: "turnd.own_relays", Flag: "own-relays", Default: "false", Programs: both,
+		Help:  "relayed addresses of this server may be peers of each other, although its own addresses are denied",
+		field: one(func(c *Config) *bool { return &c.Turnd.OwnRelays }, typeBool, parseBool),
+	},
+	{
+		Name: "turnd.strict_channels", Flag: "strict-channels", Default: "false", Programs: both,
+		Help:  "refuse the channel numbers of RFC 5766 that RFC 8656 gave up",
+		field: one(func(c *Config) *bool { return &c.Turnd.Strict }, typeBool, parseBool),
+	},
+	{
+		Name: "turnd.admin_socket", Flag: "admin-socket", Programs: turndOnly,
+		Help:  "unix socket of reload, drain and sessions; empty: turnd.sock in $XDG_RUNTIME_DIR, none without that",
+		field: path(func(c *Config) *string { return &c.Turnd.AdminSocket }),
+	},
+	{
+		Name: "turnd.alternate", Flag: "alternate", Programs: turndOnly,
+		Help:  "servers that clients are sent to while this one drains (300), the first of the client's family; empty: 508",
+		field: list(func(c *Config) *[]netip.AddrPort { return &c.Turnd.Alternate }, "addresses", single(parseAddrPort)),
+	},
+	{
+		Name: "turnd.drain_grace", Flag: "drain-grace", Default: "10s", Programs: turndOnly,
+		Help:  "how long sessions may go on after SIGTERM; without sessions it ends at once",
+		field: one(func(c *Config) *time.Duration { return &c.Turnd.DrainGrace }, "duration", parseDuration),
 	},
 	{
 		Name: "turnd.limits.allocations", Flag: "max-allocations", Default: "10000", Programs: both,

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -80,6 +81,15 @@ func parseBool(s string) (bool, error) {
 		return false, nil
 	}
 	return false, fmt.Errorf("%q is not true or false", s)
+}
+
+// parseDuration reads 90s, 10m, 1h30m: not negative, a day at most.
+func parseDuration(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 || d > 24*time.Hour {
+		return 0, fmt.Errorf("%q is not a duration from 0s to 24h, such as \"90s\" or \"10m\"", s)
+	}
+	return d, nil
 }
 
 func parseCount(s string) (int, error) {

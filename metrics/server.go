@@ -27,8 +27,10 @@ const (
 	grace       = 2 * time.Second // for scrapes that are under way at the end
 )
 
-// A Server answers GET /metrics, and 404 to everything else.
+// A Server answers GET /metrics, /live (always 200) and /ready (503 with the reason while no new work is taken), and 404 to
+// everything else.
 type Server struct {
+	ready    func() error
 	listener net.Listener
 	registry *prometheus.Registry
 	setup    *prometheus.HistogramVec
@@ -41,7 +43,7 @@ func Listen(addr string, src Sources) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	s := &Server{listener: l, registry: prometheus.NewRegistry()}
+	s := &Server{listener: l, registry: prometheus.NewRegistry(), ready: src.Ready}
 	s.setup = src.register(s.registry)
 	return s, nil
 }
@@ -70,6 +72,16 @@ func (s *Server) Serve(ctx context.Context) error {
 		EnableOpenMetrics:   true,
 		ErrorHandling:       promhttp.ContinueOnError, // one broken source must not blind the rest
 	}))
+	mux.HandleFunc("GET /live", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "live") })
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		if s.ready != nil {
+			if err := s.ready(); err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
+		}
+		fmt.Fprintln(w, "ready")
+	})
 	srv := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: readTimeout,

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -141,4 +142,42 @@ func TestIdleConnectionsDoNotBlockTheEnd(t *testing.T) {
 		t.Errorf("Serve: %v", err)
 	}
 	s.Close() // after Serve it does nothing
+}
+
+// Probes: live while it serves, ready unless the program says why not.
+func TestLiveAndReady(t *testing.T) {
+	var why atomic.Value
+	srv, err := Listen("127.0.0.1:0", Sources{Program: "turnd", Ready: func() error {
+		err, _ := why.Load().(error)
+		return err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(ctx) }()
+	get := func(path string) (int, string) {
+		resp, err := http.Get("http://" + srv.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(body)
+	}
+	if code, _ := get("/ready"); code != 200 {
+		t.Errorf("ready: %d", code)
+	}
+	why.Store(errors.New("draining"))
+	if code, body := get("/ready"); code != 503 || body != "draining\n" {
+		t.Errorf("not ready: %d %q", code, body)
+	}
+	if code, _ := get("/live"); code != 200 {
+		t.Errorf("live: %d", code)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }

@@ -29,6 +29,8 @@ type Sources struct {
 	DHT        func() dht.Stats
 	Transfers  func() transfer.Stats
 	Turnd      func() turn.Stats
+
+	Ready func() error // for /ready: why no new work is taken; nil: always ready
 }
 
 // register fills a registry: what every program has, and what src has. It returns

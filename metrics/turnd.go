@@ -20,7 +20,11 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 	refusals := counter("turnd_refusals_total", "Allocations refused for want of quota or capacity, by error code.", "code")
 	streams := gauge("turnd_streams", "TCP connections of clients, data connections included.", "state")
 	pairs := gauge("turnd_data_pairs", "Peer connections joined with their client's.")
-	families := []family{allocations, tcp, created, reserved, bytes, packets, requests, auth, denied, drops, refusals, streams, pairs}
+	revoked := counter("turnd_revoked_total", "Permissions, channels and peer connections that a reload took back.")
+	draining := gauge("turnd_draining", "1 while no new allocation is let in.")
+	families := []family{
+		allocations, tcp, created, reserved, bytes, packets, requests, auth, denied, drops, refusals, streams, pairs, revoked, draining,
+	}
 	return collector{families, func(s scrape) {
 		st := read()
 		for _, a := range st.Allocations {
@@ -43,5 +47,11 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 		s.add(streams, float64(st.Strangers), "stranger")
 		s.add(streams, float64(st.Streams-st.Strangers), "authenticated")
 		s.add(pairs, float64(st.DataPairs))
+		s.count(revoked, st.Revoked)
+		on := 0.0
+		if st.Draining {
+			on = 1
+		}
+		s.add(draining, on)
 	}}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -125,3 +126,5 @@ func TestCheckAsPrinted(t *testing.T) {
 		t.Errorf("turnd %s: exit code %d\n%s%s", args, exit, out, errOut)
 	}
 }
+
+func mustAddr(text string) netip.Addr { return netip.MustParseAddr(text) }

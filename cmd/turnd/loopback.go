@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"traverse.internal/config"
@@ -16,10 +17,13 @@ type credentials struct {
 	Password string `json:"password"`
 }
 
+// aside are keys that say nothing of whom the server is for.
+var aside = []string{"turnd.admin_socket", "turnd.drain_grace", "turnd.strict_channels"}
+
 // unconfigured says that neither file, environment nor command line has anything about the server.
 func unconfigured(conf config.Config) bool {
 	for _, k := range config.Keys("turnd") {
-		if strings.HasPrefix(k.Name, "turnd.") && conf.Origin(k.Name).Layer != config.LayerDefault {
+		if strings.HasPrefix(k.Name, "turnd.") && !slices.Contains(aside, k.Name) && conf.Origin(k.Name).Layer != config.LayerDefault {
 			return false
 		}
 	}
@@ -28,8 +32,11 @@ func unconfigured(conf config.Config) bool {
 
 // loopback is the configuration of who has none: safe, and good for a try. Relayed addresses may be peers of each other,
 // and nothing else may.
-func loopback() (turn.Config, *credentials) {
-	made := &credentials{User: "local", Password: rand.Text()}
+func loopback(kept **credentials) turn.Config {
+	if *kept == nil {
+		*kept = &credentials{User: "local", Password: rand.Text()}
+	}
+	made := *kept
 	c := turn.Config{
 		Realm: "home", Users: map[string]string{made.User: made.Password},
 		OwnRelays: true,
@@ -47,7 +54,7 @@ func loopback() (turn.Config, *credentials) {
 		}
 	}
 	c.ListenTCP = c.ListenUDP
-	return c, made
+	return c
 }
 
 // exists says whether this machine has the address.

@@ -16,6 +16,7 @@ import (
 type app struct {
 	env            []string
 	stdout, stderr io.Writer
+	signals        *signals
 
 	home   string
 	config string
@@ -24,14 +25,18 @@ type app struct {
 
 // run executes one command line and returns its exit code. It ends early, and well, when ctx does.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
-	a := &app{env: env, stdout: stdout, stderr: stderr}
+	a := &app{env: env, stdout: stdout, stderr: stderr, signals: newSignals()}
+	return a.run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)
 	// A wrong command line may not have been read as far as --json.
-	return cli.Report(stdout, stderr, err, a.json || slices.Contains(args, "--json"))
+	return cli.Report(a.stdout, a.stderr, err, a.json || slices.Contains(args, "--json"))
 }
 
 func (a *app) root() *cobra.Command {
@@ -53,7 +58,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.home, "home", "", "folder of traverse.toml (default: the XDG folder)")
 	flags.StringVar(&a.config, "config", "", "configuration file (default: traverse.toml in the home)")
 	flags.BoolVar(&a.json, "json", false, "print JSON objects")
-	root.AddCommand(a.runCommand(), a.checkCommand())
+	root.AddCommand(a.runCommand(), a.checkCommand(), a.reloadCommand(), a.drainCommand(), a.sessionsCommand(), a.topCommand())
 	root.SetHelpCommand(helpCommand())
 	return root
 }

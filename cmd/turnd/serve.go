@@ -38,18 +38,16 @@ unless --allow-peer names them. Every flag that is a key of the configuration fi
 	for _, k := range config.Keys("turnd") {
 		addFlag(cmd, k)
 	}
-	strict := cmd.Flags().Bool("strict-channels", false, "refuse the channel numbers of RFC 5766 that RFC 8656 gave up")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		conf, err := a.load(cmd)
-		if err != nil {
-			return err
-		}
-		t, made, err := build(conf)
-		if err != nil {
-			return err
-		}
-		t.StrictChannels = *strict
-		return a.serve(cmd.Context(), conf, t, made)
+		var made *credentials
+		return a.serve(cmd.Context(), func() (config.Config, turn.Config, error) {
+			conf, err := a.load(cmd)
+			if err != nil {
+				return conf, turn.Config{}, err
+			}
+			t, err := build(conf, &made)
+			return conf, t, err
+		}, &made)
 	}
 	return cmd
 }
@@ -125,18 +123,23 @@ func addFlag(cmd *cobra.Command, k config.Key) {
 	cmd.Flags().String(k.Flag, "", help)
 }
 
-// build makes the server's configuration. When nothing was configured that is the one of loopback, and its user is returned.
-func build(conf config.Config) (turn.Config, *credentials, error) {
+// build makes the server's configuration. When nothing was configured that is the one of loopback, with a user who is made
+// the first time.
+func build(conf config.Config, made **credentials) (turn.Config, error) {
 	if unconfigured(conf) {
-		t, made := loopback()
-		return t, made, nil
+		t := loopback(made)
+		t.StrictChannels = conf.Turnd.Strict
+		return t, nil
 	}
-	t, err := turndconf.Build(conf)
-	return t, nil, err
+	return turndconf.Build(conf)
 }
 
-// serve runs the server, and its metrics, until ctx ends or one of them fails.
-func (a *app) serve(ctx context.Context, conf config.Config, t turn.Config, made *credentials) error {
+// serve runs the server, its metrics and its administration until ctx ends, one of them fails, or it has drained.
+func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config, error), made **credentials) error {
+	conf, t, err := load()
+	if err != nil {
+		return err
+	}
 	log := logging.New(a.stderr, conf.Log.Level, conf.Log.Format)
 	for _, name := range conf.UnknownEnv {
 		log.Warn("an environment variable is no key's", "name", name)
@@ -144,12 +147,12 @@ func (a *app) serve(ctx context.Context, conf config.Config, t turn.Config, made
 	if len(t.Users) == 0 {
 		log.Warn("there are no users, so nobody gets a relay", "try", "--users-file FILE")
 	}
-	var srv *turn.Server
-	var parts []func(context.Context) error
-	ready := readiness{Envelope: cli.Envelope{Schema: "turnd.v1", Kind: "ready"}, Credentials: made}
+	o := &operator{load: load, log: log, signals: a.signals, conf: conf, asked: make(chan struct{}, 1)}
+	parts := []func(context.Context) error{o.Serve}
+	ready := readiness{Envelope: cli.Envelope{Schema: "turnd.v1", Kind: "ready"}, Credentials: *made}
 	if conf.Metrics.Listen != "" {
-		stats := func() turn.Stats { return srv.Stats() } // not called before Serve
-		m, err := metrics.Listen(conf.Metrics.Listen, metrics.Sources{Program: "turnd", Turnd: stats})
+		stats := func() turn.Stats { return o.srv.Stats() } // not called before Serve
+		m, err := metrics.Listen(conf.Metrics.Listen, metrics.Sources{Program: "turnd", Turnd: stats, Ready: o.ready})
 		if err != nil {
 			return explainListen(err, "--metrics")
 		}
@@ -158,25 +161,39 @@ func (a *app) serve(ctx context.Context, conf config.Config, t turn.Config, made
 		ready.Metrics = m.Addr().String()
 		// No relay reaches the administration, whatever --allow-peer names.
 		if at, err := netip.ParseAddrPort(ready.Metrics); err == nil {
+			o.admin = append(o.admin, at)
 			t.DenyEndpoints = append(t.DenyEndpoints, at)
 		}
 	}
-	srv, err := turn.New(t)
-	if err != nil {
+	if path, optional := a.adminSocket(conf.Turnd.AdminSocket); path != "" {
+		l, err := listenAdmin(path)
+		switch {
+		case err == nil:
+			defer l.Close()
+			parts = append(parts, o.serveAdmin(l))
+			ready.Admin = path
+		case optional: // another turnd may have it
+			log.Warn("there is no admin socket", "error", err)
+		default:
+			return explainListen(err, "--admin-socket")
+		}
+	}
+	if o.srv, err = turn.New(t); err != nil {
 		return explainListen(err, "--listen-udp and --listen-tcp")
 	}
-	defer srv.Close()
-	parts = append(parts, srv.Serve, func(ctx context.Context) error {
-		a.notify(ctx, log, srv.Stats)
+	defer o.srv.Close()
+	parts = append(parts, o.srv.Serve, func(ctx context.Context) error {
+		a.notify(ctx, log, o.srv.Stats)
 		return nil
 	})
-	ready.UDP, ready.TCP = srv.UDPAddrs(), srv.TCPAddrs()
+	a.signals.serving.Store(true)
+	ready.UDP, ready.TCP = o.srv.UDPAddrs(), o.srv.TCPAddrs()
 	if err := a.announce(ready); err != nil {
 		return err
 	}
 	log.Info("serving", "udp", fmt.Sprint(ready.UDP), "tcp", fmt.Sprint(ready.TCP), "users", len(t.Users))
 	err = all(ctx, parts)
-	log.Info("ended", "allocations", srv.Stats().AllocationsCreated)
+	log.Info("ended", "allocations", o.srv.Stats().AllocationsCreated)
 	return err
 }
 
@@ -205,6 +222,7 @@ type readiness struct {
 	UDP         []netip.AddrPort `json:"udp"`
 	TCP         []netip.AddrPort `json:"tcp"`
 	Metrics     string           `json:"metrics,omitempty"`
+	Admin       string           `json:"admin,omitempty"`
 	Credentials *credentials     `json:"credentials,omitempty"` // only those of its own making
 }
 
@@ -221,6 +239,9 @@ func (a *app) announce(r readiness) error {
 	listen(a.stdout, "tcp", r.TCP)
 	if r.Metrics != "" {
 		fmt.Fprintf(a.stdout, "metrics on http://%s/metrics\n", r.Metrics)
+	}
+	if r.Admin != "" {
+		fmt.Fprintf(a.stdout, "admin on %s\n", r.Admin)
 	}
 	if r.Credentials != nil {
 		at := append(r.UDP, r.TCP...)[0]

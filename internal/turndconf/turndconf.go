@@ -31,7 +31,8 @@ func Build(conf config.Config) (turn.Config, error) {
 		ListenUDP: c.ListenUDP, ListenTCP: c.ListenTCP, Realm: c.Realm,
 		RelayIP4: c.RelayIP4, RelayIP6: c.RelayIP6,
 		PortMin: c.PortRange.First, PortMax: c.PortRange.Last,
-		AllowPeers: c.AllowPeer, DenyPeers: c.DenyPeer,
+		AllowPeers: c.AllowPeer, DenyPeers: c.DenyPeer, OwnRelays: c.OwnRelays,
+		StrictChannels: c.Strict, Alternates: c.Alternate,
 	}
 	out.Limits.Allocations, out.Limits.PerUser, out.Limits.PerSource = c.Limits.Allocations, c.Limits.PerUser, c.Limits.PerIP
 	if at, err := netip.ParseAddrPort(conf.Metrics.Listen); err == nil {
