@@ -19,7 +19,11 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 		return explainListen(err, "the DHT", c.Listen.String())
 	}
 	d.undo(func() { _ = d.dht.Close() })
-	courier, err := dht.NewCourier(d.dht, dht.CourierConfig{Device: device, Peers: d.contacts.Devices})
+	courier, err := dht.NewCourier(d.dht, dht.CourierConfig{
+		Device: device, Peers: d.contacts.Devices,
+		// The callto box is for strangers, and only contacts are answered: polling it would be gets for nothing.
+		Routes: dht.RouteDirect | dht.RouteSlot,
+	})
 	if err != nil {
 		return cli.Errorf("E_CONFIG", "cannot use the DHT").Because(err)
 	}
