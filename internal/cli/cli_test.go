@@ -25,6 +25,11 @@ func TestReport(t *testing.T) {
 			name: "one object for programs", err: fmt.Errorf("wrapped: %w", full), json: true, exit: 9,
 			stdout: `{"error":{"code":"E_NO_PATH","exit":9,"message":"cannot reach bob","why":["relay answered 401"],"try":["check the relay password"],"docs":"node help E_NO_PATH"}}` + "\n",
 		},
+		{
+			name: "a peer's words do nothing to the terminal", exit: 11,
+			err:    Errorf("E_DECLINED", "bob declined").Because(errors.Join(errors.New("\x1b]0;owned\a\x1b[2J\rsaved"), errors.New("gpj.\u202eexe ü"))),
+			stderr: "error: bob declined\nwhy:   ?]0;owned??[2J?saved; gpj.?exe ü\n",
+		},
 		{name: "told already", err: &Error{Exit: 18}, json: true, exit: 18},
 		{name: "any other error", err: errors.New("boom"), exit: 1, stderr: "error: boom\n"},
 	} {

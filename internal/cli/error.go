@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 )
 
 // Error is an error as a user meets it: what happened, why, and what to try. It travels as JSON from the daemon to
@@ -31,12 +32,22 @@ func Errorf(code, format string, args ...any) *Error {
 	return &Error{Code: code, Exit: ExitOf(code), Message: fmt.Sprintf(format, args...), Docs: "node help " + code}
 }
 
-// Because adds a cause and returns the error.
+// Because adds a cause and returns the error. A cause may have a peer's words in it, so it becomes one line that does nothing to a terminal.
 func (e *Error) Because(err error) *Error {
 	if err != nil {
-		e.Why = append(e.Why, err.Error())
+		e.Why = append(e.Why, oneLine(err.Error()))
 	}
 	return e
+}
+
+// oneLine replaces line ends, which join errors, and what a terminal would obey: escapes, and marks that turn the writing around.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ReplaceAll(s, "\n", "; "))
 }
 
 // Hint adds something to try and returns the error.
