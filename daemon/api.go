@@ -89,7 +89,7 @@ func addContact(c *Contacts, self identity.DeviceID, name, device string) (Conta
 			Hint("copy the id from `node id` on that device")
 	}
 	if id == self {
-		return ContactObject{}, cli.Errorf("E_USAGE", "this is the device's own id")
+		return ContactObject{}, cli.Errorf("E_USAGE", "this is the device's own id").Hint("copy the id from `node id` on the other device")
 	}
 	if err := c.Add(name, id); err != nil {
 		return ContactObject{}, err
@@ -174,18 +174,19 @@ func listenSocket(path string) (net.Listener, error) {
 			Hint("use a shorter --home, or --socket PATH")
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, cli.Errorf("E_LOCAL_IO", "cannot make the socket's folder").Because(err)
+		return nil, cli.Errorf("E_LOCAL_IO", "cannot make the socket's folder").Because(err).Hint("name another place: --socket PATH")
 	}
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&os.ModeSocket == 0 {
-			return nil, cli.Errorf("E_CONFIG", "cannot listen on %s", path).Because(errors.New("a file that is no socket is there"))
+			return nil, cli.Errorf("E_CONFIG", "cannot listen on %s", path).Because(errors.New("a file that is no socket is there")).
+				Hint("move it away, or name another place: --socket PATH")
 		}
 		if c, err := net.Dial("unix", path); err == nil {
 			c.Close()
 			return nil, explainListen(syscall.EADDRINUSE, "the local API", path)
 		}
 		if err := os.Remove(path); err != nil {
-			return nil, cli.Errorf("E_LOCAL_IO", "cannot replace the old socket").Because(err)
+			return nil, cli.Errorf("E_LOCAL_IO", "cannot replace the old socket").Because(err).Hint("name another place: --socket PATH")
 		}
 	}
 	l, err := net.Listen("unix", path)

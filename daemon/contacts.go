@@ -48,7 +48,7 @@ func LoadContacts(h Home) (*Contacts, error) {
 		return c, nil
 	}
 	if err != nil {
-		return nil, cli.Errorf("E_LOCAL_IO", "cannot read the contacts").Because(err)
+		return nil, cli.Errorf("E_LOCAL_IO", "cannot read the contacts").Because(err).Hint("check the permissions of the home")
 	}
 	var f contactsFile
 	if err := json.Unmarshal(raw, &f); err != nil {
@@ -57,7 +57,8 @@ func LoadContacts(h Home) (*Contacts, error) {
 	}
 	if f.Schema != 1 {
 		return nil, cli.Errorf("E_CONFIG", "the contacts file is of another version").
-			Because(fmt.Errorf("%s has schema %d, this program reads 1", c.path, f.Schema))
+			Because(fmt.Errorf("%s has schema %d, this program reads 1", c.path, f.Schema)).
+			Hint("run the version that wrote it")
 	}
 	c.list = f.Contacts
 	return c, nil
@@ -82,7 +83,7 @@ func (c *Contacts) Add(name string, id identity.DeviceID) error {
 				Because(fmt.Errorf("it is device %s", have.Device)).Hint("choose another name")
 		case have.Device == id:
 			return cli.Errorf("E_USAGE", "this device is a contact already").
-				Because(fmt.Errorf("its name is %q", have.Name))
+				Because(fmt.Errorf("its name is %q", have.Name)).Hint("use that name")
 		}
 	}
 	if len(c.list) >= maxContacts {
@@ -90,7 +91,7 @@ func (c *Contacts) Add(name string, id identity.DeviceID) error {
 	}
 	list := append(slices.Clone(c.list), Contact{name, id})
 	if err := c.store(list); err != nil {
-		return cli.Errorf("E_LOCAL_IO", "cannot store the contacts").Because(err)
+		return cli.Errorf("E_LOCAL_IO", "cannot store the contacts").Because(err).Hint("check the free space and the permissions of the home; the old list is as it was")
 	}
 	c.list = list
 	return nil

@@ -147,6 +147,8 @@ func (d *Daemon) openHome() (*identity.Device, error) {
 		e := cli.Errorf("E_CONFIG", "cannot use the home %s", h.State).Because(err)
 		if errors.Is(err, errLocked) {
 			e.Hint("a node runs there already: see `node status`; or use another --home")
+		} else {
+			e.Hint("check the permissions, or use another --home")
 		}
 		return nil, e
 	}

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"syscall"
 
@@ -30,24 +29,24 @@ func explain(err error, peer string) *cli.Error {
 	var declined *mux.DeclinedError
 	switch {
 	case errors.As(err, &declined):
-		return cli.Errorf("E_DECLINED", "%s declined", peer).Because(errors.New(declined.Reason))
+		return cli.Errorf("E_DECLINED", "%s declined", peer).Because(errors.New(declined.Reason)).Hint("ask there")
 	case errors.Is(err, connmgr.ErrSelf):
-		return cli.Errorf("E_PEER_UNKNOWN", "this device cannot connect to itself")
+		return cli.Errorf("E_PEER_UNKNOWN", "this device cannot connect to itself").Hint("see `node contact ls`")
 	case errors.Is(err, connmgr.ErrBusy):
 		return cli.Errorf("E_DENIED", "too many connections are being made").Hint("try again in a few seconds")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return cli.Errorf("E_TIMEOUT", "no answer from %s in time", peer).Because(err)
+		return cli.Errorf("E_TIMEOUT", "no answer from %s in time", peer).Because(err).Hint("try again")
 	case errors.Is(err, context.Canceled), errors.Is(err, connmgr.ErrClosed):
-		return cli.Errorf("E_CANCELLED", "the node is going down").Because(err)
+		return cli.Errorf("E_CANCELLED", "the node is going down").Because(err).Hint("send it again when it is up")
 	}
-	return cli.Errorf("E_UNEXPECTED", "cannot reach %s", peer).Because(err)
+	return cli.Errorf("E_UNEXPECTED", "cannot reach %s", peer).Because(err).Hint("the node's log has more: --log-level debug")
 }
 
 func explainTransfer(err error, peer string) *cli.Error {
-	declined := peer + " declined the file"
+	declined, ask := peer+" declined the file", "ask there, and send it again"
 	var end *transfer.Error
 	if errors.As(err, &end) && end.By == transfer.Local {
-		declined = "the file was declined"
+		declined, ask = "the file was declined", ""
 	}
 	for _, c := range []struct {
 		kind    error
@@ -55,8 +54,8 @@ func explainTransfer(err error, peer string) *cli.Error {
 		message string
 		try     string
 	}{
-		{transfer.ErrDeclined, "E_DECLINED", declined, ""},
-		{transfer.ErrCancelled, "E_CANCELLED", peer + " cancelled the transfer", ""},
+		{transfer.ErrDeclined, "E_DECLINED", declined, ask},
+		{transfer.ErrCancelled, "E_CANCELLED", peer + " cancelled the transfer", "ask there, and send it again"},
 		{transfer.ErrIntegrity, "E_INTEGRITY", "the file that arrived is not the file that was sent", "send it again"},
 		{transfer.ErrNoSpace, "E_LOCAL_IO", "the receiving disk is full", "free some space there and send it again"},
 		{transfer.ErrStorage, "E_LOCAL_IO", "the receiver cannot store the file", "check its download folder"},
@@ -111,6 +110,8 @@ func explainIdentity(err error, h Home) *cli.Error {
 		e.Hint("it stays as it is; `node id` prints its device id")
 	case errors.Is(err, identity.ErrPermissions):
 		e.Hint("chmod -R go= %s", h.Identity)
+	case errors.Is(err, identity.ErrCorrupt):
+		e.Hint("put back a copy of it; a new identity is another device to everybody else")
 	}
 	return e
 }
@@ -122,5 +123,5 @@ func explainListen(err error, what, address string) *cli.Error {
 			Because(errors.New("another program uses that address")).
 			Hint("end that program, or choose another port")
 	}
-	return cli.Errorf("E_CONFIG", "%s cannot listen on %s", what, address).Because(fmt.Errorf("%w", err))
+	return cli.Errorf("E_CONFIG", "%s cannot listen on %s", what, address).Because(err).Hint("choose an address that this machine has, and a port above 1023")
 }

@@ -92,7 +92,7 @@ func (d *Daemon) explainEnd(ctx context.Context, err error, peer string) *cli.Er
 	case stopped && d.ctx.Err() != nil:
 		return cli.Errorf("E_CANCELLED", "the node is going down").Hint("send it again when it is up")
 	case errors.Is(context.Cause(ctx), errCancelledHere):
-		return cli.Errorf("E_CANCELLED", "the transfer was cancelled").Because(errCancelledHere)
+		return cli.Errorf("E_CANCELLED", "the transfer was cancelled").Because(errCancelledHere).Hint("send it again")
 	}
 	return explain(err, peer)
 }
@@ -105,7 +105,8 @@ func (d *Daemon) Cancel(id string) (Transfer, error) {
 	}
 	shown, changed := d.table.look(e)
 	if shown.State.Ended() {
-		return Transfer{}, cli.Errorf("E_USAGE", "the transfer %s has ended already", shown.ID).Because(errors.New(string(shown.State)))
+		return Transfer{}, cli.Errorf("E_USAGE", "the transfer %s has ended already", shown.ID).
+			Because(errors.New("its state is " + string(shown.State)))
 	}
 	e.cancel(errCancelledHere)
 	// The end follows within a moment; a caller that sees it need not ask again.

@@ -24,7 +24,7 @@ func Init(h Home, name string) (IdentityObject, error) {
 		name, _ = os.Hostname()
 	}
 	if _, err := config.Load("", nil, map[string]string{"name": name}); err != nil {
-		return IdentityObject{}, cli.Errorf("E_USAGE", "%q cannot be a device's name", name).Because(err)
+		return IdentityObject{}, cli.Errorf("E_USAGE", "%q cannot be a device's name", name).Because(err).Hint("node init --name NAME")
 	}
 	device, err := identity.Create(h.Identity)
 	if err != nil {
@@ -52,7 +52,7 @@ func AddContact(ctx context.Context, h Home, name, device string) (ContactObject
 		return NewClient(h.Socket).AddContact(ctx, name, device)
 	}
 	if err != nil {
-		return ContactObject{}, cli.Errorf("E_LOCAL_IO", "cannot use the home %s", h.State).Because(err)
+		return ContactObject{}, cli.Errorf("E_LOCAL_IO", "cannot use the home %s", h.State).Because(err).Hint("check the permissions, or use another --home")
 	}
 	defer l.release()
 	self, err := identity.Load(h.Identity)
