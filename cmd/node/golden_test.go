@@ -27,6 +27,7 @@ type twoHomes struct {
 
 // TestGolden runs every command and compares what it prints with the page: one literal object each.
 func TestGolden(t *testing.T) {
+	t.Parallel()
 	p := openPage(t)
 	h := &twoHomes{t: t, dir: t.TempDir()}
 	object := func(name, raw string) { t.Helper(); p.part("json "+name, h.block(raw)) }

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 
 // The scripts are the commands as a user types them; they double as documentation.
 func TestScripts(t *testing.T) {
+	t.Parallel() // peers.txtar mostly waits
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {

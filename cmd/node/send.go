@@ -80,8 +80,12 @@ func gaveUp(ctx context.Context, t daemon.Transfer) error {
 
 // outcome prints a transfer; one that ended badly is an error too.
 func (a *app) outcome(t daemon.Transfer) error {
-	if t.Error != nil {
+	switch {
+	case t.Error != nil && !a.json:
 		return t.Error
+	case t.Error != nil:
+		// The transfer has the error inside, where the bare object of an error has it too.
+		return errors.Join(a.print(t, nil), &cli.Error{Exit: t.Error.Exit})
 	}
 	return a.print(t, func(w io.Writer) {
 		via := ""
