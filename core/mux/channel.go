@@ -52,6 +52,7 @@ type Channel struct {
 
 	// From the peer.
 	in      recvWindow
+	pace    pace
 	inQueue queue[inChunk]
 	eofIn   bool
 	reading bool // the first chunk is being copied from without the lock

@@ -156,6 +156,7 @@ func (c *Channel) dropInLocked() {
 		return
 	}
 	c.dropped = true
+	c.s.endGrowthLocked(c)
 	unread := 0
 	for i := range c.inQueue.len() {
 		chunk := c.inQueue.at(i)

@@ -288,6 +288,7 @@ func TestConfig(t *testing.T) {
 	}{
 		{mux.Config{Secret: []byte("short")}, "Secret has 5 bytes, want 32"},
 		{mux.Config{Window: 1000}, "Window is 1000 bytes, want at least 262144"},
+		{mux.Config{Window: 1 << 20, WindowMax: 1 << 19}, "WindowMax is 524288 bytes, want at least Window, 1048576"},
 		{mux.Config{SessionWindow: 1000}, "SessionWindow is 1000 bytes, want at least 1048576"},
 		{mux.Config{MaxChannels: 1}, "MaxChannels is 1, want 16 to 32767"},
 		{mux.Config{MaxPending: -1}, "MaxPending is -1, want at least 1"},
@@ -321,7 +322,7 @@ func TestChannelsAndStats(t *testing.T) {
 		two, one := list[0], list[1]
 		opened := one.Opened
 		one.Opened = time.Time{}
-		if want := (mux.ChannelInfo{ID: 0x8000, Name: "one", Inbound: true, BytesIn: 1000, Unread: 600, EndIn: true}); one != want || opened.IsZero() {
+		if want := (mux.ChannelInfo{ID: 0x8000, Name: "one", Inbound: true, BytesIn: 1000, Unread: 600, Window: 256 << 10, EndIn: true}); one != want || opened.IsZero() {
 			t.Errorf("got %+v, want %+v", one, want)
 		}
 		if two.Name != "two" || two.Inbound || two.ID != 1 {

@@ -92,12 +92,18 @@ type Config struct {
 	// SessionID is the offerer's to choose; random when zero. The answerer takes the offerer's.
 	SessionID [16]byte
 
-	// Window is how many bytes may lie unread on one channel; the peer's writes wait beyond. Default and least 256 KiB.
+	// Window is how many bytes may lie unread on one channel at first; the peer's writes wait beyond. Default and least
+	// 256 KiB.
 	Window int
 
+	// WindowMax is how far a channel's window grows when it is too short for the path and its reader keeps up: a path
+	// carries at most that much per round trip and channel. Default 16 MiB, or Window when that is more; least Window,
+	// which means no growth.
+	WindowMax int
+
 	// SessionWindow is how many bytes may lie unread on all channels together, and also how many bytes may wait here to
-	// be sent and acknowledged; writes wait beyond. Default 8 MiB, least 1 MiB. doc.go has the arithmetic of the
-	// memory.
+	// be sent and acknowledged; writes wait beyond. A third of it, 1 MiB at least, is what all channels share from the
+	// start, the rest is what windows may grow by. Default 24 MiB, least 1 MiB. doc.go has the arithmetic of the memory.
 	SessionWindow int
 
 	// MaxChannels is how many channels the peer may have open that it opened; requests beyond are declined. Default
@@ -129,7 +135,8 @@ func withDefault[T int | time.Duration](v, otherwise T) T {
 // withDefaults fills what is zero.
 func (c Config) withDefaults() Config {
 	c.Window = withDefault(c.Window, framing.MinInitialWindow)
-	c.SessionWindow = withDefault(c.SessionWindow, 8<<20)
+	c.WindowMax = withDefault(c.WindowMax, max(16<<20, c.Window))
+	c.SessionWindow = withDefault(c.SessionWindow, 24<<20)
 	c.MaxChannels = withDefault(c.MaxChannels, 4096)
 	c.MaxPending = withDefault(c.MaxPending, 256)
 	c.BeaconAfter = withDefault(c.BeaconAfter, 30*time.Second)
@@ -145,6 +152,8 @@ func (c Config) check() error {
 		return fmt.Errorf("mux: config: Secret has %d bytes, want 32", len(c.Secret))
 	case c.Window < framing.MinInitialWindow || c.Window > framing.MaxOffset:
 		return fmt.Errorf("mux: config: Window is %d bytes, want at least %d", c.Window, framing.MinInitialWindow)
+	case c.WindowMax < c.Window || c.WindowMax > framing.MaxOffset:
+		return fmt.Errorf("mux: config: WindowMax is %d bytes, want at least Window, %d", c.WindowMax, c.Window)
 	case c.SessionWindow < framing.MinSessionWindow || c.SessionWindow > framing.MaxOffset:
 		return fmt.Errorf("mux: config: SessionWindow is %d bytes, want at least %d", c.SessionWindow, framing.MinSessionWindow)
 	case c.MaxChannels < framing.MinMaxChannels || c.MaxChannels > ids:
@@ -157,11 +166,14 @@ func (c Config) check() error {
 	return nil
 }
 
+// shared is the part of SessionWindow that all channels share from the start.
+func (c Config) shared() int { return max(framing.MinSessionWindow, c.SessionWindow/3) }
+
 // hello is what this side says first.
 func (c Config) hello(id [16]byte) *framing.Hello {
 	return &framing.Hello{
 		Version: framing.Version, SessionID: id, MaxBody: framing.MaxBody,
-		InitialWindow: uint64(c.Window), SessionWindow: uint64(c.SessionWindow), MaxChannels: uint32(c.MaxChannels),
+		InitialWindow: uint64(c.Window), SessionWindow: uint64(c.shared()), MaxChannels: uint32(c.MaxChannels),
 	}
 }
 

@@ -1,6 +1,8 @@
 package mux
 
 import (
+	"time"
+
 	"traverse.internal/core/bufpool"
 	"traverse.internal/core/framing"
 )
@@ -31,6 +33,9 @@ func (s *Session) dataLocked(id framing.ChannelID, body []byte, buf *bufpool.Buf
 		return false, violation("channel %d: %d bytes of body beyond its window", id, uint64(len(body))-c.in.room())
 	}
 	c.bytesIn += uint64(len(body))
+	if c.pace.edge != 0 && c.in.received > c.pace.edge {
+		s.tripLocked(c.pace.crossed(time.Since(s.created)))
+	}
 	if c.closed {
 		s.discardLocked(c, len(body))
 		return false, nil
@@ -69,6 +74,7 @@ func (s *Session) eofLocked(id framing.ChannelID) error {
 		return violation("second end of channel %d", id)
 	}
 	c.eofIn = true
+	s.endGrowthLocked(c)
 	notify(c.readable)
 	s.endIfOverLocked(c)
 	return nil
@@ -78,6 +84,7 @@ func (s *Session) eofLocked(id framing.ChannelID) error {
 func (s *Session) grantLocked(c *Channel) {
 	drained := c.inQueue.len() == 0 && c.in.dueDrained(&s.in)
 	if c.phase == phaseOpen && !c.eofIn && (drained || c.in.due()) {
+		s.growLocked(c)
 		s.maxLocked(c)
 	}
 	s.grantSessionLocked()
@@ -120,6 +127,7 @@ func (s *Session) removeLocked(c *Channel) {
 		s.inbox.remove(func(r *Request) bool { return r.c == c })
 	}
 	c.answeredLocked()
+	s.endGrowthLocked(c)
 	c.phase = phaseEnded
 	if s.channels[c.id] == c {
 		delete(s.channels, c.id)

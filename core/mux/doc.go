@@ -28,7 +28,7 @@
 //
 // # Memory
 //
-// What a peer can make us keep, per session, with W = Config.SessionWindow (8 MiB):
+// What a peer can make us keep, per session, with W = Config.SessionWindow (24 MiB):
 //
 //	unread bytes         5 W: W bytes of body, in buffers of which at least a quarter is unread, and 1/8 of headroom.
 //	                     (Long bodies have a buffer of their own, shorter ones fill the last one up, what a slow
@@ -39,8 +39,12 @@
 //	reading, writing     3 × 72 KiB while there is something to do, one of them while idle
 //	channels             1.6 KiB each; 2 × MaxChannels at most, when both sides' limits are the same
 //
-// With ordinary traffic it is little more than the bytes. Writes wait for the peer's windows and for our own limit,
+// With ordinary traffic it is little more than the bytes. Of unread ones it is a third of W, 8 MiB, while readers sleep
+// that always did: the rest is for windows that grow. Writes wait for the peer's windows and for our own limit,
 // whichever is reached first.
+//
+// A channel's window is 256 KiB at first. When it is read in full in less than two round trips it is doubled, up to
+// Config.WindowMax (16 MiB), so that a path of 100 ms carries 160 MB/s on one channel; grow.go has the rule.
 //
 // The session's window is scarce when many readers sleep. A sender lets each channel hold the less of it the less is
 // free, so that there is always some for a channel whose reader is awake; fairShare in window.go has the arithmetic.

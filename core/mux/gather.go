@@ -1,6 +1,8 @@
 package mux
 
 import (
+	"time"
+
 	"traverse.internal/core/bufpool"
 	"traverse.internal/core/framing"
 )
@@ -120,7 +122,7 @@ func (s *Session) gatherBeaconsLocked() {
 // gatherControlLocked adds what else is owed on channel 0xffff, but for RESETs.
 func (s *Session) gatherControlLocked() {
 	c := &s.control
-	if c.ack && s.acked != s.received {
+	if s.acked != s.received && (c.ack || c.maxSession || c.maxes.len() > 0) { // beside others it costs 9 bytes
 		s.gatherAckLocked()
 	}
 	if c.maxSession {
@@ -138,6 +140,7 @@ func (s *Session) gatherControlLocked() {
 		if ch.phase != phaseOpen || ch.eofIn {
 			continue
 		}
+		ch.pace.tell(ch.in.limit, time.Since(s.created))
 		c.maxFrame = framing.Max{Channel: ch.id, Offset: ch.in.announce()}
 		s.controlFrame(&c.maxFrame)
 	}

@@ -50,6 +50,7 @@ func (s *Session) installLocked(l *link) {
 	s.batch.drop() // the old writer may still be writing from it
 	s.lingerTimer.Stop()
 	s.live.reset()
+	s.trip = 0
 	if l.greeted {
 		s.beatTimer.Reset(s.cfg.BeaconAfter)
 	} else {
@@ -141,7 +142,7 @@ func (s *Session) resyncLocked() {
 	for _, c := range s.channels {
 		switch c.phase {
 		case phaseOpen:
-			if c.in.limit > uint64(s.cfg.Window) {
+			if c.in.limit > c.in.initial {
 				s.maxLocked(c)
 			}
 		case phaseReset:

@@ -68,8 +68,11 @@ type Session struct {
 
 	// Receiving.
 	in       recvWindow
-	received uint64 // bytes of whole frames outside channel 0xffff
-	acked    uint64 // of received, what the peer knows
+	spare    uint64        // of Config.SessionWindow: what windows may still grow by
+	wide     []*Channel    // whose windows have grown
+	trip     time.Duration // the link's shortest round trip so far; 0: unknown
+	received uint64        // bytes of whole frames outside channel 0xffff
+	acked    uint64        // of received, what the peer knows
 	ackArmed bool
 	rxMemory int // capacity of the buffers that hold unread bytes
 
@@ -90,7 +93,8 @@ func newSession(role Role, id [16]byte, cfg Config) *Session {
 		inboxReady: make(chan struct{}, 1), attachSlot: make(chan struct{}, 1), turns: make(chan struct{}, maxUnanswered),
 		down: make(chan struct{}), limits: leastLimits, channels: map[framing.ChannelID]*Channel{},
 		out:       sendWindow{limit: framing.MinSessionWindow},
-		in:        newRecvWindow(uint64(cfg.SessionWindow)),
+		in:        newRecvWindow(uint64(cfg.shared())),
+		spare:     uint64(cfg.SessionWindow - cfg.shared()),
 		ackedHere: true,
 		live:      liveness{after: cfg.BeaconAfter, timeout: cfg.BeaconTimeout},
 	}

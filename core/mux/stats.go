@@ -20,6 +20,7 @@ type Stats struct {
 	Unread        int           // bytes received and not read
 	ReceiveMemory int           // bytes of the buffers that hold those
 	Credit        uint64        // bytes the peer lets the session send
+	RoundTrip     time.Duration // of this link, the shortest that credit took; 0 while unknown
 	Age           time.Duration // of the session
 
 	// Since the session's start.
@@ -56,6 +57,7 @@ func (s *Session) Stats() Stats {
 	st.Queued, st.Retained = s.queued, s.retained.bytes
 	st.Unread, st.ReceiveMemory = int(s.in.received-s.in.consumed), s.rxMemory
 	st.Credit = s.out.credit()
+	st.RoundTrip = s.trip
 	st.Age = time.Since(s.created)
 	for _, c := range s.channels {
 		switch c.phase {
@@ -77,6 +79,7 @@ type ChannelInfo struct {
 	BytesIn  uint64
 	BytesOut uint64
 	Unread   int  // bytes received and not read
+	Window   int  // how many may lie unread; grows with the path
 	Queued   int  // bytes waiting for the writer
 	EndIn    bool // the peer has closed its direction
 	EndOut   bool // this side has
@@ -94,7 +97,7 @@ func (s *Session) Channels() []ChannelInfo {
 		list = append(list, ChannelInfo{
 			ID: c.id, Name: c.name, Inbound: c.inbound, Opened: c.opened,
 			BytesIn: c.bytesIn, BytesOut: c.bytesOut,
-			Unread: int(c.in.received - c.in.consumed), Queued: c.queued,
+			Unread: int(c.in.received - c.in.consumed), Window: int(c.in.size), Queued: c.queued,
 			EndIn: c.eofIn, EndOut: c.eofOut,
 		})
 	}

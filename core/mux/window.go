@@ -33,13 +33,14 @@ func (w *sendWindow) held(size uint64) uint64 {
 
 // recvWindow is how far the peer may send.
 type recvWindow struct {
-	size     uint64 // bytes that may lie here unread; may grow, never shrinks
+	initial  uint64 // what the HELLO says
+	size     uint64 // bytes that may lie here unread; grow.go moves it, never below initial
 	limit    uint64 // announced to the peer
 	received uint64
 	consumed uint64 // read by the user, or thrown away
 }
 
-func newRecvWindow(size uint64) recvWindow { return recvWindow{size: size, limit: size} }
+func newRecvWindow(size uint64) recvWindow { return recvWindow{initial: size, size: size, limit: size} }
 
 // receive counts n bytes, and reports false when the peer had no credit for them.
 func (w *recvWindow) receive(n int) bool {
@@ -65,17 +66,21 @@ func (w *recvWindow) owed() uint64 {
 
 // due tells whether to announce: when that raises what the peer has left by half. With a reader that keeps up this is
 // once per third of the window; with one that is behind it comes sooner the less the peer has left, so that it is never
-// out of credit while there is some to give.
+// out of credit while there is some to give. Of a long window it is a sixteenth: what is not announced is not under way.
 func (w *recvWindow) due() bool {
 	owed := w.owed()
-	return owed > 0 && owed >= w.room()/2
+	return owed > 0 && owed >= min(w.room()/2, max(dueAlways, w.size/16))
 }
+
+// dueAlways is how much credit in bytes is worth a message whatever the window.
+const dueAlways = 256 << 10
 
 // dueDrained is due for a channel with nothing left to read, when the session's window is session. A peer that shares
 // that window as fairShare says stops a channel that holds its share; it must then learn that this one holds nothing.
+// The peer knows the initial window only: what this one has grown by, it holds on top.
 func (w *recvWindow) dueDrained(session *recvWindow) bool {
 	owed := w.owed()
-	return owed > 0 && owed >= fairShare(w.size, session.room(), session.size)/2
+	return owed > 0 && owed >= w.size-w.initial+fairShare(w.initial, session.room(), session.initial)/2
 }
 
 // announce returns the limit to tell the peer from now on.
@@ -92,6 +97,9 @@ func (w *recvWindow) announce() uint64 {
 // dF/dn = -W F²/S²), of which one more may hold W / (1 + n W/S)². With the defaults W = 256 KiB and S = 8 MiB, 100
 // sleepers leave 2 MiB and a share of 15 KiB, 4,096 leave 64 KiB and a share of 16 bytes. A window all free takes
 // nothing away from anybody.
+//
+// Window and session are the HELLO's. What a window has grown by since is beyond this arithmetic on either side of it:
+// the session's has grown by as much.
 func fairShare(window, free, session uint64) uint64 {
 	part := min(1, float64(free)/float64(session))
 	return max(1, uint64(float64(window)*part*part))
