@@ -164,7 +164,7 @@ func parseServer(url string) (server, error) {
 	var s server
 	scheme, rest, ok := strings.Cut(url, ":")
 	if s.tls = scheme == "turns"; !ok || scheme != "turn" && !s.tls {
-		return s, errors.New("it does not begin with turn: or turns:")
+		return s, errors.New("it does not begin with turn: or turns: as it should")
 	}
 	rest, query, _ := strings.Cut(rest, "?")
 	switch transport, isTransport := strings.CutPrefix(query, "transport="); {
