@@ -1,0 +1,159 @@
+package conformance_test
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"traverse.internal/conformance"
+	"traverse.internal/turn"
+)
+
+// serve starts our server on loopback in both families, and returns what the suite has to know of it.
+func serve(t *testing.T, change func(*turn.Config)) conformance.Config {
+	t.Helper()
+	ips := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	if haveIPv6() {
+		ips = append(ips, netip.IPv6Loopback())
+	}
+	config := turn.Config{
+		Realm: "traverse", Users: map[string]string{"anna": "secret", "bert": "other secret"},
+		AllowPeers:     []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+		StrictChannels: true,
+	}
+	suite := conformance.Config{User: "anna", Password: "secret", OtherUser: "bert", OtherPassword: "other secret"}
+	for _, ip := range ips {
+		at := freePort(t, ip)
+		config.ListenUDP, config.ListenTCP = append(config.ListenUDP, at), append(config.ListenTCP, at)
+		suite.Servers = append(suite.Servers, at)
+		if ip.Is4() {
+			config.RelayIP4 = ip
+		} else {
+			config.RelayIP6 = ip
+		}
+	}
+	if change != nil {
+		change(&config)
+	}
+	s, err := turn.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return suite
+}
+
+// run asks, within the time that a run may take.
+func run(t *testing.T, config conformance.Config) conformance.Report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	begin := time.Now()
+	report, err := conformance.Run(ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d pass, %d fail %v, %d skipped %v, in %v", report.Passed, report.Failed, report.Numbers(conformance.Fail),
+		report.Skipped, report.Numbers(conformance.Skip), time.Since(begin).Round(time.Millisecond))
+	return report
+}
+
+// knownGaps are the behaviours that our server does not show, or not where the suite can see it, and why. One that is
+// shown has to leave this table.
+var knownGaps = map[int]string{
+	19:  "TestOurServerAsConfigured: needs to know the nonces' lifetime",
+	20:  "TestOurServerAsConfigured: needs to know the nonces' lifetime",
+	21:  "PASSWORD-ALGORITHMS are not offered",
+	22:  "MESSAGE-INTEGRITY-SHA256 is not offered",
+	23:  "USERHASH is not offered",
+	25:  "there are no time-limited credentials",
+	26:  "TestOurServerAsConfigured: needs such a user",
+	40:  "there is no policy that forbids UDP relays",
+	50:  "needs a server without ports",
+	52:  "there are no dual allocations",
+	53:  "TestOurServerAsConfigured: needs to know the quota",
+	54:  "TestOurServerAsConfigured: needs to know the capacity",
+	55:  "there is no redirection",
+	59:  "cannot be seen on the wire; package turn tests it",
+	63:  "there are no dual allocations",
+	64:  "takes 10 minutes",
+	65:  "takes 10 minutes",
+	71:  "takes 5 minutes",
+	81:  "ICMP errors are not told",
+	82:  "DSCP and ECN are not copied",
+	87:  "takes 11 minutes",
+	88:  "takes 10 minutes",
+	89:  "takes 5 minutes",
+	101: "there is no TLS listener, and the suite does not speak TLS",
+	110: "takes 35 seconds",
+	117: "there is no mobility",
+	118: "there is no mobility",
+	119: "there is no DTLS listener, and the suite does not speak DTLS",
+	120: "a client's matter",
+}
+
+func TestOurServer(t *testing.T) {
+	t.Parallel()
+	report := run(t, serve(t, nil))
+	for _, r := range report.Results {
+		why, known := knownGaps[r.Number]
+		switch {
+		case r.Status == conformance.Pass && known:
+			t.Errorf("%d passes: remove it from knownGaps (%s)", r.Number, why)
+		case r.Status == conformance.Pass:
+		case !known:
+			t.Errorf("%d %s: %s\n\t%s", r.Number, r.Status, r.Must, r.Detail)
+		}
+	}
+	if len(report.Results) != 121 {
+		t.Errorf("%d behaviours, want 121", len(report.Results))
+	}
+}
+
+// What the suite has to be told to see it.
+func TestOurServerAsConfigured(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		server func(*turn.Config)
+		suite  func(*conformance.Config)
+		only   []int
+	}{
+		{"quota", func(c *turn.Config) { c.Limits.PerUser = 20 }, func(c *conformance.Config) { c.Quota = 20 }, []int{53}},
+		{"capacity", func(c *turn.Config) { c.Limits.Allocations = 20 }, func(c *conformance.Config) { c.Capacity = 20 }, []int{54}},
+		{
+			"nonces of four seconds",
+			func(c *turn.Config) { c.NonceLifetime = 4 * time.Second },
+			func(c *conformance.Config) { c.NonceLifetime = 4 * time.Second },
+			[]int{19, 20},
+		},
+		{
+			"a password that is not ASCII",
+			func(c *turn.Config) { c.Users["マトリックス"] = "The MªtrⅨ" },
+			func(c *conformance.Config) { c.User, c.Password = "マトリックス", "The MªtrⅨ" },
+			[]int{26},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			config := serve(t, c.server)
+			config.Servers = config.Servers[:1]
+			config.Only = c.only
+			c.suite(&config)
+			if report := run(t, config); !slices.Equal(report.Numbers(conformance.Pass), c.only) {
+				_ = report.WriteText(t.Output())
+				t.Errorf("pass: got %v, want %v", report.Numbers(conformance.Pass), c.only)
+			}
+		})
+	}
+}
