@@ -93,7 +93,8 @@ type Turnd struct {
 	RelayIP4  netip.Addr // invalid means: none given
 	RelayIP6  netip.Addr
 	PortRange PortRange
-	UsersFile string // "" means: no user, no relay
+	UsersFile string // "" means: no such user
+	Secret    string // file; "" means: no time-limited credentials
 	AllowPeer []netip.Prefix
 	DenyPeer  []netip.Prefix // wins over AllowPeer
 	OwnRelays bool           // relayed addresses may be peers of each other

@@ -157,8 +157,13 @@ var table = []Key{
 	},
 	{
 		Name: "turnd.users_file", Flag: "users-file", Programs: both,
-		Help:  "file with name:password in each line, 0600; empty: no user, no relay",
+		Help:  "file of users, 0600, as turnd user add writes it or with name:password in each line; empty: none",
 		field: path(func(c *Config) *string { return &c.Turnd.UsersFile }),
+	},
+	{
+		Name: "turnd.secret_file", Flag: "auth-secret-file", Programs: both,
+		Help:  "file of secrets for time-limited credentials, one a line, 4 at most, 0600; the first mints; empty: none",
+		field: path(func(c *Config) *string { return &c.Turnd.Secret }),
 	},
 	{
 		Name: "turnd.allow_peer", Flag: "allow-peer", Programs: both,

@@ -28,17 +28,27 @@ func (r *request) authenticate() ([]byte, bool) {
 	if string(realm) != r.shard.server.config.Realm {
 		return r.challenge(authRealm, stun.CodeUnauthenticated)
 	}
-	who, known := r.shard.server.users.find(name)
+	var room [maxSecrets]user
+	found, expired := r.shard.server.users.find(room[:0], name, r.now, r.method == stun.MethodAllocate)
+	known := len(found) > 0
 	if !known {
-		who = nobody
+		found = append(found, nobody)
 	}
+	var who user
 	var err error
-	if hasSHA256 { // the stronger one decides: RFC 8489 §9.2.4
-		err = r.msg.CheckIntegritySHA256(who.key, 32) // not truncated
-	} else {
-		err = r.msg.CheckIntegrity(who.key)
+	for _, who = range found {
+		if hasSHA256 { // the stronger one decides: RFC 8489 §9.2.4
+			err = r.msg.CheckIntegritySHA256(who.key, 32) // not truncated
+		} else {
+			err = r.msg.CheckIntegrity(who.key)
+		}
+		if err == nil {
+			break
+		}
 	}
 	switch {
+	case expired:
+		return r.challenge(authExpired, stun.CodeUnauthenticated)
 	case !known:
 		return r.challenge(authUser, stun.CodeUnauthenticated)
 	case err != nil:

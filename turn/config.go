@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,10 @@ type Config struct {
 	Realm string
 	// Users who may allocate: name to password. None: nobody. SetUsers replaces them while the server runs.
 	Users map[string]string
+	// Keys are users whose passwords are not known, by name; a name in Users wins.
+	Keys map[string]Keys
+	// Secrets accept time-limited credentials, as Mint makes them. At most 4: the present one, and old ones for a while.
+	Secrets []string
 
 	// RelayIP4 and RelayIP6 are the local addresses on which relayed addresses are made. A family without one is
 	// answered with 440. At least one is needed.
@@ -144,6 +149,9 @@ func (c Config) check() error {
 	}
 	if strings.ContainsAny(c.Realm, "\"\\\x00") || len(c.Realm) > 127 {
 		return fmt.Errorf("turn: realm %q has quotes, or is longer than 127 bytes", c.Realm)
+	}
+	if len(c.Secrets) > maxSecrets || slices.Contains(c.Secrets, "") {
+		return fmt.Errorf("turn: there are more than %d secrets, or an empty one", maxSecrets)
 	}
 	if c.NonceLifetime < time.Second || c.NonceLifetime > time.Hour {
 		return fmt.Errorf("turn: nonce lifetime %v is not within a second and an hour", c.NonceLifetime)

@@ -10,7 +10,7 @@ import (
 
 // reloadable are the fields of Config that Reload applies; all others take a new server.
 var reloadable = []string{
-	"Users", "AllowPeers", "DenyPeers", "OwnRelays", "DenyEndpoints", "Alternates", "Limits", "MaxStreams", "MaxStrangers",
+	"Users", "Keys", "Secrets", "AllowPeers", "DenyPeers", "OwnRelays", "DenyEndpoints", "Alternates", "Limits", "MaxStreams", "MaxStrangers",
 }
 
 // Reload applies what can be changed under way: users, the peer policy, limits, alternates. No socket is touched and no
@@ -38,7 +38,8 @@ func (s *Server) Reload(config Config) (restart []string, err error) {
 	if err := s.setPolicy(effective); err != nil {
 		return nil, err
 	}
-	s.users.replace(config.Users)
+	s.users.replace(config.Users, config.Keys, config.Secrets)
+	s.config.Users, s.config.Keys, s.config.Secrets = config.Users, config.Keys, config.Secrets // for SetUsers
 	s.alternates.Store(&config.Alternates)
 	s.door.setMax(config.MaxStreams, config.MaxStrangers)
 	s.ledgerMu.Lock()

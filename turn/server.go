@@ -73,7 +73,7 @@ func New(config Config) (*Server, error) {
 		drained: make(chan struct{}),
 	}
 	s.users.realm = config.Realm
-	s.users.replace(config.Users)
+	s.users.replace(config.Users, config.Keys, config.Secrets)
 	s.alternates.Store(&config.Alternates)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for family := range s.ports {

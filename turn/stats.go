@@ -43,11 +43,12 @@ const (
 	authRealm
 	authUser // unknown
 	authPassword
-	authOther // another user's allocation
+	authOther   // another user's allocation
+	authExpired // of time-limited credentials
 	numAuthFailures
 )
 
-var authNames = [numAuthFailures]string{"missing", "malformed", "nonce", "realm", "user", "password", "other_user"}
+var authNames = [numAuthFailures]string{"missing", "malformed", "nonce", "realm", "user", "password", "other_user", "expired"}
 
 // Indices of the counters.
 const (
@@ -95,7 +96,7 @@ type Stats struct {
 	Reserved           int    // ports that wait for their token
 	Relayed            []RelayCount
 	Requests           uint64            // STUN requests understood
-	AuthFailures       map[string]uint64 // by reason: missing, malformed, nonce, realm, user, password, other_user
+	AuthFailures       map[string]uint64 // by reason: missing, malformed, nonce, realm, user, password, other_user, expired
 	DeniedPeers        map[string]uint64 // by reason: special, own, metadata, rule, endpoint
 	Drops              map[string]uint64 // by DropReason
 	Refusals           map[string]uint64 // by code: 486, 508, 300

@@ -78,15 +78,6 @@ func (c admin) ask(ctx context.Context, method, path string, values url.Values, 
 	return wrong.Error
 }
 
-// print writes the object, or the lines for people.
-func (c admin) print(object any, lines func()) error {
-	if c.app.json {
-		return json.NewEncoder(c.app.stdout).Encode(object)
-	}
-	lines()
-	return nil
-}
-
 func (a *app) reloadCommand() *cobra.Command {
 	cmd := a.adminCommand("reload", "apply the configuration, users and rules anew, without dropping anything", noArgs,
 		func(ctx context.Context, c admin, _ []string) error {
@@ -94,7 +85,7 @@ func (a *app) reloadCommand() *cobra.Command {
 			if err := c.ask(ctx, http.MethodPost, "/v1/reload", nil, &done); err != nil {
 				return err
 			}
-			return c.print(done, func() {
+			return a.print(done, func() {
 				fmt.Fprintf(a.stdout, "reloaded: %d users, %d permissions taken back\n", done.Users, done.Revoked)
 				if len(done.Restart) > 0 {
 					fmt.Fprintf(a.stdout, "needs a restart: %s\n", strings.Join(done.Restart, ", "))
@@ -118,7 +109,7 @@ func (a *app) drainCommand() *cobra.Command {
 			if err := c.ask(ctx, http.MethodPost, "/v1/drain", values, &started); err != nil {
 				return err
 			}
-			return c.print(started, func() {
+			return a.print(started, func() {
 				fmt.Fprintf(a.stdout, "draining: %d sessions, ends within %v\n", started.Sessions, started.Grace)
 			})
 		})
@@ -143,7 +134,7 @@ func (a *app) sessionsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.print(list, func() { a.printSessions(list.Sessions) })
+			return a.print(list, func() { a.printSessions(list.Sessions) })
 		}),
 		a.adminCommand("show ID", "show one with its peers", one, func(ctx context.Context, c admin, args []string) error {
 			list, err := c.sessions(ctx)
@@ -156,7 +147,7 @@ func (a *app) sessionsCommand() *cobra.Command {
 						cli.Envelope
 						Session turn.Session `json:"session"`
 					}{cli.Envelope{Schema: "turnd.v1", Kind: "session"}, s}
-					return c.print(object, func() { a.printSession(s) })
+					return a.print(object, func() { a.printSession(s) })
 				}
 			}
 			return noSession(args[0])
@@ -166,7 +157,7 @@ func (a *app) sessionsCommand() *cobra.Command {
 			if err := c.ask(ctx, http.MethodPost, "/v1/kill", url.Values{"id": args}, &done); err != nil {
 				return err
 			}
-			return c.print(done, func() { fmt.Fprintf(a.stdout, "killed %s\n", done.ID) })
+			return a.print(done, func() { fmt.Fprintf(a.stdout, "killed %s\n", done.ID) })
 		}),
 	)
 	return cmd
@@ -213,7 +204,7 @@ func (a *app) topCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := c.print(list, func() { a.printTop(list, before, interval, rows) }); err != nil {
+				if err := a.print(list, func() { a.printTop(list, before, interval, rows) }); err != nil {
 					return err
 				}
 				for _, s := range list.Sessions {

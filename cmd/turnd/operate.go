@@ -17,7 +17,7 @@ import (
 
 // reloadable are the keys that a reload applies. Whoever changes another one starts the server anew.
 var reloadable = []string{
-	"turnd.users_file", "turnd.allow_peer", "turnd.deny_peer", "turnd.own_relays", "turnd.alternate", "turnd.drain_grace",
+	"turnd.users_file", "turnd.secret_file", "turnd.allow_peer", "turnd.deny_peer", "turnd.own_relays", "turnd.alternate", "turnd.drain_grace",
 	"turnd.limits.allocations", "turnd.limits.per_user", "turnd.limits.per_ip",
 }
 
@@ -64,7 +64,7 @@ func (o *operator) reload() (reloaded, error) {
 		}
 	}
 	o.keep(conf)
-	out.Users, out.Revoked = len(t.Users), o.srv.Stats().Revoked-before
+	out.Users, out.Revoked = len(t.Users)+len(t.Keys), o.srv.Stats().Revoked-before
 	o.log.Info("reloaded", "users", out.Users, "revoked", out.Revoked)
 	if len(out.Restart) > 0 {
 		o.log.Warn("some keys need a restart", "keys", strings.Join(out.Restart, " "))
@@ -76,7 +76,6 @@ func (o *operator) reload() (reloaded, error) {
 // reload names them again. Its lock is held.
 func (o *operator) keep(conf config.Config) {
 	o.conf.Turnd.DrainGrace = conf.Turnd.DrainGrace
-	o.conf.Turnd.UsersFile = conf.Turnd.UsersFile
 }
 
 // drain lets no new session in and ends with the last one, or after the grace. Asked again it may end earlier, not later.

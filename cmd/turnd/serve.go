@@ -144,8 +144,11 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 	for _, name := range conf.UnknownEnv {
 		log.Warn("an environment variable is no key's", "name", name)
 	}
-	if len(t.Users) == 0 {
+	switch {
+	case len(t.Users)+len(t.Keys)+len(t.Secrets) == 0:
 		log.Warn("there are no users, so nobody gets a relay", "try", "--users-file FILE")
+	case len(t.Users) > 0 && *made == nil:
+		log.Warn("the users file has passwords in plain text", "users", len(t.Users), "try", "turnd user add, which stores keys")
 	}
 	o := &operator{load: load, log: log, signals: a.signals, conf: conf, asked: make(chan struct{}, 1)}
 	parts := []func(context.Context) error{o.Serve}
@@ -191,7 +194,7 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 	if err := a.announce(ready); err != nil {
 		return err
 	}
-	log.Info("serving", "udp", fmt.Sprint(ready.UDP), "tcp", fmt.Sprint(ready.TCP), "users", len(t.Users))
+	log.Info("serving", "udp", fmt.Sprint(ready.UDP), "tcp", fmt.Sprint(ready.TCP), "users", len(t.Users)+len(t.Keys))
 	err = all(ctx, parts)
 	log.Info("ended", "allocations", o.srv.Stats().AllocationsCreated)
 	return err

@@ -2,26 +2,13 @@
 package turndconf
 
 import (
-	"bufio"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/netip"
-	"strings"
-	"unicode/utf8"
 
 	"traverse.internal/config"
-	"traverse.internal/core/stun"
 	"traverse.internal/internal/cli"
-	"traverse.internal/internal/secretfile"
 	"traverse.internal/turn"
-)
-
-// maxUsers bounds the users file: 100,000 users of 100 bytes are 10 MiB.
-const (
-	maxUsers     = 100_000
-	maxUserBytes = 10 << 20
 )
 
 // Build reads the users file and fills in what the section leaves open. Its errors are *cli.Error.
@@ -40,11 +27,21 @@ func Build(conf config.Config) (turn.Config, error) {
 	}
 	if c.UsersFile != "" {
 		users, err := readUsers(c.UsersFile)
+		if err == nil {
+			out.Users = users.Passwords
+			out.Keys, err = users.forRealm(c.Realm)
+		}
 		if err != nil {
 			return turn.Config{}, cli.Errorf("E_CONFIG", "cannot use the users file %s", c.UsersFile).Because(err).
-				Hint("one name:password a line, mode 0600")
+				Hint("turnd user add, or one name:password a line, mode 0600")
 		}
-		out.Users = users
+	}
+	if c.Secret != "" {
+		secrets, err := ReadSecrets(c.Secret)
+		if err != nil {
+			return turn.Config{}, cli.Errorf("E_CONFIG", "cannot use the secrets in %s", c.Secret).Because(err).Hint("one secret a line, mode 0600")
+		}
+		out.Secrets = secrets
 	}
 	if !c.RelayIP4.IsValid() && !c.RelayIP6.IsValid() {
 		listen := append(append([]netip.AddrPort{}, c.ListenUDP...), c.ListenTCP...)
@@ -103,45 +100,4 @@ func interfaceAddrs() []netip.Addr {
 		}
 	}
 	return addrs
-}
-
-// readUsers reads name:password lines. Empty lines and lines that begin with # are skipped; a password may hold anything but a line's end.
-func readUsers(path string) (map[string]string, error) {
-	f, err := secretfile.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return parseUsers(f)
-}
-
-func parseUsers(r io.Reader) (map[string]string, error) {
-	users := map[string]string{}
-	limited := &io.LimitedReader{R: r, N: maxUserBytes + 1}
-	lines := bufio.NewScanner(limited)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSuffix(lines.Text(), "\r")
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		name, password, ok := strings.Cut(line, ":")
-		switch {
-		case !ok || name == "" || password == "":
-			return nil, fmt.Errorf("line %d is not name:password", n)
-		case len(name) > stun.MaxUsername || !utf8.ValidString(line):
-			return nil, fmt.Errorf("line %d: the name is longer than %d bytes, or not UTF-8", n, stun.MaxUsername)
-		case users[name] != "":
-			return nil, fmt.Errorf("line %d: the user %q is there twice", n, name)
-		case len(users) == maxUsers:
-			return nil, fmt.Errorf("it has more than %d users", maxUsers)
-		}
-		users[name] = password
-	}
-	if limited.N <= 0 {
-		return nil, fmt.Errorf("it is larger than %d bytes", maxUserBytes)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, err
-	}
-	return users, nil
 }

@@ -10,54 +10,6 @@ import (
 	"traverse.internal/config"
 )
 
-func TestParseUsers(t *testing.T) {
-	for _, c := range []struct {
-		name, in, why string
-		want          map[string]string
-	}{
-		{name: "two users", in: "u:p\nv:q:r\n", want: map[string]string{"u": "p", "v": "q:r"}},
-		{name: "comments and empty lines", in: "# people\n\nu:p\r\n", want: map[string]string{"u": "p"}},
-		{name: "no users", in: "", want: map[string]string{}},
-		{name: "no colon", in: "u\n", why: "line 1 is not name:password"},
-		{name: "no password", in: "u:\n", why: "line 1"},
-		{name: "no name", in: "a:b\n:p\n", why: "line 2"},
-		{name: "twice", in: "u:p\nu:q\n", why: "twice"},
-		{name: "not UTF-8", in: "\xff:p\n", why: "not UTF-8"},
-		{name: "a name too long", in: strings.Repeat("x", 600) + ":p\n", why: "longer than"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := parseUsers(strings.NewReader(c.in))
-			if c.why != "" {
-				if err == nil || !strings.Contains(err.Error(), c.why) {
-					t.Fatalf("err = %v, want one that says %q", err, c.why)
-				}
-				return
-			}
-			if err != nil || len(got) != len(c.want) {
-				t.Fatalf("got %v, %v; want %v", got, err, c.want)
-			}
-			for name, password := range c.want {
-				if got[name] != password {
-					t.Errorf("%s has %q, want %q", name, got[name], password)
-				}
-			}
-		})
-	}
-}
-
-func FuzzParseUsers(f *testing.F) {
-	f.Add("u:p\n# x\n\nv:q\r\n")
-	f.Add(":\n")
-	f.Fuzz(func(t *testing.T, in string) {
-		users, err := parseUsers(strings.NewReader(in))
-		for name, password := range users {
-			if err == nil && (name == "" || password == "" || strings.ContainsAny(name, ":\n")) {
-				t.Errorf("%q gave the user %q with %q", in, name, password)
-			}
-		}
-	})
-}
-
 func TestUsersFileMustBePrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users.txt")
 	if err := os.WriteFile(path, []byte("u:p\n"), 0o644); err != nil {
