@@ -75,6 +75,7 @@ type Daemon struct {
 	api       net.Listener
 	table     *table
 	counters  transfer.Counters
+	events    eventLog
 
 	ctx    context.Context // of everything that Serve runs; ends with Serve
 	cancel context.CancelFunc
@@ -87,7 +88,7 @@ type Daemon struct {
 // New opens the home and everything the daemon listens on. Its errors are *cli.Error.
 func New(cfg Config) (_ *Daemon, err error) {
 	cfg = cfg.withDefaults()
-	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table)}
+	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), events: eventLog{}}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.undo(d.cancel)
 	defer func() {
@@ -382,6 +383,13 @@ func (d *Daemon) observe(e connmgr.Event) {
 	}
 	if d.metrics != nil && (e.Kind == connmgr.EventConnected || e.Kind == connmgr.EventLinkUp) {
 		d.metrics.PathSetup(e.Route.Kind, e.Setup)
+	}
+	skipped, ok := d.events.take(e.Peer, e.Time)
+	if !ok {
+		return
+	}
+	if skipped > 0 {
+		attrs = append(attrs, "skipped", skipped)
 	}
 	d.log.Info("connection", append([]any{"event", string(e.Kind)}, attrs...)...)
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"testing"
+	"time"
 
 	"traverse.internal/identity"
 	"traverse.internal/transfer"
@@ -68,5 +69,27 @@ func TestOfferIsShownAsItWouldBeStored(t *testing.T) {
 	const name = "holiday\u202egpj.exe"
 	if got, want := shownName(name), transfer.SafeName(name); got != want {
 		t.Errorf("shown as %q, want %q", got, want)
+	}
+}
+
+// TestConnectionsDoNotFloodTheLog: a contact that connects all the time costs a line now and then, which says how many it stands for.
+func TestConnectionsDoNotFloodTheLog(t *testing.T) {
+	events := eventLog{}
+	restless, other := identity.DeviceID{1}, identity.DeviceID{2}
+	now := time.Unix(1<<30, 0)
+	lines := 0
+	for range 10 * eventBurst {
+		if _, ok := events.take(restless, now); ok {
+			lines++
+		}
+	}
+	if lines != eventBurst {
+		t.Errorf("%d lines at once, want %d", lines, eventBurst)
+	}
+	if _, ok := events.take(other, now); !ok {
+		t.Error("another contact's event is not logged")
+	}
+	if skipped, ok := events.take(restless, now.Add(eventEvery)); !ok || skipped != 9*eventBurst {
+		t.Errorf("later: logged %v, stands for %d more, want %d", ok, skipped, 9*eventBurst)
 	}
 }
