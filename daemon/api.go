@@ -5,8 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -207,7 +206,7 @@ func serveAPI(ctx context.Context, l net.Listener, h http.Handler) error {
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    log.New(io.Discard, "", 0), // it is not the daemon's log, and has one line a second while descriptors are short
+		ErrorLog:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // it is not the daemon's log, and has one line a second while descriptors are short
 	}
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
