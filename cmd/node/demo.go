@@ -26,7 +26,7 @@ measured and asserted. It needs no configuration, no root and no network, and le
 			}
 			report, err := demo.Run(ctx, opt)
 			if err != nil {
-				return err
+				return cli.Errorf("E_LOCAL_IO", "the demo cannot run").Because(err).Hint("name a folder that can be written to: --dir DIR")
 			}
 			if a.json {
 				err = json.NewEncoder(a.stdout).Encode(report)

@@ -45,9 +45,11 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 // interrupted gives an error the exit code of the signal that ended the command.
 func interrupted(ctx context.Context, err error) error {
 	var e *cli.Error
-	if !errors.As(err, &e) || e.Code != "E_INTERRUPTED" {
+	told := errors.As(err, &e) && (e.Message == "" || e.Code == "E_INTERRUPTED")
+	if !told {
 		e = cli.Errorf("E_INTERRUPTED", "interrupted").Because(err)
 	}
+	e.Exit = cli.ExitInterrupted
 	var s stopped
 	if errors.As(context.Cause(ctx), &s) {
 		e.Exit = s.exitCode()
