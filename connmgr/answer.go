@@ -20,6 +20,10 @@ func (m *Manager) answer(ctx context.Context, from identity.DeviceID, offer []by
 		m.stats.refused.Add(1)
 		return nil, errRefused
 	}
+	if err := m.cfg.Paths.Check(offer); err != nil {
+		m.stats.refused.Add(1)
+		return nil, err
+	}
 	leave, err := m.enterInbound(from)
 	if err != nil {
 		m.stats.refused.Add(1)

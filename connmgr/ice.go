@@ -9,6 +9,12 @@ import (
 // ICE is the Pathfinder of the product: core/ice over its endpoint's sockets.
 type ICE struct{ Endpoint *ice.Endpoint }
 
+// Check parses the offer.
+func (f ICE) Check(remote []byte) error {
+	_, err := ice.ParseBinary(remote)
+	return err
+}
+
 // Gather collects candidates and relay allocations.
 func (f ICE) Gather(ctx context.Context) (PathAttempt, error) {
 	at, err := f.Endpoint.Gather(ctx)

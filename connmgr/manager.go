@@ -22,6 +22,8 @@ type Signaler interface {
 
 // Pathfinder finds paths between devices. ICE adapts core/ice; tests use pipes.
 type Pathfinder interface {
+	// Check tells whether a remote offer can be read, at no cost: nothing is gathered for one that cannot.
+	Check(remote []byte) error
 	Gather(ctx context.Context) (PathAttempt, error)
 }
 

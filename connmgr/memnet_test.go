@@ -43,8 +43,10 @@ type memNode struct {
 	handle  func(context.Context, identity.DeviceID, []byte) ([]byte, error)
 	serveOn chan struct{}
 	calls   int
-	mute    bool // swallow incoming calls
-	delay   <-chan struct{}
+	// gathered counts attempts; guarded by the net's mu
+	gathered int
+	mute     bool // swallow incoming calls
+	delay    <-chan struct{}
 }
 
 type silentError struct{}
@@ -107,10 +109,18 @@ func (n *memNode) callCount() int {
 	return n.calls
 }
 
+func (n *memNode) Check(remote []byte) error {
+	if len(remote) != 8 {
+		return errors.New("memnet: not an offer")
+	}
+	return nil
+}
+
 func (n *memNode) Gather(context.Context) (PathAttempt, error) {
 	n.net.mu.Lock()
 	defer n.net.mu.Unlock()
 	n.net.next++
+	n.gathered++
 	id := n.net.next
 	n.net.meets[id] = &memMeet{ends: make(chan net.Conn, 1)}
 	return &memAttempt{net: n.net, id: id}, nil

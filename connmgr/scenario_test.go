@@ -98,6 +98,20 @@ func TestStrangerMeetsSilence(t *testing.T) {
 	}
 }
 
+// A contact's request without a readable offer costs nothing: no relay is asked for anything.
+func TestNothingIsGatheredForABadOffer(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.device(), w.device()
+	if _, err := b.answer(testCtx(t), a.self, []byte("nonsense?")); err == nil {
+		t.Fatal("a bad offer was answered")
+	}
+	w.net.mu.Lock()
+	defer w.net.mu.Unlock()
+	if b.node.gathered != 0 || b.Stats().Refused != 1 {
+		t.Errorf("gathered %d times, refused %d; want 0 and 1", b.node.gathered, b.Stats().Refused)
+	}
+}
+
 func TestUnknownPeer(t *testing.T) {
 	w := newWorld(t)
 	a := w.device()
