@@ -126,10 +126,14 @@ func flagTable(flags *pflag.FlagSet) string {
 	return b.String()
 }
 
+// keyTable has the keys of the node; those of the relay inside it stand in docs/config.md alone.
 func keyTable() string {
 	var b strings.Builder
 	b.WriteString("| flag | key | default | |\n|---|---|---|---|\n")
 	for _, k := range config.Keys("node") {
+		if strings.HasPrefix(k.Name, "turnd.") && k.Name != "turnd.enabled" {
+			continue
+		}
 		standard := "-"
 		if k.Default != "" {
 			standard = "`" + k.Default + "`"
