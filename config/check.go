@@ -30,13 +30,16 @@ func (c *Config) check() error {
 			return wrong(name(relayPassword), "there is %s too; one of them", relayPasswordFile)
 		}
 	}
-	if len(c.Turnd.ListenUDP)+len(c.Turnd.ListenTCP) == 0 {
+	if len(c.Turnd.ListenTLS) > 0 && (c.Turnd.Cert == "" || c.Turnd.Key == "") {
+		return wrong("turnd.listen_tls", "it takes turnd.cert_file and turnd.key_file")
+	}
+	if len(c.Turnd.ListenUDP)+len(c.Turnd.ListenTCP)+len(c.Turnd.ListenTLS) == 0 {
 		return wrong("turnd.listen_udp", "neither it nor turnd.listen_tcp has an address")
 	}
 	for _, l := range []struct {
 		key  string
 		list []netip.AddrPort
-	}{{"node.listen", c.Node.Listen}, {"turnd.listen_udp", c.Turnd.ListenUDP}, {"turnd.listen_tcp", c.Turnd.ListenTCP}} {
+	}{{"node.listen", c.Node.Listen}, {"turnd.listen_udp", c.Turnd.ListenUDP}, {"turnd.listen_tcp", c.Turnd.ListenTCP}, {"turnd.listen_tls", c.Turnd.ListenTLS}} {
 		if err := twice(l.list); err != nil {
 			return wrong(l.key, "%w", err)
 		}

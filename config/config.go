@@ -90,6 +90,8 @@ type Turnd struct {
 	Realm     string
 	ListenUDP []netip.AddrPort
 	ListenTCP []netip.AddrPort
+	ListenTLS []netip.AddrPort
+	Cert, Key string     // files, for ListenTLS
 	RelayIP4  netip.Addr // invalid means: none given
 	RelayIP6  netip.Addr
 	PortRange PortRange

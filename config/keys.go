@@ -141,6 +141,21 @@ var table = []Key{
 		field: list(func(c *Config) *[]netip.AddrPort { return &c.Turnd.ListenTCP }, "addresses", parseListen),
 	},
 	{
+		Name: "turnd.listen_tls", Flag: "listen-tls", Programs: both,
+		Help:  "TLS addresses of the server, commonly :5349; empty: none",
+		field: list(func(c *Config) *[]netip.AddrPort { return &c.Turnd.ListenTLS }, "addresses", parseListen),
+	},
+	{
+		Name: "turnd.cert_file", Flag: "cert", Programs: both,
+		Help:  "certificate and its chain for listen_tls, PEM; read again when it changes",
+		field: path(func(c *Config) *string { return &c.Turnd.Cert }),
+	},
+	{
+		Name: "turnd.key_file", Flag: "key", Programs: both,
+		Help:  "key of the certificate, PEM",
+		field: path(func(c *Config) *string { return &c.Turnd.Key }),
+	},
+	{
 		Name: "turnd.relay_ip4", Flag: "relay-ip4", Programs: both,
 		Help:  "IPv4 address that peers see; empty: none given",
 		field: one(func(c *Config) *netip.Addr { return &c.Turnd.RelayIP4 }, "IPv4 address", parseIP4),

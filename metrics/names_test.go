@@ -55,6 +55,7 @@ func everything() Sources {
 				Refusals:     map[string]uint64{"486": 1},
 				Streams:      3,
 				Strangers:    1,
+				CertExpires:  time.Unix(1, 0),
 			}
 		},
 	}

@@ -22,8 +22,10 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 	pairs := gauge("turnd_data_pairs", "Peer connections joined with their client's.")
 	revoked := counter("turnd_revoked_total", "Permissions, channels and peer connections that a reload took back.")
 	draining := gauge("turnd_draining", "1 while no new allocation is let in.")
+	expiry := gauge("turnd_cert_expiry_timestamp_seconds", "When the certificate of the TLS listeners ends, in Unix time.")
+	certFailures := counter("turnd_cert_failures_total", "Changes of the certificate's files that could not be used.")
 	families := []family{
-		allocations, tcp, created, reserved, bytes, packets, requests, auth, denied, drops, refusals, streams, pairs, revoked, draining,
+		allocations, tcp, created, reserved, bytes, packets, requests, auth, denied, drops, refusals, streams, pairs, revoked, draining, expiry, certFailures,
 	}
 	return collector{families, func(s scrape) {
 		st := read()
@@ -48,6 +50,10 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 		s.add(streams, float64(st.Streams-st.Strangers), "authenticated")
 		s.add(pairs, float64(st.DataPairs))
 		s.count(revoked, st.Revoked)
+		if !st.CertExpires.IsZero() {
+			s.add(expiry, float64(st.CertExpires.Unix()))
+		}
+		s.count(certFailures, st.CertFailures)
 		on := 0.0
 		if st.Draining {
 			on = 1

@@ -111,7 +111,7 @@ func (r *request) freshNonce(nonce []byte) bool {
 		return false
 	}
 	control := c.Alloc.Tuple // set before the connection was published, and never changed
-	return control.Client.Addr() == r.tuple.Client.Addr() && control.Transport == alloc.TCP && nonces.valid(nonce, r.now, control)
+	return control.Client.Addr() == r.tuple.Client.Addr() && control.Transport != alloc.UDP && nonces.valid(nonce, r.now, control)
 }
 
 // ambiguous says that an attribute which decides who asks is there twice.

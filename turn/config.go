@@ -19,6 +19,10 @@ type Config struct {
 	// stands for its own family, an AddrPort with a port but no address for both. None: not over this transport. At least
 	// one is needed.
 	ListenUDP, ListenTCP []netip.AddrPort
+	// ListenTLS is as ListenTCP, with the certificate (PEM, the chain after it) and key of CertFile and KeyFile. They are
+	// read again when they change; while they are wrong the old ones stay.
+	ListenTLS         []netip.AddrPort
+	CertFile, KeyFile string
 
 	// Realm is what users' keys are bound to. Default "traverse".
 	Realm string
@@ -124,8 +128,11 @@ func (c Config) withDefaults() Config {
 
 // check names the first thing that is wrong with a configuration that has its defaults.
 func (c Config) check() error {
-	if len(c.ListenUDP)+len(c.ListenTCP) == 0 {
+	if len(c.ListenUDP)+len(c.ListenTCP)+len(c.ListenTLS) == 0 {
 		return errors.New("turn: no address to listen on")
+	}
+	if len(c.ListenTLS) > 0 && (c.CertFile == "" || c.KeyFile == "") {
+		return errors.New("turn: listening over tls takes a certificate and a key")
 	}
 	if !c.RelayIP4.IsValid() && !c.RelayIP6.IsValid() {
 		return errors.New("turn: no relay address")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"traverse.internal/core/udp"
+	"traverse.internal/turn/alloc"
 )
 
 // socketBuffer of a UDP listener: a burst of 1,000 full packets, and 50 ms at 600 Mbit/s.
@@ -23,7 +24,19 @@ func (s *Server) listen() error {
 		}
 	}
 	for _, group := range expand(s.config.ListenTCP) {
-		if err := eachOf(group, s.listenTCP); err != nil {
+		if err := eachOf(group, func(at netip.AddrPort) error { return listenTCP(at, &s.tcp) }); err != nil {
+			return err
+		}
+	}
+	if len(s.config.ListenTLS) == 0 {
+		return nil
+	}
+	s.cert = &certificate{certFile: s.config.CertFile, keyFile: s.config.KeyFile}
+	if err := s.cert.load(); err != nil {
+		return err
+	}
+	for _, group := range expand(s.config.ListenTLS) {
+		if err := eachOf(group, func(at netip.AddrPort) error { return listenTCP(at, &s.tls) }); err != nil {
 			return err
 		}
 	}
@@ -76,7 +89,7 @@ func (s *Server) listenUDP(addr netip.AddrPort) error {
 	return nil
 }
 
-func (s *Server) listenTCP(addr netip.AddrPort) error {
+func listenTCP(addr netip.AddrPort, into *[]*net.TCPListener) error {
 	network := "tcp6" // which also sets IPV6_V6ONLY
 	if addr.Addr().Is4() {
 		network = "tcp4"
@@ -86,18 +99,18 @@ func (s *Server) listenTCP(addr netip.AddrPort) error {
 	if err != nil {
 		return fmt.Errorf("turn: listen on tcp %v: %w", addr, err)
 	}
-	s.tcp = append(s.tcp, l.(*net.TCPListener))
+	*into = append(*into, l.(*net.TCPListener))
 	return nil
 }
 
-// acceptStreams takes clients' TCP connections until the listener is closed.
-func (s *Server) acceptStreams(l *net.TCPListener) error {
+// acceptStreams takes clients' connections over a transport, TCP or TLS, until the listener is closed.
+func (s *Server) acceptStreams(l *net.TCPListener, transport alloc.Transport) error {
 	for {
 		conn, err := accept(s.ctx, l)
 		if err != nil {
 			return err
 		}
-		st, ok := s.newStream(conn)
+		st, ok := s.newStream(conn, transport)
 		if !ok {
 			refuse(conn)
 			continue

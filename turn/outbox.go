@@ -14,6 +14,7 @@ type outbox struct {
 	writing bool       // a goroutine writes the backlog
 	closed  bool
 	writer  streamWriter
+	idle    sync.Cond // writing became false
 }
 
 // sendData sends a frame, or drops it and says false: because the client does not read, and too much waits already.
@@ -26,7 +27,7 @@ func (st *stream) sendControl(frame []byte) bool {
 	if st.send(frame, st.server.config.StreamBacklog+controlRoom) {
 		return true
 	}
-	_ = st.conn.Close()
+	_ = st.tcp.Close()
 	return false
 }
 
@@ -63,6 +64,7 @@ func (st *stream) writeLoop() {
 		o.pending = nil
 		if len(chunk) == 0 || o.closed {
 			o.writing = false
+			o.idle.Broadcast()
 			o.mu.Unlock()
 			return
 		}
@@ -72,7 +74,7 @@ func (st *stream) writeLoop() {
 			o.mu.Lock()
 			o.closed = true
 			o.mu.Unlock()
-			_ = st.conn.Close()
+			_ = st.tcp.Close()
 		}
 	}
 }
@@ -84,7 +86,15 @@ func (st *stream) writeLast(answer []byte, c *alloc.Conn) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n, err := 0, error(errFrame)
-	if !o.writing && !o.closed {
+	for st.secure != nil && o.writing { // its answers always wait a little; writeLoop's deadline ends this
+		o.idle.Wait()
+	}
+	switch {
+	case o.writing || o.closed:
+	case st.secure != nil: // nobody else writes: it has no allocation
+		_ = st.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+		n, err = st.conn.Write(answer)
+	default:
 		n, err = st.tryWrite(answer)
 	}
 	o.closed = true // nothing of ours goes out behind it

@@ -35,6 +35,11 @@ func (s *Server) Reload(config Config) (restart []string, err error) {
 	effective := s.config
 	effective.AllowPeers, effective.DenyPeers = config.AllowPeers, config.DenyPeers
 	effective.OwnRelays, effective.DenyEndpoints = config.OwnRelays, config.DenyEndpoints
+	if s.cert != nil {
+		if err := s.cert.load(); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.setPolicy(effective); err != nil {
 		return nil, err
 	}

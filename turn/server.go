@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,9 +28,11 @@ type Server struct {
 	door   *doorman
 	shards []*shard
 	tcp    []*net.TCPListener
-	pool   *udp.Pool   // receive batches
-	sends  *sync.Pool  // of *udp.SendBatch
-	ports  [2][2]ports // by family, and protocol: UDP, TCP
+	tls    []*net.TCPListener
+	cert   *certificate // nil: none
+	pool   *udp.Pool    // receive batches
+	sends  *sync.Pool   // of *udp.SendBatch
+	ports  [2][2]ports  // by family, and protocol: UDP, TCP
 
 	ledgerMu sync.Mutex // guards ledger, and the alloc.Ports in ports
 	ledger   *alloc.Ledger
@@ -117,12 +120,14 @@ func (s *Server) Serve(ctx context.Context) error {
 			})
 		}
 	}
-	for _, l := range s.tcp {
-		s.tasks.Go(func() {
-			if err := s.acceptStreams(l); s.ctx.Err() == nil {
-				fail(err)
-			}
-		})
+	for transport, listeners := range map[alloc.Transport][]*net.TCPListener{alloc.TCP: s.tcp, alloc.TLS: s.tls} {
+		for _, l := range listeners {
+			s.tasks.Go(func() {
+				if err := s.acceptStreams(l, transport); s.ctx.Err() == nil {
+					fail(err)
+				}
+			})
+		}
 	}
 	s.tasks.Go(s.expireLoop)
 	s.tasks.Wait()
@@ -143,12 +148,12 @@ func (s *Server) Close() error {
 				conn.Close()
 			}
 		}
-		for _, l := range s.tcp {
+		for _, l := range slices.Concat(s.tcp, s.tls) {
 			l.Close()
 		}
 		s.streamsMu.Lock()
 		for st := range s.streams {
-			st.conn.Close()
+			st.tcp.Close()
 		}
 		s.streamsMu.Unlock()
 		for _, sh := range s.shards {
@@ -197,6 +202,9 @@ func (s *Server) expire() {
 		s.recheck()
 	}
 	s.noteDrained()
+	if s.cert != nil {
+		s.cert.follow(now)
+	}
 }
 
 // now is the time that everything is decided by.
@@ -212,16 +220,23 @@ func (s *Server) UDPAddrs() []netip.AddrPort {
 }
 
 // TCPAddrs returns the addresses that are listened on over TCP, in the order of the configuration.
-func (s *Server) TCPAddrs() []netip.AddrPort {
+func (s *Server) TCPAddrs() []netip.AddrPort { return addrsOf(s.tcp) }
+
+// TLSAddrs returns the addresses that are listened on over TLS, in the order of the configuration.
+func (s *Server) TLSAddrs() []netip.AddrPort { return addrsOf(s.tls) }
+
+func addrsOf(listeners []*net.TCPListener) []netip.AddrPort {
 	var addrs []netip.AddrPort
-	for _, l := range s.tcp {
+	for _, l := range listeners {
 		addrs = append(addrs, addrPortOf(l.Addr()))
 	}
 	return addrs
 }
 
 // Addrs returns all addresses that are listened on.
-func (s *Server) Addrs() []netip.AddrPort { return append(s.UDPAddrs(), s.TCPAddrs()...) }
+func (s *Server) Addrs() []netip.AddrPort {
+	return slices.Concat(s.UDPAddrs(), s.TCPAddrs(), s.TLSAddrs())
+}
 
 // random64 returns a number that nobody can foretell.
 func random64() uint64 {

@@ -2,6 +2,7 @@ package turn
 
 import (
 	"sync/atomic"
+	"time"
 
 	"traverse.internal/core/zerocopy"
 	"traverse.internal/turn/alloc"
@@ -69,7 +70,7 @@ type counters struct {
 	packets     [2][2]atomic.Uint64 // datagrams, by direction and family
 	bytes       [2][2]atomic.Uint64 // and their payload
 	flows       [2][2]zerocopy.Flow // of TCP allocations
-	allocations [2][2]atomic.Int64  // now, by relayed family and client transport
+	allocations [2][3]atomic.Int64  // now, by relayed family and client transport
 	tcp         atomic.Int64        // of those, TCP allocations
 	created     atomic.Uint64       // allocations ever
 	conns       atomic.Int64        // pairs of data connections now
@@ -102,12 +103,14 @@ type Stats struct {
 	Refusals           map[string]uint64 // by code: 486, 508, 300
 	Revoked            uint64            // permissions and channels that a reload took back
 	Draining           bool
-	Streams            int // TCP connections of clients, data connections included
-	Strangers          int // of those, not authenticated
-	DataPairs          int // peer connections joined with their client's
+	CertExpires        time.Time // zero: no certificate
+	CertFailures       uint64    // changes of its files that could not be used
+	Streams            int       // TCP connections of clients, data connections included
+	Strangers          int       // of those, not authenticated
+	DataPairs          int       // peer connections joined with their client's
 }
 
-// AllocationCount is the number of allocations of a relayed family ("4", "6") from a client transport ("udp", "tcp").
+// AllocationCount is the number of allocations of a relayed family ("4", "6") from a client transport ("udp", "tcp", "tls").
 type AllocationCount struct {
 	Family, Transport string
 	Count             int
@@ -130,12 +133,15 @@ func (s *Server) Stats() Stats {
 		Refusals:     make(map[string]uint64),
 	}
 	st.Streams, st.Strangers = s.door.counts()
+	if s.cert != nil {
+		st.CertExpires, st.CertFailures = s.cert.expires(), s.cert.failures.Load()
+	}
 	st.Revoked, st.Draining = s.revoked.Load(), s.draining.Load()
 	s.ledgerMu.Lock()
 	st.Reserved = s.ledger.Reserved()
 	s.ledgerMu.Unlock()
 	for family, familyName := range familyNames {
-		for transport := range 2 {
+		for transport := range 3 {
 			count := AllocationCount{Family: familyName, Transport: alloc.Transport(transport).String()}
 			for _, sh := range s.shards {
 				count.Count += int(sh.stats.allocations[family][transport].Load())

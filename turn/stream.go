@@ -1,6 +1,7 @@
 package turn
 
 import (
+	stdtls "crypto/tls"
 	"errors"
 	"hash/maphash"
 	"net"
@@ -34,8 +35,10 @@ var errFrame = errors.New("turn: not a stun message or channel data")
 type stream struct {
 	server *Server
 	shard  *shard
-	conn   *net.TCPConn
-	raw    syscall.RawConn
+	conn   net.Conn // tcp, or secured
+	tcp    *net.TCPConn
+	secure *stdtls.Conn    // nil: plain TCP
+	raw    syscall.RawConn // nil: secured
 	tuple  alloc.FiveTuple
 	opened time.Time
 	uplink uplink
@@ -57,7 +60,7 @@ type stream struct {
 }
 
 // newStream takes a connection in, or says that it has to be refused.
-func (s *Server) newStream(conn *net.TCPConn) (*stream, bool) {
+func (s *Server) newStream(conn *net.TCPConn, transport alloc.Transport) (*stream, bool) {
 	client, local := addrPortOf(conn.RemoteAddr()), addrPortOf(conn.LocalAddr())
 	if !s.door.enter(client.Addr()) {
 		return nil, false
@@ -66,14 +69,21 @@ func (s *Server) newStream(conn *net.TCPConn) (*stream, bool) {
 		server: s,
 		shard:  s.shards[maphash.Comparable(shardSeed, client)%uint64(len(s.shards))],
 		conn:   conn,
-		tuple:  alloc.FiveTuple{Client: client, Server: local, Transport: alloc.TCP},
+		tcp:    conn,
+		tuple:  alloc.FiveTuple{Client: client, Server: local, Transport: transport},
 		opened: time.Now(),
 	}
 	st.lonely = st.opened
 	st.uplink = uplink{shard: st.shard}
 	var err error
-	st.raw, err = conn.SyscallConn()
+	if transport == alloc.TLS {
+		st.secure = stdtls.Server(conn, s.cert.tlsConfig()) // its handshake comes with the first read
+		st.conn = st.secure
+	} else {
+		st.raw, err = conn.SyscallConn()
+	}
 	st.bindCallbacks()
+	st.out.idle.L = &st.out.mu
 
 	s.streamsMu.Lock()
 	closing := s.ctx.Err() != nil

@@ -32,6 +32,9 @@ func (st *stream) bindCallbacks() {
 
 // read waits for bytes and appends them to the buffer, which it borrows when they come.
 func (st *stream) read() error {
+	if st.secure != nil {
+		return st.readWaiting()
+	}
 	r := &st.reader
 	r.n, r.err = 0, nil
 	if err := st.raw.Read(r.try); err != nil {
@@ -67,8 +70,12 @@ func (st *stream) tryRead(fd uintptr) bool {
 	}
 }
 
-// tryWrite gives the kernel what it takes at once. The outbox's lock is held.
+// tryWrite gives the kernel what it takes at once; over TLS, where a write may wait, everything goes through the backlog's
+// goroutine. The outbox's lock is held.
 func (st *stream) tryWrite(frame []byte) (int, error) {
+	if st.secure != nil {
+		return 0, nil
+	}
 	w := &st.out.writer
 	w.frame, w.n, w.err = frame, 0, nil
 	if err := st.raw.Write(w.try); err != nil {

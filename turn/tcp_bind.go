@@ -26,7 +26,7 @@ func (r *request) connectionBind() []byte {
 	owner.mu.Lock()
 	verdict := owner.table.BindConn(c, r.user.name, r.tuple.Server)
 	if verdict == alloc.OK {
-		c.Handle.(*peerConn).client = r.stream.conn
+		c.Handle.(*peerConn).client = r.stream.tcp
 	}
 	owner.mu.Unlock()
 	if verdict != alloc.OK {
@@ -58,8 +58,12 @@ func (st *stream) join(c *alloc.Conn) {
 	st.drop()
 	rel.shard.stats.conns.Add(1)
 	defer rel.shard.stats.conns.Add(-1)
+	if st.secure != nil {
+		_ = joinSecured(st.secure, p.peer, st.server.config.DataIdle, &flows[up][rel.family], &flows[down][rel.family])
+		return
+	}
 	// Its error says which side reset the other; both have been told.
-	_ = zerocopy.Join(st.conn, p.peer, zerocopy.Options{
+	_ = zerocopy.Join(st.tcp, p.peer, zerocopy.Options{
 		Idle: st.server.config.DataIdle, AToB: &flows[up][rel.family], BToA: &flows[down][rel.family],
 	})
 }

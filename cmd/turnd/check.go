@@ -317,6 +317,8 @@ func explainProbe(c probe.Config, err error) *cli.Error {
 	case e.Kind == probe.NoData:
 		return cli.Errorf("E_NO_PATH", "the server on %s grants everything, and relays nothing", at).Because(err).
 			Hint("does a firewall let the relay ports (49152-65535, UDP and TCP) through, and is the relay address this machine's?")
+	case e.Kind == probe.Auth && e.Code == 0:
+		return cli.Errorf("E_AUTH", "the certificate of %s is not to be trusted", at).Because(err).Hint("the name in the URL, or --ca FILE")
 	case e.Kind == probe.Auth:
 		return cli.Errorf("E_AUTH", "the server on %s refuses the user %q", at, c.User).Because(err).
 			Hint("name, password and, for time-limited ones, the clock")

@@ -190,11 +190,11 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 		return nil
 	})
 	a.signals.serving.Store(true)
-	ready.UDP, ready.TCP = o.srv.UDPAddrs(), o.srv.TCPAddrs()
+	ready.UDP, ready.TCP, ready.TLS = o.srv.UDPAddrs(), o.srv.TCPAddrs(), o.srv.TLSAddrs()
 	if err := a.announce(ready); err != nil {
 		return err
 	}
-	log.Info("serving", "udp", fmt.Sprint(ready.UDP), "tcp", fmt.Sprint(ready.TCP), "users", len(t.Users)+len(t.Keys))
+	log.Info("serving", "udp", fmt.Sprint(ready.UDP), "tcp", fmt.Sprint(ready.TCP), "tls", fmt.Sprint(ready.TLS), "users", len(t.Users)+len(t.Keys))
 	err = all(ctx, parts)
 	log.Info("ended", "allocations", o.srv.Stats().AllocationsCreated)
 	return err
@@ -224,6 +224,7 @@ type readiness struct {
 	cli.Envelope
 	UDP         []netip.AddrPort `json:"udp"`
 	TCP         []netip.AddrPort `json:"tcp"`
+	TLS         []netip.AddrPort `json:"tls,omitempty"`
 	Metrics     string           `json:"metrics,omitempty"`
 	Admin       string           `json:"admin,omitempty"`
 	Credentials *credentials     `json:"credentials,omitempty"` // only those of its own making
@@ -240,6 +241,7 @@ func (a *app) announce(r readiness) error {
 	}
 	listen(a.stdout, "udp", r.UDP)
 	listen(a.stdout, "tcp", r.TCP)
+	listen(a.stdout, "tls", r.TLS)
 	if r.Metrics != "" {
 		fmt.Fprintf(a.stdout, "metrics on http://%s/metrics\n", r.Metrics)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 
 	"traverse.internal/config"
 	"traverse.internal/internal/cli"
@@ -16,6 +17,7 @@ func Build(conf config.Config) (turn.Config, error) {
 	c := conf.Turnd
 	out := turn.Config{
 		ListenUDP: c.ListenUDP, ListenTCP: c.ListenTCP, Realm: c.Realm,
+		ListenTLS: c.ListenTLS, CertFile: c.Cert, KeyFile: c.Key,
 		RelayIP4: c.RelayIP4, RelayIP6: c.RelayIP6,
 		PortMin: c.PortRange.First, PortMax: c.PortRange.Last,
 		AllowPeers: c.AllowPeer, DenyPeers: c.DenyPeer, OwnRelays: c.OwnRelays,
@@ -44,7 +46,7 @@ func Build(conf config.Config) (turn.Config, error) {
 		out.Secrets = secrets
 	}
 	if !c.RelayIP4.IsValid() && !c.RelayIP6.IsValid() {
-		listen := append(append([]netip.AddrPort{}, c.ListenUDP...), c.ListenTCP...)
+		listen := slices.Concat(c.ListenUDP, c.ListenTCP, c.ListenTLS)
 		out.RelayIP4, out.RelayIP6 = relayAddrs(listen, interfaceAddrs)
 		if !out.RelayIP4.IsValid() && !out.RelayIP6.IsValid() {
 			return turn.Config{}, cli.Errorf("E_CONFIG", "there is no address to relay from").

@@ -12,14 +12,12 @@ type Transport uint8
 const (
 	UDP Transport = iota
 	TCP
+	TLS // over TCP
 )
 
 // String returns the name as metrics spell it.
 func (t Transport) String() string {
-	if t == TCP {
-		return "tcp"
-	}
-	return "udp"
+	return [...]string{"udp", "tcp", "tls"}[t]
 }
 
 // Protocol is what the server speaks to the peers, by its IANA number, as REQUESTED-TRANSPORT has it.

@@ -207,6 +207,11 @@ func (c *client) read(until time.Time) ([]byte, error) {
 	}
 }
 
+func isUntrusted(err error) bool {
+	var wrong *stdtls.CertificateVerificationError
+	return errors.As(err, &wrong)
+}
+
 func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()

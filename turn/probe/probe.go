@@ -31,7 +31,7 @@ type Kind uint8
 // The kinds. A family that the server does not have is no failure as long as another works.
 const (
 	Unreachable Kind = iota + 1 // no answer, or no TURN
-	Auth                        // the server does not accept the user
+	Auth                        // the server does not accept the user, or its certificate is not the right one
 	Refused                     // it answered with an error
 	NoData                      // everything was granted, and nothing arrived
 )
@@ -146,6 +146,8 @@ func (r *run) explain(err error) *Error {
 	switch {
 	case errors.As(err, &silent):
 		return &Error{Kind: NoData, Err: err}
+	case isUntrusted(err):
+		return &Error{Kind: Auth, Err: err}
 	case !errors.As(err, &answer):
 		return &Error{Kind: Unreachable, Err: err}
 	case answer.code == stun.CodeUnauthenticated, answer.code == stun.CodeStaleNonce, answer.code == stun.CodeWrongCredentials:

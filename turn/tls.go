@@ -1,0 +1,177 @@
+package turn
+
+import (
+	stdtls "crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"traverse.internal/core/bufpool"
+	"traverse.internal/core/zerocopy"
+)
+
+const (
+	// certInterval is how often the certificate's files are looked at.
+	certInterval = 2 * time.Second
+	// copyBuffer of a direction of a data connection over TLS: one record.
+	copyBuffer = 16 << 10
+)
+
+// certificate is the server's, as its files have it.
+type certificate struct {
+	certFile, keyFile string
+	current           atomic.Pointer[stdtls.Certificate]
+	failures          atomic.Uint64 // files that changed and could not be used
+
+	mu     sync.Mutex // guards the fields below
+	looked time.Time
+	seen   [2]fileStamp
+}
+
+// fileStamp tells a changed file.
+type fileStamp struct {
+	modified time.Time
+	size     int64
+}
+
+func stampOf(path string) fileStamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fileStamp{}
+	}
+	return fileStamp{info.ModTime(), info.Size()}
+}
+
+// load reads the files. When they are wrong the present certificate stays.
+func (c *certificate) load() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen = [2]fileStamp{stampOf(c.certFile), stampOf(c.keyFile)}
+	pair, err := stdtls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		c.failures.Add(1)
+		return fmt.Errorf("turn: certificate: %w", err)
+	}
+	if pair.Leaf == nil {
+		if pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0]); err != nil {
+			return fmt.Errorf("turn: certificate: %w", err)
+		}
+	}
+	c.current.Store(&pair)
+	return nil
+}
+
+// follow loads the files when they have changed, now and then.
+func (c *certificate) follow(now time.Time) {
+	c.mu.Lock()
+	due := now.Sub(c.looked) >= certInterval
+	if due {
+		c.looked = now
+	}
+	changed := due && c.seen != [2]fileStamp{stampOf(c.certFile), stampOf(c.keyFile)}
+	c.mu.Unlock()
+	if changed {
+		_ = c.load() // counted; one of the two files may be written just now
+	}
+}
+
+// expires returns when the certificate ends; zero: there is none.
+func (c *certificate) expires() time.Time {
+	if c == nil || c.current.Load() == nil {
+		return time.Time{}
+	}
+	return c.current.Load().Leaf.NotAfter
+}
+
+// tlsConfig is that of listeners. Clients that name no protocol are taken, most do not: RFC 7443.
+func (c *certificate) tlsConfig() *stdtls.Config {
+	return &stdtls.Config{
+		MinVersion: stdtls.VersionTLS12,
+		NextProtos: []string{"stun.turn", "stun.nat-discovery"},
+		GetCertificate: func(*stdtls.ClientHelloInfo) (*stdtls.Certificate, error) {
+			return c.current.Load(), nil
+		},
+	}
+}
+
+// readWaiting waits for bytes and appends them to the buffer, which it holds meanwhile.
+func (st *stream) readWaiting() error {
+	if st.buf == nil {
+		st.buf, st.have = bufpool.Get(streamBuffer), 0
+	}
+	n, err := st.conn.Read(st.buf.Bytes()[st.have:])
+	st.have += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// joinSecured relays between a client's TLS connection and a peer until both have ended, through buffers. A cut stays a
+// cut on the other side.
+func joinSecured(client *stdtls.Conn, peer *net.TCPConn, idle time.Duration, there, back *zerocopy.Flow) error {
+	j := &securedJoin{idle: idle}
+	j.moved.Store(time.Now().UnixNano())
+	result := make(chan error, 1)
+	go j.relayBack(result, client, peer, back)
+	err := j.relay(peer, client, there)
+	if err != nil { // the other direction ends with it
+		_ = peer.SetLinger(0)
+		_ = peer.Close()
+		_ = client.NetConn().Close()
+	}
+	return errors.Join(err, <-result)
+}
+
+type securedJoin struct {
+	idle  time.Duration
+	moved atomic.Int64 // ns, when bytes last moved in either direction
+}
+
+// halfCloser is a connection that can end one direction.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
+func (j *securedJoin) relayBack(result chan<- error, client *stdtls.Conn, peer *net.TCPConn, flow *zerocopy.Flow) {
+	err := j.relay(client, peer, flow)
+	if err != nil {
+		_ = peer.SetLinger(0)
+		_ = peer.Close()
+		_ = client.NetConn().Close()
+	}
+	result <- err
+}
+
+func (j *securedJoin) relay(dst, src halfCloser, flow *zerocopy.Flow) error {
+	buf := bufpool.Get(copyBuffer)
+	defer buf.Release()
+	for {
+		if j.idle > 0 {
+			_ = src.SetReadDeadline(time.Now().Add(j.idle))
+		}
+		n, err := src.Read(buf.Bytes())
+		if n > 0 {
+			j.moved.Store(time.Now().UnixNano())
+			if _, err := dst.Write(buf.Bytes()[:n]); err != nil {
+				return err
+			}
+			flow.Copied.Add(uint64(n))
+		}
+		var timeout net.Error
+		switch {
+		case err == io.EOF:
+			return dst.CloseWrite()
+		case errors.As(err, &timeout) && timeout.Timeout() && time.Since(time.Unix(0, j.moved.Load())) < j.idle:
+		case err != nil:
+			return err
+		}
+	}
+}
