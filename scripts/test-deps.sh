@@ -1,11 +1,11 @@
 #!/bin/sh
 # Installs what the tests use beyond Go: a C compiler for the race detector, iproute2 and nftables for networks with
-# NATs, coturn as a peer to test against. Does nothing where all of it is there, and says loudly what is missing where it
+# NATs, coturn as a peer to test against, systemd and what boots it in a container. Does nothing where all of it is there, and says loudly what is missing where it
 # cannot install; the tests that need it then skip, except that -race does not build without a compiler. Arguments are further packages.
 set -eu
 
 missing=""
-for package in gcc libc6-dev iproute2 nftables coturn "$@"; do
+for package in gcc libc6-dev iproute2 nftables coturn systemd debootstrap systemd-container "$@"; do
 	status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
 	[ "$status" = "install ok installed" ] || missing="$missing $package"
 done
