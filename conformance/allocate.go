@@ -10,13 +10,13 @@ import (
 var allocateChecks = []check{
 	{number: 38, ref: "RFC 8656 §7.2", over: onBoth, run: noTransport, must: "REQUESTED-TRANSPORT missing or short: 400"},
 	{number: 39, ref: "RFC 8656 §7.2", over: onBoth, run: otherTransports, must: "a transport that is neither UDP nor TCP: 442"},
-	{number: 40, ref: "RFC 6062 §5.1", over: onBoth, run: needsConfig("a server that forbids UDP relays"), must: "UDP relays forbidden by policy: 403"},
+	{number: 40, ref: "RFC 6062 §5.1", over: onBoth, run: udpForbidden, must: "UDP relays forbidden by policy: 403"},
 	{number: 41, ref: "RFC 8656 §7.2, §11.2", over: onBoth, run: fragments, must: "DONT-FRAGMENT: 420 when it is not supported, else it is obeyed in Send, too"},
 	{number: 42, ref: "RFC 8656 §7.2", over: onBoth, run: tokenAlone, must: "RESERVATION-TOKEN with EVEN-PORT or a family: 400"},
 	{number: 43, ref: "RFC 8656 §7.2", over: onBoth, run: unknownToken, must: "an unknown RESERVATION-TOKEN: 508"},
 	{number: 48, ref: "RFC 8656 §7.2", over: onBoth, run: even, must: "EVEN-PORT without R: an even port, no token, and the next port stays free"},
 	{number: 49, ref: "RFC 8656 §7.2", over: onBoth, run: pair, must: "EVEN-PORT with R: an even port, and a token for the next one, good once, from any 5-tuple"},
-	{number: 50, ref: "RFC 8656 §7.2", over: onBoth, run: needsConfig("a server with no pair of ports left"), must: "no even pair left: 508"},
+	{number: 50, ref: "RFC 8656 §7.2", over: onBoth, run: noPairs, must: "no even pair left: 508"},
 	{number: 53, ref: "RFC 8656 §7.2", over: onUDP, run: quota, alone: true, must: "beyond a user's quota: 486"},
 	{number: 54, ref: "RFC 8656 §7.2", over: onUDP, run: capacity, alone: true, must: "beyond what the server can hold: 508"},
 	{number: 55, ref: "RFC 8656 §7.2, RFC 8489 §10", over: onBoth, run: redirect, must: "a redirection: 300 and ALTERNATE-SERVER of the same family, authenticated"},
@@ -33,6 +33,21 @@ func needsConfig(what string) func(*probe) {
 
 func notVisible(what string) func(*probe) {
 	return func(p *probe) { p.skipf("cannot be seen on the wire: %s", what) }
+}
+
+func udpForbidden(p *probe) {
+	if r := p.dial().ask(stun.MethodAllocate, udpRelay); !r.came || r.code != stun.CodeForbidden {
+		p.skipf("needs a server that forbids UDP relays")
+	}
+}
+
+func noPairs(p *probe) {
+	r := p.dial().ask(stun.MethodAllocate, udpRelay, evenPair)
+	if r.ok() {
+		p.skipf("needs a server with no pair of ports left")
+	}
+	p.want("EVEN-PORT with R", r, stun.CodeInsufficientCapacity)
+	p.want("without EVEN-PORT", p.dial().ask(stun.MethodAllocate, udpRelay), success)
 }
 
 func noTransport(p *probe) {

@@ -14,6 +14,13 @@ import (
 // serve starts our server on loopback in both families, and returns what the suite has to know of it.
 func serve(t *testing.T, change func(*turn.Config)) conformance.Config {
 	t.Helper()
+	_, suite := start(t, change)
+	return suite
+}
+
+// start is serve for who needs the server, too.
+func start(t *testing.T, change func(*turn.Config)) (*turn.Server, conformance.Config) {
+	t.Helper()
 	ips := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	if haveIPv6() {
 		ips = append(ips, netip.IPv6Loopback())
@@ -50,7 +57,7 @@ func serve(t *testing.T, change func(*turn.Config)) conformance.Config {
 			t.Error(err)
 		}
 	})
-	return suite
+	return s, suite
 }
 
 // run asks, within the time that a run may take.
@@ -76,14 +83,14 @@ var knownGaps = map[int]string{
 	21:  "PASSWORD-ALGORITHMS are not offered",
 	22:  "MESSAGE-INTEGRITY-SHA256 is not offered",
 	23:  "USERHASH is not offered",
-	25:  "there are no time-limited credentials",
+	25:  "TestOurServerAsConfigured: needs such a user",
 	26:  "TestOurServerAsConfigured: needs such a user",
 	40:  "there is no policy that forbids UDP relays",
-	50:  "needs a server without ports",
+	50:  "TestOurServerAsConfigured: needs a server without ports",
 	52:  "there are no dual allocations",
 	53:  "TestOurServerAsConfigured: needs to know the quota",
 	54:  "TestOurServerAsConfigured: needs to know the capacity",
-	55:  "there is no redirection",
+	55:  "TestOurServerAsConfigured: needs a server that drains",
 	59:  "cannot be seen on the wire; package turn tests it",
 	63:  "there are no dual allocations",
 	64:  "takes 10 minutes",
@@ -123,33 +130,68 @@ func TestOurServer(t *testing.T) {
 // What the suite has to be told to see it.
 func TestOurServerAsConfigured(t *testing.T) {
 	t.Parallel()
+	know := func(tell func(*conformance.Config)) func(*turn.Server, *conformance.Config) {
+		return func(_ *turn.Server, c *conformance.Config) { tell(c) }
+	}
 	for _, c := range []struct {
 		name   string
 		server func(*turn.Config)
-		suite  func(*conformance.Config)
+		then   func(*turn.Server, *conformance.Config)
 		only   []int
 	}{
-		{"quota", func(c *turn.Config) { c.Limits.PerUser = 20 }, func(c *conformance.Config) { c.Quota = 20 }, []int{53}},
-		{"capacity", func(c *turn.Config) { c.Limits.Allocations = 20 }, func(c *conformance.Config) { c.Capacity = 20 }, []int{54}},
+		{
+			"quota",
+			func(c *turn.Config) { c.Limits.PerUser = 20 },
+			know(func(c *conformance.Config) { c.Quota = 20 }),
+			[]int{53},
+		},
+		{
+			"capacity",
+			func(c *turn.Config) { c.Limits.Allocations = 20 },
+			know(func(c *conformance.Config) { c.Capacity = 20 }),
+			[]int{54},
+		},
 		{
 			"nonces of four seconds",
 			func(c *turn.Config) { c.NonceLifetime = 4 * time.Second },
-			func(c *conformance.Config) { c.NonceLifetime = 4 * time.Second },
+			know(func(c *conformance.Config) { c.NonceLifetime = 4 * time.Second }),
 			[]int{19, 20},
 		},
 		{
 			"a password that is not ASCII",
 			func(c *turn.Config) { c.Users["マトリックス"] = "The MªtrⅨ" },
-			func(c *conformance.Config) { c.User, c.Password = "マトリックス", "The MªtrⅨ" },
+			know(func(c *conformance.Config) { c.User, c.Password = "マトリックス", "The MªtrⅨ" }),
 			[]int{26},
+		},
+		{
+			"a time-limited credential",
+			func(c *turn.Config) { c.Secrets = []string{"a shared secret"} },
+			know(func(c *conformance.Config) {
+				c.User, c.Password = turn.Mint("a shared secret", "anna", time.Now().Add(time.Hour))
+			}),
+			[]int{25},
+		},
+		{
+			"a single port",
+			func(c *turn.Config) { c.PortMin, c.PortMax = 65535, 65535 },
+			know(func(c *conformance.Config) { c.Parallel = 1 }),
+			[]int{50},
+		},
+		{
+			"a redirection",
+			func(c *turn.Config) {
+				c.Alternates = []netip.AddrPort{netip.MustParseAddrPort("192.0.2.7:3478"), netip.MustParseAddrPort("[2001:db8::7]:3478")}
+			},
+			func(s *turn.Server, _ *conformance.Config) { s.Drain() },
+			[]int{55},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			config := serve(t, c.server)
+			server, config := start(t, c.server)
 			config.Servers = config.Servers[:1]
 			config.Only = c.only
-			c.suite(&config)
+			c.then(server, &config)
 			if report := run(t, config); !slices.Equal(report.Numbers(conformance.Pass), c.only) {
 				_ = report.WriteText(t.Output())
 				t.Errorf("pass: got %v, want %v", report.Numbers(conformance.Pass), c.only)
