@@ -1,9 +1,12 @@
 package ice
 
 import (
+	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"testing"
+	"time"
 )
 
 // TestWhatIsDialled: which of the addresses that a peer names are tried. A contact can make us open a TCP connection to what it likes on
@@ -40,28 +43,43 @@ func TestWhatIsDialled(t *testing.T) {
 // TestConnectionsComeAndGo: who knows the password cannot make the agent learn of address after address by connections that it ends at once.
 func TestConnectionsComeAndGo(t *testing.T) {
 	noGoroutines(t)
-	e := listenTest(t, Config{})
+	e := listenTest(t, Config{NegotiateTimeout: 2 * time.Minute})
 	at := gatherTest(t, e)
 	var negotiating sync.WaitGroup
 	negotiating.Go(func() {
 		_, _ = at.Negotiate(t.Context(), Answerer, Offer{Ufrag: "xxxx", Password: "0123456789012345678901"})
 	})
 	frame := binding(at.ufrag+":xxxx", at.password)
-	for range maxTaken + 10 {
-		conn := dialTest(t, e)
-		if _, err := conn.Write(frame); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := conn.Read(make([]byte, 1)); err != nil { // it is refused; else there is an answer, or the agent's own check
-			break
-		}
-		conn.Close()
+	taken := func() int {
+		at.mu.Lock()
+		defer at.mu.Unlock()
+		return at.taken
 	}
-	at.mu.Lock()
-	taken := at.taken
-	at.mu.Unlock()
-	if taken != maxTaken {
-		t.Errorf("%d connections were taken one after the other, want %d", taken, maxTaken)
+	open := func() int {
+		at.mu.Lock()
+		defer at.mu.Unlock()
+		return len(at.streams)
+	}
+	const batch = 16 // well within what one attempt may have open
+	for round := range maxTaken/batch + 1 {
+		var conns []net.Conn
+		for range batch {
+			conn := dialTest(t, e)
+			if _, err := conn.Write(frame); err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, conn)
+		}
+		want := min((round+1)*batch, maxTaken)
+		eventually(t, "the batch to be taken", func() bool { return taken() >= want }, func() string { return strconv.Itoa(taken()) })
+		for _, conn := range conns {
+			conn.Close()
+		}
+		// Those of one batch must not keep the next one's out.
+		eventually(t, "room for the next batch", func() bool { return open() <= maxStreams-batch || taken() == maxTaken }, func() string { return strconv.Itoa(open()) })
+	}
+	if n := taken(); n != maxTaken {
+		t.Errorf("%d connections were taken, want %d", n, maxTaken)
 	}
 	at.Close()
 	negotiating.Wait()
