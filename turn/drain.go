@@ -7,7 +7,7 @@ import (
 )
 
 // Drain lets no new allocation in: clients get 300 where Config.Alternates has a server of their family, else 508. A
-// reserved port can still be redeemed, because it was promised. What there is goes on, may be refreshed, and ends by
+// reserved port can still be redeemed, because it was promised, but is not waited for. What there is goes on, may be refreshed, and ends by
 // itself; Drained tells when.
 func (s *Server) Drain() {
 	s.draining.Store(true)
@@ -22,7 +22,7 @@ func (s *Server) noteDrained() {
 		return
 	}
 	s.ledgerMu.Lock()
-	left := s.ledger.Total()
+	left := s.ledger.Total() - s.ledger.Reserved()
 	s.ledgerMu.Unlock()
 	if left == 0 {
 		s.empty.Do(func() { close(s.drained) })

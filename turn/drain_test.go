@@ -25,6 +25,20 @@ func TestDrainEndsAtOnceWhenNobodyIsThere(t *testing.T) {
 	}
 }
 
+// Nobody may come for a reserved port.
+func TestDrainDoesNotWaitForReservations(t *testing.T) {
+	s := startServer(t, nil)
+	c := dialUDP(t, s)
+	c.allocate(wantUDP, pair)
+	if code := c.code(stun.MethodRefresh, lifetime(0)); code != 0 {
+		t.Fatal(code)
+	}
+	s.Drain()
+	if !drained(s) || s.Stats().Reserved != 1 {
+		t.Errorf("drained %v with %d reserved ports", drained(s), s.Stats().Reserved)
+	}
+}
+
 func TestDrainLetsSessionsEnd(t *testing.T) {
 	s := startServer(t, nil)
 	c := dialUDP(t, s)

@@ -72,7 +72,7 @@ func (r *run) dial() (*client, error) {
 		_ = conn.SetDeadline(r.deadline())
 		if err := secured.HandshakeContext(r.ctx); err != nil {
 			_ = conn.Close()
-			return nil, fmt.Errorf("tls: %w", err)
+			return nil, err
 		}
 		conn = secured
 	}
