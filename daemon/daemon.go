@@ -338,9 +338,9 @@ func (d *Daemon) AddContact(name, device string) error {
 	return err
 }
 
-// Await follows a transfer until it is as wanted. It looks at every change of state and ten times a second.
+// Await follows a transfer until it is as wanted. It looks at every change of state and a hundred times a second.
 func (d *Daemon) Await(ctx context.Context, id string, until func(Transfer) bool) (Transfer, error) {
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		if e, err := d.table.find(id); err == nil {

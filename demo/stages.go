@@ -195,7 +195,7 @@ func cutRelay(ctx context.Context, l *lab, s *Stage) error {
 	ctx, cancel := context.WithTimeout(ctx, stageTimeout)
 	defer cancel()
 	laptop := l.devices["laptop"]
-	source, err := l.makeFile("cut.bin", 4*l.opt.RouteSize)
+	source, err := l.makeFile("cut.bin", 8*l.opt.RouteSize)
 	if err != nil {
 		return err
 	}
