@@ -2,8 +2,11 @@ package conformance_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,7 +94,7 @@ var knownGaps = map[int]string{
 	53:  "TestOurServerAsConfigured: needs to know the quota",
 	54:  "TestOurServerAsConfigured: needs to know the capacity",
 	55:  "TestOurServerAsConfigured: needs a server that drains",
-	59:  "cannot be seen on the wire; package turn tests it",
+	59:  "cannot be seen on the wire",
 	63:  "there are no dual allocations",
 	64:  "takes 10 minutes",
 	65:  "takes 10 minutes",
@@ -120,6 +123,15 @@ func TestOurServer(t *testing.T) {
 		case r.Status == conformance.Pass:
 		case !known:
 			t.Errorf("%d %s: %s\n\t%s", r.Number, r.Status, r.Must, r.Detail)
+		}
+	}
+	page, err := os.ReadFile("../docs/protocol/turn.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range report.Results {
+		if row := fmt.Sprintf("\n| %d | %s | %s | ", r.Number, r.Must, r.Ref); !strings.Contains(string(page), row) {
+			t.Errorf("docs/protocol/turn.md has no row%s", row)
 		}
 	}
 	if len(report.Results) != 121 {
