@@ -117,22 +117,31 @@ func (c *Channel) allowedLocked(want int) int {
 	}
 	window, free := s.limits.window, s.out.credit()
 	fair := fairShare(window, free, s.limits.session)
-	return int(share(uint64(min(want, s.limits.body)), c.out.credit(), c.out.held(window), fair, free))
+	if want > s.limits.body+tailBody {
+		want = s.limits.body
+	}
+	return int(share(uint64(want), c.out.credit(), c.out.held(window), fair, free))
 }
 
-// tailLocked returns the chunk that the next bytes, n at most, go into: the last one while it has room, so that many
-// short writes make one frame.
+// tailLocked returns the chunk that the next bytes, n as allowedLocked says, go into: the last one while it has room,
+// so that many short writes make one frame.
 func (c *Channel) tailLocked(n int) *outChunk {
 	if c.outQueue.len() > 0 {
 		if last := c.outQueue.back(); last.n < len(last.mem) {
 			return last
 		}
-		n = max(n, 4*c.queued) // there is a backlog: more will follow
 	}
-	n = min(n, c.s.limits.body)
-	buf := bufpool.Get(n)
-	mem := whole(buf)
-	c.outQueue.push(outChunk{buf: buf, mem: mem[:min(len(mem), c.s.limits.body)]})
+	if body := c.s.limits.body; n > body { // two frames, with room for the second one's header
+		buf := bufpool.Get(n + c.s.codec.HeaderSize())
+		c.outQueue.push(outChunk{buf: buf, mem: buf.Bytes()[:n]})
+	} else {
+		if c.outQueue.len() > 0 {
+			n = min(body, max(n, 4*c.queued)) // there is a backlog: more will follow
+		}
+		buf := bufpool.Get(n)
+		mem := whole(buf)
+		c.outQueue.push(outChunk{buf: buf, mem: mem[:min(len(mem), body)]})
+	}
 	return c.outQueue.back()
 }
 

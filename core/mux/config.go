@@ -64,6 +64,11 @@ const (
 	// The buffer (72 KiB) is then kept until it is acknowledged, so at least 4/9 of it is in use.
 	directBody = 32 << 10
 
+	// tailBody is how much longer than one frame a queued body may be when that is all of a Write: the rest is a second
+	// frame in the same buffer and the same write on the link. So 64 KiB, the commonest length and 4 bytes more than a
+	// frame takes, is one write and not two.
+	tailBody = 4 << 10
+
 	// lockedCopy is how many bytes are copied with the session's lock held rather than unlock and lock again (0.1 µs).
 	lockedCopy = 2 << 10
 

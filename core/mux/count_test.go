@@ -215,3 +215,42 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("%v allocations for ten short messages, want 0", n)
 	}
 }
+
+// TestOneWritePerWrite: 64 KiB, 4 bytes more than a frame takes, is two frames and still one write on the link; of
+// other lengths around it nothing gets lost either.
+func TestOneWritePerWrite(t *testing.T) {
+	for _, c := range []struct {
+		size, writes int // per Write
+	}{
+		{framing.BulkBody - 1, 1},
+		{framing.BulkBody, 1},
+		{framing.BulkBody + 1, 1},
+		{64 << 10, 1},
+		{framing.BulkBody + 4<<10, 1},
+		{framing.BulkBody + 4<<10 + 1, 2},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a, b := newPair(t)
+			from, to := open(t, a, b, "x")
+			synctest.Wait()
+			before := a.Stats()
+			const times = 3 // within the window
+			data := make([]byte, c.size)
+			for i := range uint64(times) {
+				fill(data, i)
+				if _, err := from.Write(data); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				got := make([]byte, c.size)
+				if _, err := io.ReadFull(to, got); err != nil || !bytes.Equal(got, data) {
+					t.Fatalf("%d bytes: not what was written, %v", c.size, err)
+				}
+			}
+			synctest.Wait()
+			if n := a.Stats().LinkWrites - before.LinkWrites; int(n) > c.writes*times {
+				t.Errorf("%d bytes: %d writes on the link for %d, want %d each", c.size, n, times, c.writes)
+			}
+		})
+	}
+}

@@ -48,27 +48,27 @@ func (l *link) discard() error {
 // read takes frames off the link until it fails. A *ProtocolError is the peer's fault.
 func (l *link) read() error {
 	in := bufpool.Get(readBuffer)
-	defer in.Release()
-	mem := in.Bytes()
-	from, to := 0, 0 // what has been read and not taken
+	defer func() { in.Release() }()
+	have := 0 // bytes that have been read and not taken, at the front
 	for {
-		n, err := l.frames(mem[from:to])
+		mem := in.Bytes()
+		from, err := l.frames(mem[:have])
 		if err != nil {
 			return err
 		}
-		from += n
-		if from, err = l.long(mem, from, to); err != nil {
+		var all bool
+		if in, all, err = l.long(in, from, have); err != nil {
 			return err
 		}
-		if from < 0 {
-			from, to = 0, 0
+		mem = in.Bytes()
+		switch {
+		case all:
+			have = 0
+		case from > 0:
+			have = copy(mem, mem[from:have])
 		}
-		if from > 0 {
-			to = copy(mem, mem[from:to])
-			from = 0
-		}
-		n, err = l.rwc.Read(mem[to:])
-		to += n
+		n, err := l.rwc.Read(mem[have:])
+		have += n
 		if n > 0 {
 			l.hear()
 		}
@@ -101,27 +101,36 @@ func (l *link) frames(b []byte) (int, error) {
 	}
 }
 
-// long reads the rest of the long data frame that begins at mem[from:to], if one does, into a buffer of its own, so
-// that it is not copied twice. It returns -1 when mem is used up then, else from.
-func (l *link) long(mem []byte, from, to int) (int, error) {
-	h, size, err := l.s.codec.ParseHeader(mem[from:to])
+// long reads the rest of the long data frame that begins at byte from of what has been read, if one does, and takes it.
+// The body stays where it is, and the read buffer goes with it, when it is worth that and there is the room; else it
+// gets a buffer of its own. Long returns the buffer to read on with, and whether it is used up.
+func (l *link) long(in *bufpool.Buf, from, to int) (*bufpool.Buf, bool, error) {
+	read := in.Bytes()[from:to]
+	h, size, err := l.s.codec.ParseHeader(read)
 	if err != nil || h.Length < adoptBody || !h.Channel.IsData() {
-		return from, nil // a wrong header has been found by frames
+		return in, false, nil // a wrong header has been found by frames
 	}
-	buf := bufpool.Get(int(h.Length))
-	body := buf.Bytes()
-	for n := copy(body, mem[from+size:to]); n < len(body); {
-		k, err := l.rwc.Read(body[n:])
-		n += k
-		if k > 0 {
+	buf, have := in, len(read)-size
+	if end := from + size + int(h.Length); h.Length >= directBody && end <= in.Cap() {
+		in.SetLen(end)
+		in.Trim(from + size)
+		in = bufpool.Get(readBuffer)
+	} else {
+		buf = bufpool.Get(int(h.Length))
+		copy(buf.Bytes(), read[size:])
+	}
+	for body := buf.Bytes()[have:]; len(body) > 0; {
+		n, err := l.rwc.Read(body)
+		body = body[n:]
+		if n > 0 {
 			l.hear()
 		}
-		if err != nil && k == 0 {
+		if err != nil && n == 0 {
 			buf.Release()
-			return 0, err
+			return in, true, err
 		}
 	}
-	return -1, l.data(h, size, body, buf)
+	return in, true, l.data(h, size, buf.Bytes(), buf)
 }
 
 // frame takes one whole frame whose body is in the read buffer.

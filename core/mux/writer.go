@@ -208,11 +208,19 @@ func (c *Channel) directLocked() bool {
 	return first.n >= directBody && first.taken == 0
 }
 
-// takeDirectLocked makes a frame of the channel's first chunk, in its own buffer.
+// takeDirectLocked makes a frame of the channel's first chunk, in its own buffer; two when it is too long for one.
 func (s *Session) takeDirectLocked(c *Channel) batch {
 	chunk := c.outQueue.pop()
+	first, second := min(chunk.n, s.limits.body), chunk.n-s.limits.body
+	head := s.codec.AppendHeader(s.control.header[:0], framing.Header{Length: uint16(first), Channel: c.id})
 	chunk.buf.SetLen(chunk.n)
-	head := s.codec.AppendHeader(s.control.header[:0], framing.Header{Length: uint16(chunk.n), Channel: c.id})
+	if second > 0 {
+		chunk.buf.SetLen(chunk.n + len(head))
+		rest := chunk.buf.Bytes()[first:]
+		copy(rest[len(head):], rest)
+		s.codec.AppendHeader(rest[:0], framing.Header{Length: uint16(second), Channel: c.id})
+		s.stats.FramesOut++
+	}
 	copy(chunk.buf.Prepend(len(head)), head)
 	data := chunk.buf.Bytes()
 	s.retained.add(chunk.buf, data)
