@@ -91,8 +91,9 @@ type Turnd struct {
 	ListenUDP []netip.AddrPort
 	ListenTCP []netip.AddrPort
 	ListenTLS []netip.AddrPort
-	Cert, Key string     // files, for ListenTLS
-	RelayIP4  netip.Addr // invalid means: none given
+	Cert, Key string         // files, for ListenTLS
+	ProxyFrom []netip.Prefix // whose streams begin with the PROXY protocol
+	RelayIP4  netip.Addr     // invalid means: none given
 	RelayIP6  netip.Addr
 	PortRange PortRange
 	UsersFile string // "" means: no such user

@@ -156,6 +156,11 @@ var table = []Key{
 		field: path(func(c *Config) *string { return &c.Turnd.Key }),
 	},
 	{
+		Name: "turnd.proxy_from", Flag: "proxy-from", Programs: turndOnly,
+		Help:  "networks of proxies whose TCP and TLS connections begin with the PROXY protocol, version 1 or 2; nobody else's header is believed",
+		field: list(func(c *Config) *[]netip.Prefix { return &c.Turnd.ProxyFrom }, "networks", single(parsePrefix)),
+	},
+	{
 		Name: "turnd.relay_ip4", Flag: "relay-ip4", Programs: both,
 		Help:  "IPv4 address that peers see; empty: none given",
 		field: one(func(c *Config) *netip.Addr { return &c.Turnd.RelayIP4 }, "IPv4 address", parseIP4),

@@ -24,6 +24,10 @@ type Config struct {
 	ListenTLS         []netip.AddrPort
 	CertFile, KeyFile string
 
+	// ProxyFrom are networks whose TCP and TLS connections begin with a header of the PROXY protocol, version 1 or 2, which
+	// says who the client is. Nobody else's header is believed, and theirs must be there.
+	ProxyFrom []netip.Prefix
+
 	// Realm is what users' keys are bound to. Default "traverse".
 	Realm string
 	// Users who may allocate: name to password. None: nobody. SetUsers replaces them while the server runs.

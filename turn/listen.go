@@ -110,7 +110,12 @@ func (s *Server) acceptStreams(l *net.TCPListener, transport alloc.Transport) er
 		if err != nil {
 			return err
 		}
-		st, ok := s.newStream(conn, transport)
+		client := addrPortOf(conn.RemoteAddr())
+		if within(s.config.ProxyFrom, client.Addr()) {
+			s.tasks.Go(func() { s.takeProxied(conn, transport) })
+			continue
+		}
+		st, ok := s.newStream(conn, client, transport)
 		if !ok {
 			refuse(conn)
 			continue

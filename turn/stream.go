@@ -60,8 +60,8 @@ type stream struct {
 }
 
 // newStream takes a connection in, or says that it has to be refused.
-func (s *Server) newStream(conn *net.TCPConn, transport alloc.Transport) (*stream, bool) {
-	client, local := addrPortOf(conn.RemoteAddr()), addrPortOf(conn.LocalAddr())
+func (s *Server) newStream(conn *net.TCPConn, client netip.AddrPort, transport alloc.Transport) (*stream, bool) {
+	local := addrPortOf(conn.LocalAddr())
 	if !s.door.enter(client.Addr()) {
 		return nil, false
 	}

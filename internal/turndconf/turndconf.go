@@ -17,7 +17,7 @@ func Build(conf config.Config) (turn.Config, error) {
 	c := conf.Turnd
 	out := turn.Config{
 		ListenUDP: c.ListenUDP, ListenTCP: c.ListenTCP, Realm: c.Realm,
-		ListenTLS: c.ListenTLS, CertFile: c.Cert, KeyFile: c.Key,
+		ListenTLS: c.ListenTLS, CertFile: c.Cert, KeyFile: c.Key, ProxyFrom: c.ProxyFrom,
 		RelayIP4: c.RelayIP4, RelayIP6: c.RelayIP6,
 		PortMin: c.PortRange.First, PortMax: c.PortRange.Last,
 		AllowPeers: c.AllowPeer, DenyPeers: c.DenyPeer, OwnRelays: c.OwnRelays,
