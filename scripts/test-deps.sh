@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what the tests use beyond Go: a C compiler for the race detector, iproute2 and nftables for networks with
-# NATs, coturn as a peer to test against, systemd and what boots it in a container. Does nothing where all of it is there, and says loudly what is missing where it
-# cannot install; the tests that need it then skip, except that -race does not build without a compiler. Arguments are further packages.
+# NATs, coturn as a peer to test against, systemd and what boots it in a container. Arguments are further packages. Does
+# nothing where all of it is there, and says loudly what is missing where it cannot install; the tests that need it then
+# skip, except that -race does not build without a compiler.
 set -eu
 
 missing=""

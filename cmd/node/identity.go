@@ -3,14 +3,18 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"traverse.internal/daemon"
+	"traverse.internal/identity"
 )
 
 func (a *app) initCommand() *cobra.Command {
 	var name string
+	var ifMissing bool
 	cmd := &cobra.Command{
 		Use: "init", Short: "make a device identity and print its id", Args: noArgs,
 		Example: "  node init --name laptop\n  node --home ./A init --name laptop --json",
@@ -19,7 +23,11 @@ func (a *app) initCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			id, err := daemon.Init(h, name)
+			begin := func() (daemon.IdentityObject, error) { return daemon.Init(h, name) }
+			if _, err := os.Lstat(filepath.Join(h.Identity, identity.FileName)); ifMissing && err == nil {
+				begin = func() (daemon.IdentityObject, error) { return daemon.Identity(h) }
+			}
+			id, err := begin()
 			if err != nil {
 				return err
 			}
@@ -30,6 +38,7 @@ func (a *app) initCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "what to call this device (default: the host's name)")
+	cmd.Flags().BoolVar(&ifMissing, "if-missing", false, "be content with the identity that is there, if it can be used")
 	return cmd
 }
 
