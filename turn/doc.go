@@ -20,10 +20,18 @@
 //	request.go auth.go nonce.go    one request: understood, authenticated, answered
 //	allocate.go refresh.go permit.go channel.go send.go data.go
 //	tcp_connect.go tcp_attempt.go tcp_bind.go tcp_relay.go
-//	policy.go limits.go            who may be a peer, who may ask how much
+//	policy.go limits.go users.go   who may be a peer, who may ask how much, who is who
+//	tls.go proxy.go                streams that are secured, or come through a proxy
+//	reload.go drain.go sessions.go what operators do while it runs
 //
 // The path of a packet, ChannelData in both directions, allocates nothing and logs nothing: a packet that cannot be
 // relayed is counted by its [DropReason].
+//
+// # In operation
+//
+// [Server.Reload] changes users, peer policy and limits without touching a socket; what the new policy denies has ended when
+// it returns. [Server.Drain] lets no allocation in any more. A certificate follows its files. Over TLS nothing is spliced:
+// data connections are copied through pooled buffers.
 //
 // # Safe as it comes
 //
