@@ -40,6 +40,21 @@ func TestWhatIsDialled(t *testing.T) {
 	}
 }
 
+// TestWhatIsPermitted: which of the addresses that a peer names our relay is asked to let in. A relay that is careless about peers would be led to
+// itself, or to what answers on its link alone.
+func TestWhatIsPermitted(t *testing.T) {
+	var o Offer
+	for _, a := range []string{"127.0.0.1", "::1", "169.254.169.254", "fe80::1", "192.168.1.7", "2001:db8::7"} {
+		o.Sources = append(o.Sources, netip.MustParseAddr(a))
+	}
+	if got := o.permits(false); len(got) != 2 || got[0] != o.Sources[4] || got[1] != o.Sources[5] {
+		t.Errorf("permitted %v, want the last two of %v", got, o.Sources)
+	}
+	if got := o.permits(true); len(got) != 4 {
+		t.Errorf("with loopback: permitted %v, want all but the link-local ones of %v", got, o.Sources)
+	}
+}
+
 // TestConnectionsComeAndGo: who knows the password cannot make the agent learn of address after address by connections that it ends at once.
 func TestConnectionsComeAndGo(t *testing.T) {
 	noGoroutines(t)

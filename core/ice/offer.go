@@ -102,9 +102,15 @@ func (o *Offer) relayed() []netip.AddrPort {
 
 // permits returns the addresses from which this offer's device may dial, each once: those to permit at a relay.
 // What servers saw comes first, since that is what our relay will most likely see too.
-func (o *Offer) permits() []netip.Addr {
+//
+// Loopback addresses are left out unless loopback is set, and link-local ones always: nobody dials a relay from them, and a relay that
+// takes them for peers would be led to its own services (169.254.169.254).
+func (o *Offer) permits(loopback bool) []netip.Addr {
 	var out []netip.Addr
 	add := func(a netip.Addr) {
+		if a.IsLinkLocalUnicast() || a.IsLoopback() && !loopback {
+			return
+		}
 		if !slices.Contains(out, a) {
 			out = append(out, a)
 		}

@@ -255,7 +255,7 @@ func (a *Attempt) Permit(ctx context.Context, remote Offer) error {
 			a.ep.giveBack(l)
 			continue
 		}
-		wg.Go(func() { _ = l.Permit(ctx, remote.permits()...) }) // the others may serve
+		wg.Go(func() { _ = l.Permit(ctx, remote.permits(a.ep.cfg.Loopback)...) }) // the others may serve
 	}
 	wg.Wait()
 	return nil
