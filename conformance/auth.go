@@ -142,7 +142,7 @@ func nonceKeys(p *probe) {
 	}
 	c := p.dial()
 	c.allocate()
-	for range 6 { // a nonce taken at any time is good for most of its lifetime
+	for range 4 { // a nonce taken at any time is good for most of its lifetime
 		c.challenge()
 		p.sleep(life * 7 / 10)
 		if r := c.exchange(c.cred.sign(stun.MethodRefresh)); !r.ok() && life > 3*time.Second {
