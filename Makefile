@@ -5,12 +5,12 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 TEST_TIMEOUT ?= 10m
 FUZZ_TIME    ?= 20s
 
-.PHONY: build test lint race fuzz bench microbench deps clean
+.PHONY: build test lint race k8s image fuzz bench microbench deps clean
 
 build: ## bin/node and bin/turnd
 	$(GO) build -o bin/ ./cmd/node ./cmd/turnd
 
-test: deps lint race ## what CI runs
+test: deps lint race k8s ## what CI runs
 
 deps: ## Debian packages that tests use, when root
 	@scripts/test-deps.sh
@@ -24,6 +24,14 @@ lint: ## vet, staticcheck, gofumpt, tidy; first what is quick
 
 race: ## all tests under the race detector; the seeds of fuzz tests are among them
 	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+
+k8s: ## the manifests, by the types of Kubernetes; a module of its own (docs/adr/0041)
+	cd deploy/k8s/check && $(GO) test ./...
+
+image: ## the OCI image traverse:dev, with podman or docker
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/static/turnd ./cmd/turnd
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/static/traverse ./cmd/node
+	$$(command -v podman || echo docker) build -t traverse:dev -f deploy/k8s/Containerfile bin/static
 
 fuzz: ## every fuzz test for FUZZ_TIME
 	@for package in $$($(GO) list ./...); do \
