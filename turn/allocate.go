@@ -9,6 +9,9 @@ import (
 	"traverse.internal/turn/alloc"
 )
 
+// mobilityTicket asks for an allocation that can move to another 5-tuple, RFC 8016. We make none.
+const mobilityTicket stun.AttrType = 0x8030
+
 // wish is what an Allocate request asks for.
 type wish struct {
 	protocol   alloc.Protocol
@@ -101,6 +104,9 @@ func (r *request) wish() (w wish, answer []byte) {
 	}
 	if hasFamily && hasAdditional {
 		return bad()
+	}
+	if r.msg.Has(mobilityTicket) {
+		return w, r.fail(stun.CodeMobilityForbidden) // RFC 8016 §3.1: the client asks again without
 	}
 	if hasEven {
 		if evenErr != nil {

@@ -86,6 +86,16 @@ func TestAllocateAnswer(t *testing.T) {
 	}
 }
 
+func TestNoMobility(t *testing.T) {
+	c := dialUDP(t, startServer(t, nil)).login()
+	if got := c.code(stun.MethodAllocate, wantUDP, raw(mobilityTicket)); got != stun.CodeMobilityForbidden {
+		t.Errorf("got %v, want 405", got)
+	}
+	if got := c.code(stun.MethodAllocate, wantUDP); got != 0 {
+		t.Errorf("without a ticket: got %v", got)
+	}
+}
+
 func TestHalfOfADualAllocation(t *testing.T) {
 	s := startServer(t, nil)
 	m := dialUDP(t, s).login().ask(stun.MethodAllocate, wantUDP, dual)
