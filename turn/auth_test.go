@@ -27,7 +27,8 @@ func TestAuthentication(t *testing.T) {
 		{name: "another realm", change: func(c *testClient) { c.realm = "elsewhere" }, method: stun.MethodAllocate, want: 401},
 		{name: "invented nonce", change: func(c *testClient) { c.nonce = []byte("0123456789012345678901") }, method: stun.MethodAllocate, want: 438},
 		{name: "short nonce", change: func(c *testClient) { c.nonce = []byte("x") }, method: stun.MethodAllocate, want: 438},
-		{name: "no integrity", change: func(c *testClient) { c.noSign = true }, method: stun.MethodAllocate, want: 401},
+		{name: "no integrity", change: func(c *testClient) { c.noSign = true }, method: stun.MethodAllocate, add: []attrs{wantUDP}, want: 401},
+		{name: "no integrity, and too short to be answered at length", change: func(c *testClient) { c.noSign = true }, method: stun.MethodAllocate, want: 400},
 		{name: "two user names", change: func(c *testClient) { c.stranger = true }, add: []attrs{raw(stun.AttrUsername, 'v')}, method: stun.MethodAllocate, want: 400},
 		{name: "refresh without allocation", method: stun.MethodRefresh, want: 437},
 		{name: "permission without allocation", method: stun.MethodCreatePermission, add: []attrs{peerText("127.0.0.1:1")}, want: 437},
@@ -35,7 +36,11 @@ func TestAuthentication(t *testing.T) {
 		{name: "connect without allocation", method: stun.MethodConnect, add: []attrs{peerText("127.0.0.1:1")}, want: 437},
 		{name: "unknown attribute", method: stun.MethodAllocate, add: []attrs{wantUDP, raw(0x7f01)}, want: 420},
 		{name: "unknown attribute that may be ignored", method: stun.MethodAllocate, add: []attrs{wantUDP, raw(0xff01, 1, 2, 3)}},
-		{name: "user hash", method: stun.MethodAllocate, add: []attrs{wantUDP, raw(stun.AttrUserhash, make([]byte, 32)...)}, want: 420},
+		{name: "user name and user hash", change: func(c *testClient) { c.stranger = true }, method: stun.MethodAllocate, add: []attrs{wantUDP, raw(stun.AttrUserhash, make([]byte, 32)...)}, want: 400},
+		{name: "half of the algorithms", change: func(c *testClient) { c.stranger = true }, method: stun.MethodAllocate, add: []attrs{wantUDP, raw(stun.AttrPasswordAlgorithm, 0, 2, 0, 0)}, want: 400},
+		{name: "other algorithms than offered", change: func(c *testClient) { c.stranger = true }, method: stun.MethodAllocate, add: []attrs{
+			wantUDP, raw(stun.AttrPasswordAlgorithm, 0, 1, 0, 0), raw(stun.AttrPasswordAlgorithms, 0, 1, 0, 0),
+		}, want: 400},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			client := dialUDP(t, s).login()
@@ -156,10 +161,19 @@ func TestUsersAreReplacedWhileServing(t *testing.T) {
 
 // TURN.md 30: with IP and UDP headers, 28 bytes, the answer is at most 2.1 times the question.
 func TestStrangersGetShortAnswers(t *testing.T) {
-	s := startServer(t, func(c *Config) { c.Realm = "bench.local" })
-	for _, method := range []stun.Method{stun.MethodBinding, stun.MethodAllocate, stun.MethodRefresh, 0x0ff} {
+	s := startServer(t, func(c *Config) { c.Realm = "traverse" })
+	for _, short := range []struct {
+		method stun.Method
+		add    []attrs
+	}{
+		{stun.MethodBinding, nil},
+		{stun.MethodAllocate, nil},
+		{stun.MethodAllocate, []attrs{wantUDP}}, // long enough to be offered password algorithms
+		{stun.MethodRefresh, nil},
+		{0x0ff, nil},
+	} {
 		c := dialUDP(t, s)
-		question := c.build(method)
+		method, question := short.method, c.build(short.method, short.add...)
 		c.send(question)
 		answer := c.response().Raw
 		ratio := float64(len(answer)+28) / float64(len(question)+28)
@@ -174,9 +188,9 @@ func TestNonces(t *testing.T) {
 	n := newNonces(time.Minute)
 	now := time.Unix(1_700_000_000, 0)
 	a, b := tupleFor("192.0.2.1:1000"), tupleFor("192.0.2.1:1001")
-	nonce := n.append(nil, now, a)
-	if len(nonce) != nonceLen {
-		t.Fatalf("length %d, want %d", len(nonce), nonceLen)
+	nonce, plain := n.append(nil, now, a, true), n.append(nil, now, a, false)
+	if len(nonce) != len(nonceCookie)+nonceLen || len(plain) != nonceLen {
+		t.Fatalf("lengths %d and %d, want %d and %d", len(nonce), len(plain), len(nonceCookie)+nonceLen, nonceLen)
 	}
 	forged := bytes.Clone(nonce)
 	forged[len(forged)-3] ^= 1
@@ -195,13 +209,17 @@ func TestNonces(t *testing.T) {
 		{"another port", nonce, "192.0.2.1:1001", 0, false},
 		{"another address", nonce, "192.0.2.2:1000", 0, false},
 		{"forged", forged, "192.0.2.1:1000", 0, false},
+		{"18 hours later, when its time comes again", nonce, "192.0.2.1:1000", 65536 * time.Second, false},
+		{"without an offer", plain, "192.0.2.1:1000", 0, true},
+		{"an offer's without its cookie", nonce[len(nonceCookie):], "192.0.2.1:1000", 0, false},
+		{"one without an offer behind a cookie", append([]byte(nonceCookie), plain...), "192.0.2.1:1000", 0, false},
 		{"empty", nil, "192.0.2.1:1000", 0, false},
 	} {
-		if got := n.valid(c.nonce, now.Add(c.after), tupleFor(c.tuple)); got != c.want {
+		if _, got := n.valid(c.nonce, now.Add(c.after), tupleFor(c.tuple)); got != c.want {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
 	}
-	if newNonces(time.Minute).valid(nonce, now, a) {
+	if _, ok := newNonces(time.Minute).valid(nonce, now, a); ok {
 		t.Error("another server's nonce is valid")
 	}
 	if got := testing.AllocsPerRun(100, func() { n.valid(nonce, now, b) }); got > 0 {

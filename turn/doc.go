@@ -41,6 +41,8 @@
 //
 // # Choices the RFCs leave open
 //
+//   - Password algorithms SHA-256 and MD5 are offered, and user name anonymity, but not in answer to a datagram of less
+//     than 28 bytes. An Allocate as short asks for nothing, and gets 400 before any challenge.
 //   - 438 comes before the integrity check (RFC 5389's order), which makes stale requests cheap to refuse.
 //   - A nonce is bound to the client's address and port. ConnectionBind may use the one of its control connection.
 //   - The relay port of a TCP allocation is bound at once and listens from the first permission on. Until then a peer

@@ -56,7 +56,7 @@ func FuzzRequest(f *testing.F) {
 		raw := append(b.Bytes(), attrs[:len(attrs)&^3]...)
 		binary.BigEndian.PutUint16(raw[2:], uint16(len(raw)-stun.HeaderLen))
 		if kind%3 == 1 {
-			raw = sign(raw, s.nonces.append(nil, now, tuple), key)
+			raw = sign(raw, s.nonces.append(nil, now, tuple, true), key)
 		}
 		msg, err := stun.Parse(raw)
 		if err != nil {

@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -13,14 +14,21 @@ import (
 	"traverse.internal/turn/alloc"
 )
 
-// nonceLen is 4 bytes of time and 12 of MAC in base64 without padding. Short, because the answer to a stranger shall not be
+// nonceLen is 2 bytes of time and 12 of MAC in base64 without padding. Short, because the answer to a stranger shall not be
 // much longer than the question; 96 bits of MAC are still beyond guessing.
-const nonceLen = ((4+12)*8 + 5) / 6 // 22
+const nonceLen = ((2+12)*8 + 5) / 6 // 19
+
+// nonceCookie precedes the nonce of an answer that offers password algorithms: RFC 8489 §9.2. Its 24 bits are base64 of
+// bit 0, password algorithms, and bit 1, user name anonymity. Who takes the offer away on the path has to take the cookie
+// away, too, or the client sees it; and without the cookie the nonce is not valid.
+const nonceCookie = "obMatJos2" + "wAAA"
 
 // nonces makes and checks nonces without remembering any: each says when it was made, and proves that it was made by us
 // for the client's address.
 //
-//	time of making, seconds, 4 bytes │ HMAC-SHA256(key of that time's period, time, transport, port, address), 12 bytes
+//	time of making, seconds, 2 bytes │ HMAC-SHA256(key of that time's period, offer, time, transport, port, address), 12 bytes
+//
+// The whole time is in the MAC, so that a nonce of 65,536 s before is not mistaken for a new one.
 //
 // The key changes with every lifetime; a nonce names its time and with it its key, so those made just before a change stay
 // good for their lifetime.
@@ -41,40 +49,48 @@ func newNonces(lifetime time.Duration) *nonces {
 	return n
 }
 
-// append appends a nonce for a client.
-func (n *nonces) append(dst []byte, now time.Time, client alloc.FiveTuple) []byte {
-	raw := n.make(now.Unix(), client.Client, client.Transport)
+// append appends a nonce for a client: with the cookie, when password algorithms are offered along with it.
+func (n *nonces) append(dst []byte, now time.Time, client alloc.FiveTuple, offer bool) []byte {
+	raw := n.make(now.Unix(), client.Client, client.Transport, offer)
+	if offer {
+		dst = append(dst, nonceCookie...)
+	}
 	return base64.RawURLEncoding.AppendEncode(dst, raw[:])
 }
 
-// valid says whether the nonce was made for this client within the lifetime.
-func (n *nonces) valid(nonce []byte, now time.Time, client alloc.FiveTuple) bool {
-	var raw [16]byte
+// valid says whether the nonce was made for this client within the lifetime, and whether with an offer.
+func (n *nonces) valid(nonce []byte, now time.Time, client alloc.FiveTuple) (offer, valid bool) {
+	var raw [14]byte
+	if offer = bytes.HasPrefix(nonce, []byte(nonceCookie)); offer {
+		nonce = nonce[len(nonceCookie):]
+	}
 	if len(nonce) != nonceLen {
-		return false
+		return false, false
 	}
-	if k, err := base64.RawURLEncoding.Decode(raw[:], nonce); err != nil || k != len(raw) {
-		return false
+	if k, err := base64.RawURLEncoding.Strict().Decode(raw[:], nonce); err != nil || k != len(raw) {
+		return false, false
 	}
-	// 32 bits of seconds last until 2106; the difference is right beyond that, too.
-	age := int32(uint32(now.Unix()) - binary.BigEndian.Uint32(raw[:]))
-	if age < 0 || time.Duration(age)*time.Second >= n.lifetime {
-		return false
+	age := uint16(now.Unix()) - binary.BigEndian.Uint16(raw[:]) // one of the future is very old
+	if time.Duration(age)*time.Second >= n.lifetime {
+		return false, false
 	}
-	want := n.make(now.Unix()-int64(age), client.Client, client.Transport)
-	return hmac.Equal(raw[:], want[:])
+	want := n.make(now.Unix()-int64(age), client.Client, client.Transport, offer)
+	return offer, hmac.Equal(raw[:], want[:])
 }
 
-func (n *nonces) make(at int64, client netip.AddrPort, transport alloc.Transport) (raw [16]byte) {
-	var msg [4 + 1 + 2 + 16]byte // always of one length: no two clients look the same
-	binary.BigEndian.PutUint32(msg[:], uint32(at))
-	msg[4] = byte(transport)
-	binary.BigEndian.PutUint16(msg[5:], client.Port())
+func (n *nonces) make(at int64, client netip.AddrPort, transport alloc.Transport, offer bool) (raw [14]byte) {
+	var msg [8 + 1 + 1 + 2 + 16]byte // always of one length: no two clients look the same
+	binary.BigEndian.PutUint64(msg[:], uint64(at))
+	msg[8] = byte(transport)
+	if offer {
+		msg[9] = 1
+	}
+	binary.BigEndian.PutUint16(msg[10:], client.Port())
 	addr := client.Addr().As16()
-	copy(msg[7:], addr[:])
+	copy(msg[12:], addr[:])
 	mac := hmac256(n.key(at/int64(max(1, n.lifetime/time.Second))), msg[:])
-	copy(raw[:4], msg[:4])
-	copy(raw[4:], mac[:])
+	binary.BigEndian.PutUint16(raw[:], uint16(at))
+	copy(raw[2:], mac[:])
 	return raw
 }
 

@@ -25,7 +25,8 @@ type request struct {
 
 	user      user
 	authentic bool
-	sha256    bool // it was signed with MESSAGE-INTEGRITY-SHA256, so the answer is
+	key       []byte // that it was signed with, and the answer is
+	sha256    bool   // with MESSAGE-INTEGRITY-SHA256, both
 
 	buf   []byte      // the answer is appended to it
 	bound *alloc.Conn // what a ConnectionBind bound
@@ -75,6 +76,7 @@ func (r *request) serve() []byte {
 func understood(t stun.AttrType) bool {
 	switch t {
 	case stun.AttrUsername, stun.AttrRealm, stun.AttrNonce, stun.AttrMessageIntegrity, stun.AttrMessageIntegritySHA256,
+		stun.AttrUserhash, stun.AttrPasswordAlgorithm,
 		stun.AttrRequestedTransport, stun.AttrRequestedAddressFamily, stun.AttrEvenPort, stun.AttrReservationToken,
 		stun.AttrDontFragment, // judged by who handles it
 		stun.AttrLifetime, stun.AttrXORPeerAddress, stun.AttrChannelNumber, stun.AttrData, stun.AttrConnectionID:
@@ -133,9 +135,9 @@ func (r *request) begin(t stun.Type) stun.Builder { return stun.New(r.buf, t, r.
 func (r *request) finish(b *stun.Builder) []byte {
 	switch {
 	case r.authentic && r.sha256:
-		b.AddIntegritySHA256(r.user.key)
+		b.AddIntegritySHA256(r.key)
 	case r.authentic:
-		b.AddIntegrity(r.user.key)
+		b.AddIntegrity(r.key)
 	}
 	if r.fingerprint {
 		b.AddFingerprint()

@@ -14,7 +14,7 @@ import (
 )
 
 // maxSecrets that time-limited credentials may be made of: the present one, and old ones while theirs run out. Each costs
-// an unknown user's request three hashes.
+// an unknown user's request four hashes.
 const maxSecrets = 4
 
 // Keys are what a server needs of a user's password: RFC 8489 §9.2.2 and §18.5.1. They are good for one realm, and whoever
@@ -49,7 +49,7 @@ func restPassword(secret, name string) string {
 // user is who a request says to come from.
 type user struct {
 	name string // that allocations and quotas are counted by; of a time-limited one without its expiry
-	key  []byte // Keys.MD5
+	keys Keys
 }
 
 // users are the keys of those who may allocate. The set is replaced as a whole.
@@ -60,6 +60,7 @@ type users struct {
 
 type userSet struct {
 	byName  map[string]user
+	byHash  map[[32]byte]string // USERHASH to name
 	secrets []string
 }
 
@@ -67,13 +68,21 @@ type userSet struct {
 func (u *users) replace(passwords map[string]string, keys map[string]Keys, secrets []string) {
 	set := userSet{byName: make(map[string]user, len(passwords)+len(keys)), secrets: secrets}
 	for name, key := range keys {
-		set.byName[name] = user{name, key.MD5[:]}
+		set.byName[name] = user{name, key}
 	}
 	for name, password := range passwords {
-		set.byName[name] = user{name, stun.LongTermKey(name, u.realm, password)}
+		set.byName[name] = user{name, DeriveKeys(name, u.realm, password)}
+	}
+	set.byHash = make(map[[32]byte]string, len(set.byName))
+	for name := range set.byName {
+		set.byHash[stun.Userhash(name, u.realm)] = name
 	}
 	u.set.Store(&set)
 }
+
+// unhash returns whose USERHASH it is, or "": RFC 8489 §9.2.4. Nobody knows time-limited names before they come, so those
+// cannot be hashed.
+func (u *users) unhash(hash [32]byte) string { return u.set.Load().byHash[hash] }
 
 // find appends who the name may stand for: one user, or as many as there are secrets, or nobody. A time-limited name is
 // good until its expiry, and after that for what is no new allocation: a call does not end in its middle.
@@ -99,7 +108,7 @@ func (u *users) find(dst []user, name []byte, now time.Time, allocates bool) (fo
 		short = full
 	}
 	for _, secret := range set.secrets {
-		dst = append(dst, user{short, stun.LongTermKey(full, u.realm, restPassword(secret, full))})
+		dst = append(dst, user{short, DeriveKeys(full, u.realm, restPassword(secret, full))})
 	}
 	return dst, false
 }
