@@ -24,9 +24,6 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 	if c.Identity.Dir != "" {
 		out.Home.Identity = c.Identity.Dir
 	}
-	if c.API.Socket != "" && h.Socket == "" {
-		out.Home.Socket = c.API.Socket
-	}
 	var err error
 	if out.Policy, err = ice.ParsePolicy(c.Path.Policy); err != nil {
 		return Config{}, wrongConfig(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"traverse.internal/config"
 	"traverse.internal/daemon"
 	"traverse.internal/internal/cli"
 )
@@ -131,10 +132,31 @@ func (a *app) place() (daemon.Home, error) {
 	if err != nil {
 		return h, err
 	}
+	h = a.configured(h)
 	if a.socket != "" {
 		h.Socket = a.socket
 	}
 	return h, nil
+}
+
+// configured puts into the home what the file and the environment say about it, so that every command finds the key and the daemon where `up`
+// has them. A configuration that is wrong is for `up` to tell.
+func (a *app) configured(h daemon.Home) daemon.Home {
+	file, err := a.configFile(h)
+	if err != nil {
+		return h
+	}
+	conf, err := config.Load(file, a.env, nil)
+	if err != nil {
+		return h
+	}
+	if conf.Identity.Dir != "" {
+		h.Identity = conf.Identity.Dir
+	}
+	if conf.API.Socket != "" {
+		h.Socket = conf.API.Socket
+	}
+	return h
 }
 
 // client talks to the home's daemon.
