@@ -72,6 +72,7 @@ type Channel struct {
 	wants      int  // for how much
 	enlisted   bool // in the session's waiters
 	place      place
+	priority   Priority
 	bytesOut   uint64
 }
 

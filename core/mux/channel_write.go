@@ -112,7 +112,11 @@ func (c *Channel) fillLocked(dst, src []byte) bool {
 // allowedLocked returns how many of want bytes may be queued now.
 func (c *Channel) allowedLocked(want int) int {
 	s := c.s
-	if c.queued >= queueLimit || s.queued+s.retained.bytes >= s.cfg.SessionWindow {
+	kept := s.cfg.SessionWindow
+	if c.priority == Bulk {
+		kept -= kept / 8 // room for a message while bulk waits for the peer's ACK
+	}
+	if c.queued >= queueLimit || s.queued+s.retained.bytes >= kept {
 		return 0
 	}
 	window, free := s.limits.window, s.out.credit()

@@ -22,7 +22,8 @@
 // records and one system call. While it writes, the next batch gathers by itself, so there is no timer and no delay. A
 // long body is not even copied: it is written from where it lies, with its header in front. Session messages and
 // requests go first, then channels that had nothing queued before, then those with a backlog, one frame each in turn: a
-// short message waits for one bulk frame, not for one of each channel.
+// short message waits for one bulk frame, not for one of each channel. Who knows better says so with
+// [Channel.SetPriority]: interactive channels go before all others, bulk behind; nobody starves.
 //
 // The same buffers are kept until the peer acknowledges them, by reference, for a new link.
 //

@@ -140,6 +140,13 @@ func (h *half) recorded() []byte {
 	return bytes.Clone(h.record.Bytes())
 }
 
+// stopRecording gives the record up.
+func (h *half) stopRecording() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.record = nil
+}
+
 // side is one end of a wire.
 type side struct {
 	in, out *half

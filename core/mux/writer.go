@@ -138,33 +138,32 @@ func (s *Session) resendLocked(l *link) batch {
 // before: it is frames of channel 0, and ends, which a peer makes us send that acknowledges nothing.
 func (s *Session) fullLocked() bool { return s.retained.bytes >= s.cfg.SessionWindow+controlSlack }
 
-// gatherDataLocked adds one frame of every fresh channel, then of those in the backlog while there is room. A long body
-// at the front of the backlog goes alone and uncopied when nothing else is in the batch; otherwise it comes first next
-// time.
+// gatherDataLocked adds a frame of every interactive and fresh channel, and more of interactive ones, then a frame of
+// those in the backlog and of bulk while there is room. A long body at their front goes alone and uncopied when nothing
+// else is in the batch; otherwise it comes first next time.
 func (s *Session) gatherDataLocked() batch {
 	r := &s.ring
-	for r.fresh.len() > 0 {
-		c := *r.fresh.front()
+	for c := r.short(); c != nil; c = r.short() {
 		switch {
 		case !c.sendableLocked():
 			r.served(c, false)
 		case c.directLocked():
-			r.served(c, true)
+			r.demote(c)
 		case s.frameLocked(c):
 			r.served(c, c.sendableLocked())
 		default:
-			r.owed = r.backlog.len() > 0
+			r.owed = r.longs() > 0
 			return s.finishBatchLocked()
 		}
 	}
-	return s.gatherBacklogLocked(r.backlog.len())
+	return s.gatherBacklogLocked(r.longs())
 }
 
 // gatherBacklogLocked adds a frame of at most turns channels of the backlog. It returns a batch when that is complete.
 func (s *Session) gatherBacklogLocked(turns int) batch {
 	r := &s.ring
-	for served := 0; served < turns && r.backlog.len() > 0; {
-		c := *r.backlog.front()
+	for served := 0; served < turns && r.longs() > 0; {
+		c := r.long()
 		switch {
 		case !c.sendableLocked():
 			r.served(c, false)
