@@ -27,6 +27,8 @@ type report struct {
 	CPU   float64 `json:"cpu"`  // seconds
 	Wall  float64 `json:"wall"` // seconds
 
+	Millis []float64 `json:"millis,omitempty"` // of what was timed
+
 	process float64 // CPU seconds of the child from its start to its end
 }
 
@@ -42,6 +44,8 @@ var kinds = map[string]kind{
 	"mux":               muxKind{},
 	"yamux":             yamuxKind{},
 	"yamux on our link": yamuxOnLink{},
+	"mux ping":          muxPingKind{},
+	"yamux ping":        yamuxPingKind{},
 	"transfer":          transferKind{},
 }
 

@@ -41,41 +41,52 @@ func plainTLS() (*stdtls.Config, error) {
 }
 
 func (yamuxKind) receive(ctx context.Context, _ []string, say func(string)) (report, error) {
-	cfg, err := plainTLS()
+	conn, err := acceptPlain(ctx, say)
 	if err != nil {
-		return report{}, err
-	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return report{}, err
-	}
-	defer l.Close()
-	say(l.Addr().String())
-	raw, err := l.Accept()
-	if err != nil {
-		return report{}, err
-	}
-	conn := stdtls.Server(raw, cfg)
-	if err := conn.HandshakeContext(ctx); err != nil {
 		return report{}, err
 	}
 	return yamuxReceive(conn)
 }
 
 func (yamuxKind) send(ctx context.Context, addr string, args []string) (report, error) {
-	cfg, err := plainTLS()
+	conn, err := dialPlain(ctx, addr)
 	if err != nil {
-		return report{}, err
-	}
-	raw, err := net.Dial("tcp4", addr)
-	if err != nil {
-		return report{}, err
-	}
-	conn := stdtls.Client(raw, cfg)
-	if err := conn.HandshakeContext(ctx); err != nil {
 		return report{}, err
 	}
 	return yamuxSend(conn, args)
+}
+
+// acceptPlain listens, says where, and takes one connection.
+func acceptPlain(ctx context.Context, say func(string)) (*stdtls.Conn, error) {
+	cfg, err := plainTLS()
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	say(l.Addr().String())
+	raw, err := l.Accept()
+	if err != nil {
+		return nil, err
+	}
+	conn := stdtls.Server(raw, cfg)
+	return conn, conn.HandshakeContext(ctx)
+}
+
+func dialPlain(ctx context.Context, addr string) (*stdtls.Conn, error) {
+	cfg, err := plainTLS()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := net.Dial("tcp4", addr)
+	if err != nil {
+		return nil, err
+	}
+	conn := stdtls.Client(raw, cfg)
+	return conn, conn.HandshakeContext(ctx)
 }
 
 // yamuxStream calls yamux's half-close what ours is called.
