@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"traverse.internal/connmgr"
+	"traverse.internal/core/mux"
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
 	"traverse.internal/transfer"
@@ -58,6 +59,7 @@ func (d *Daemon) sendTask(ctx context.Context, e *entry, src *transfer.Source, i
 		d.end(ctx, e, err)
 		return
 	}
+	ch.SetPriority(mux.Bulk)
 	d.table.update(e, func(e *entry) {
 		e.shown.State, e.shown.Path, e.session = StateOffered, pathOf(info.Route), info.SessionID
 	})
