@@ -44,7 +44,7 @@
 // that always did: the rest is for windows that grow. Writes wait for the peer's windows and for our own limit,
 // whichever is reached first.
 //
-// A channel's window is 256 KiB at first. When it is read in full in less than two round trips it is doubled, up to
+// A channel's window is 256 KiB at first. When as much comes and is read within two round trips it is doubled, up to
 // Config.WindowMax (16 MiB), so that a path of 100 ms carries 160 MB/s on one channel; grow.go has the rule.
 //
 // The session's window is scarce when many readers sleep. A sender lets each channel hold the less of it the less is

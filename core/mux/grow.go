@@ -7,12 +7,14 @@ import (
 
 // pace decides when a channel's window is too small for its path. It is pure: times are since the session's creation.
 //
-// The window is the limit when the reader consumes all of it in about a round trip; it is then doubled, until it is at
-// least twice what a round trip brings. Half a millisecond is the shortest round trip that counts: with less in flight
-// the two ends spend more on waking each other than on the bytes.
+// The window is the limit when all of it comes in about a round trip, and the reader makes room for it; it is then
+// doubled, until it is at least twice what a round trip brings. What comes is what counts: a reader that wakes late
+// reads a long backlog in no time, and a longer window would only make that longer. 200 µs are the shortest round trip
+// that counts: on loopback that makes 1 or 2 MiB, with less the two ends spend more on waking each other than on the bytes,
+// with more a ping waits longer (16 MiB: 13 ms) and nothing is gained.
 type pace struct {
 	since time.Duration
-	from  uint64 // consumed then
+	from  uint64 // received then
 
 	// A round trip is measured from a MAX to the first byte beyond the limit before it, which the peer cannot have sent
 	// sooner. A peer that was not waiting for it makes it look longer, hence the least counts.
@@ -20,7 +22,7 @@ type pace struct {
 	told time.Duration
 }
 
-const leastTrip = 500 * time.Microsecond
+const leastTrip = 200 * time.Microsecond
 
 // tell notes that a MAX goes out, the limit so far being limit.
 func (p *pace) tell(limit uint64, now time.Duration) {
@@ -35,15 +37,15 @@ func (p *pace) crossed(now time.Duration) time.Duration {
 	return max(1, now-p.told)
 }
 
-// short tells, once per window consumed, whether that took at most two round trips.
+// short tells, once per window received, whether that took at most two round trips.
 func (p *pace) short(w *recvWindow, now, trip time.Duration) bool {
-	used := w.consumed - p.from
-	if used < w.size {
+	came := w.received - p.from
+	if came < w.size {
 		return false
 	}
 	took := now - p.since
-	p.since, p.from = now, w.consumed
-	return float64(took)*float64(w.size) <= 2*float64(max(trip, leastTrip))*float64(used)
+	p.since, p.from = now, w.received
+	return float64(took)*float64(w.size) <= 2*float64(max(trip, leastTrip))*float64(came)
 }
 
 // tripLocked takes a round trip that was measured.
