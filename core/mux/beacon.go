@@ -84,9 +84,12 @@ func (s *Session) beaconLocked(m *framing.Beacon) {
 		s.kickLocked()
 		return
 	}
-	if answered := s.probes[m.Nonce]; answered != nil {
-		delete(s.probes, m.Nonce)
-		close(answered)
+	// The peer answers the newest of several: that is a sign of life for those before it too.
+	for nonce, answered := range s.probes {
+		if nonce <= m.Nonce {
+			delete(s.probes, nonce)
+			close(answered)
+		}
 	}
 }
 
