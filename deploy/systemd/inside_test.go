@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -101,21 +102,19 @@ func turndServes(t *testing.T) {
 		t.Errorf("StatusText is %q", got)
 	}
 	relayed(t)
-	resp, err := http.Get("http://127.0.0.1:9641/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, err := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{ // the sandbox lets the kernel splice, and the metrics read /proc
+	wants := []string{ // the sandbox lets the kernel splice, and the metrics read /proc
 		`turnd_relay_bytes_total{dir="up",family="4",mode="splice"} 5`, "process_start_time_seconds ", "process_max_fds ",
-	} {
-		if !strings.Contains(string(page), want) {
-			t.Errorf("the metrics have no %q", want)
+	}
+	var missing []string
+	for deadline := time.Now().Add(5 * time.Second); ; <-time.After(50 * time.Millisecond) { // bytes are counted once they have moved
+		page := metricsPage(t)
+		missing = slices.DeleteFunc(slices.Clone(wants), func(want string) bool { return strings.Contains(page, want) })
+		if len(missing) == 0 || time.Now().After(deadline) {
+			break
 		}
+	}
+	if len(missing) > 0 {
+		t.Errorf("the metrics have no %q", missing)
 	}
 	for line := range strings.Lines(logged(t, "turnd")) {
 		var entry struct{ Time, Level, Msg string }
@@ -363,4 +362,18 @@ func await(t *testing.T, what string, there func() bool) {
 			t.Fatalf("%s: not within 20 s", what)
 		}
 	}
+}
+
+func metricsPage(t *testing.T) string {
+	t.Helper()
+	resp, err := http.Get("http://127.0.0.1:9641/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(page)
 }
