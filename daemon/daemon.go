@@ -75,7 +75,8 @@ type Daemon struct {
 	api       net.Listener
 	table     *table
 	counters  transfer.Counters
-	events    eventLog
+	events    eventRing
+	logged    eventLog
 
 	ctx    context.Context // of everything that Serve runs; ends with Serve
 	cancel context.CancelFunc
@@ -88,7 +89,8 @@ type Daemon struct {
 // New opens the home and everything the daemon listens on. Its errors are *cli.Error.
 func New(cfg Config) (_ *Daemon, err error) {
 	cfg = cfg.withDefaults()
-	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), events: eventLog{}}
+	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), logged: eventLog{}}
+	d.table.notify = func(t Transfer) { d.events.publish(Event{Type: EventTransfer, Peer: &t.Peer, Path: t.Path, Transfer: &t}) }
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.undo(d.cancel)
 	defer func() {
@@ -384,7 +386,8 @@ func (d *Daemon) observe(e connmgr.Event) {
 	if d.metrics != nil && (e.Kind == connmgr.EventConnected || e.Kind == connmgr.EventLinkUp) {
 		d.metrics.PathSetup(e.Route.Kind, e.Setup)
 	}
-	skipped, ok := d.events.take(e.Peer, e.Time)
+	d.events.publish(d.sessionEvent(e))
+	skipped, ok := d.logged.take(e.Peer, e.Time)
 	if !ok {
 		return
 	}

@@ -43,6 +43,8 @@ type table struct {
 	mu      sync.Mutex // guards the fields below and every entry's
 	entries []*entry
 	served  map[identity.DeviceID]int // channels, by who opened them; no entry is 0
+
+	notify func(Transfer) // told of each transfer that began or changed its state, under mu; may be nil
 }
 
 // enter counts a channel that a device has opened, unless it has too many.
@@ -94,6 +96,7 @@ func (t *table) add(shown Transfer, progress *transfer.Progress, cancel context.
 	shown.Created = time.Now()
 	e := &entry{shown: shown, progress: progress, cancel: cancel, decide: make(chan decision, 1), changed: make(chan struct{})}
 	t.entries = append(t.entries, e)
+	t.tellLocked(e)
 	return e, nil
 }
 
@@ -112,6 +115,13 @@ func (t *table) update(e *entry, change func(*entry)) {
 	}
 	close(e.changed)
 	e.changed = make(chan struct{})
+	t.tellLocked(e)
+}
+
+func (t *table) tellLocked(e *entry) {
+	if t.notify != nil {
+		t.notify(t.lookLocked(e))
+	}
 }
 
 // look returns what is to be shown of the entry now, and a channel that is closed at its next change of state.
