@@ -75,7 +75,8 @@ type API struct {
 
 // Metrics is the endpoint that Prometheus reads.
 type Metrics struct {
-	Listen string // host:port; "" means none
+	Listen    string // host:port; "" means none
+	WebConfig string // file with TLS and users; "" means plain HTTP, for everybody
 }
 
 // Log is what the programs say of themselves.

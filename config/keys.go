@@ -111,6 +111,11 @@ var table = []Key{
 		field: one(func(c *Config) *string { return &c.Metrics.Listen }, "host:port", orEmpty(parseHostPort)),
 	},
 	{
+		Name: "metrics.web_config", Flag: "metrics-web-config", Programs: both,
+		Help:  "file in the form of Prometheus' own programs (web.config.file): TLS, client certificates and users for /metrics; empty: plain HTTP, for everybody",
+		field: path(func(c *Config) *string { return &c.Metrics.WebConfig }),
+	},
+	{
 		Name: "log.level", Flag: "log-level", Default: "info", Programs: both,
 		Help:  "least important lines to write",
 		field: choice(func(c *Config) *string { return &c.Log.Level }, "debug", "info", "warn", "error"),

@@ -20,6 +20,7 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 		Downloads: c.Node.DownloadDir,
 		MinFree:   int64(c.Transfer.MinFree),
 		Metrics:   c.Metrics.Listen,
+		WebConfig: c.Metrics.WebConfig,
 	}
 	if c.Identity.Dir != "" {
 		out.Home.Identity = c.Identity.Dir

@@ -38,6 +38,7 @@ type Config struct {
 	MinFree   int64        // bytes that must stay free in Downloads [0]
 	NoSync    bool         // do not fsync received files
 	Metrics   string       // host:port of /metrics [none]
+	WebConfig string       // file that says who may read /metrics, and with which certificate [plain HTTP, everybody]
 	Turnd     *turn.Config // embedded relay [none]
 	Mux       mux.Config   // session limits and times
 	Log       *slog.Logger // [none]

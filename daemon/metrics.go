@@ -1,6 +1,11 @@
 package daemon
 
-import "traverse.internal/metrics"
+import (
+	"errors"
+
+	"traverse.internal/internal/cli"
+	"traverse.internal/metrics"
+)
 
 // openMetrics opens the /metrics endpoint, where one is wanted.
 func (d *Daemon) openMetrics() error {
@@ -9,6 +14,7 @@ func (d *Daemon) openMetrics() error {
 	}
 	src := metrics.Sources{
 		Program:    "node",
+		WebConfig:  d.cfg.WebConfig,
 		Transfers:  d.counters.Stats,
 		Signalling: d.signaler.Stats,
 		DHT:        d.dht.Stats,
@@ -19,6 +25,10 @@ func (d *Daemon) openMetrics() error {
 		src.Turnd = d.turnd.Stats
 	}
 	srv, err := metrics.Listen(d.cfg.Metrics, src)
+	if errors.Is(err, metrics.ErrWebConfig) {
+		return cli.Errorf("E_CONFIG", "the file of metrics.web_config cannot be used").Because(err).
+			Hint("mend the file, or run without --metrics-web-config: /metrics is then plain HTTP for everybody who reaches it")
+	}
 	if err != nil {
 		return explainListen(err, "metrics", d.cfg.Metrics)
 	}

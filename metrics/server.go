@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/net/netutil"
 )
 
@@ -27,23 +29,33 @@ const (
 	grace       = 2 * time.Second // for scrapes that are under way at the end
 )
 
+// ErrWebConfig says that the web configuration file cannot be used.
+var ErrWebConfig = errors.New("metrics: web configuration")
+
 // A Server answers GET /metrics, /live (always 200) and /ready (503 with the reason while no new work is taken), and 404 to
 // everything else.
 type Server struct {
 	ready    func() error
 	listener net.Listener
+	guard    string // the web configuration's file; "": plain HTTP, no authentication
 	registry *prometheus.Registry
 	setup    *prometheus.HistogramVec
 }
 
 // Listen opens addr (host:port) for the metrics of src. It fails when the port is
-// in use; until Serve runs, connections wait.
+// in use, and with ErrWebConfig when that file cannot be used; until Serve runs,
+// connections wait.
 func Listen(addr string, src Sources) (*Server, error) {
+	if src.WebConfig != "" {
+		if err := web.Validate(src.WebConfig); err != nil {
+			return nil, fmt.Errorf("%w %s: %w", ErrWebConfig, src.WebConfig, err)
+		}
+	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	s := &Server{listener: l, registry: prometheus.NewRegistry(), ready: src.Ready}
+	s := &Server{listener: l, guard: src.WebConfig, registry: prometheus.NewRegistry(), ready: src.Ready}
 	s.setup = src.register(s.registry)
 	return s, nil
 }
@@ -92,7 +104,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		ErrorLog:          log.New(io.Discard, "", 0), // strangers must not write our log
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(netutil.LimitListener(s.listener, maxConns)) }()
+	go func() { ended <- s.serveHTTP(srv) }()
 	var err error
 	select {
 	case err = <-ended:
@@ -108,4 +120,10 @@ func (s *Server) Serve(ctx context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("metrics: %w", err)
+}
+
+// serveHTTP is http.Server.Serve, behind what the web configuration asks for.
+func (s *Server) serveHTTP(srv *http.Server) error {
+	flags := &web.FlagConfig{WebConfigFile: &s.guard}
+	return web.Serve(netutil.LimitListener(s.listener, maxConns), srv, flags, slog.New(slog.DiscardHandler))
 }

@@ -23,6 +23,12 @@ type Sources struct {
 	Program string // node or turnd, in build_info
 	Version string // in build_info; default the module's
 
+	// WebConfig is a file that says who may read, in the form Prometheus' own
+	// programs take: TLS, client certificates, users with bcrypt passwords. It is read
+	// at the start, so that a mistake is found then, and again for each connection, so
+	// that new certificates and users count at once. "": plain HTTP, for everybody.
+	WebConfig string
+
 	Manager    func() connmgr.Stats
 	ICE        func() ice.Stats
 	Signalling func() signalling.Stats

@@ -155,7 +155,7 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 	ready := readiness{Envelope: cli.Envelope{Schema: "turnd.v1", Kind: "ready"}, Credentials: *made}
 	if conf.Metrics.Listen != "" {
 		stats := func() turn.Stats { return o.srv.Stats() } // not called before Serve
-		m, err := metrics.Listen(conf.Metrics.Listen, metrics.Sources{Program: "turnd", Turnd: stats, Ready: o.ready})
+		m, err := metrics.Listen(conf.Metrics.Listen, metrics.Sources{Program: "turnd", WebConfig: conf.Metrics.WebConfig, Turnd: stats, Ready: o.ready})
 		if err != nil {
 			return explainListen(err, "--metrics")
 		}
@@ -259,6 +259,9 @@ func (a *app) announce(r readiness) error {
 // explainListen tells why an address could not be listened on.
 func explainListen(err error, flag string) error {
 	switch {
+	case errors.Is(err, metrics.ErrWebConfig):
+		return cli.Errorf("E_CONFIG", "the file of metrics.web_config cannot be used").Because(err).
+			Hint("mend the file, or run without --metrics-web-config: /metrics is then plain HTTP for everybody who reaches it")
 	case errors.Is(err, syscall.EADDRINUSE):
 		return cli.Errorf("E_PORT_IN_USE", "cannot listen").Because(err).Hint("end the other program, or choose another port with %s", flag)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
