@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"traverse.internal/connmgr"
+	"traverse.internal/core/mux"
 )
 
 // pingChannel is the service every node offers its contacts: what comes is sent back.
@@ -23,6 +24,7 @@ func pingTask(in *connmgr.Incoming) {
 	if err != nil {
 		return // the channel was gone before it was accepted
 	}
+	ch.SetPriority(mux.Interactive)
 	_ = ch.SetDeadline(time.Now().Add(pingTimeout))
 	_, _ = io.Copy(ch, io.LimitReader(ch, maxPing))
 	_ = ch.Close()
@@ -41,6 +43,7 @@ func (d *Daemon) Ping(ctx context.Context, who string) (open, echo time.Duration
 		return 0, 0, nil, explain(err, to.Name)
 	}
 	defer ch.Close()
+	ch.SetPriority(mux.Interactive)
 	open = time.Since(began)
 	if t, ok := ctx.Deadline(); ok {
 		_ = ch.SetDeadline(t)
