@@ -5,12 +5,17 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 TEST_TIMEOUT ?= 10m
 FUZZ_TIME    ?= 20s
 
-.PHONY: build test lint race k8s image fuzz bench microbench deps clean
+.PHONY: build cross test lint race k8s image fuzz bench microbench deps clean
 
 build: ## bin/node and bin/turnd
 	$(GO) build -o bin/ ./cmd/node ./cmd/turnd
 
-test: deps lint race k8s ## what CI runs
+cross: ## that both programs build for other systems; prints nothing when they do
+	@for os in darwin windows freebsd; do \
+		for program in node turnd; do GOOS=$$os CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/$$program || exit 1; done; \
+	done
+
+test: deps lint cross race k8s ## what CI runs
 
 deps: ## Debian packages that tests use, when root
 	@scripts/test-deps.sh

@@ -91,7 +91,9 @@ type Daemon struct {
 func New(cfg Config) (_ *Daemon, err error) {
 	cfg = cfg.withDefaults()
 	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), logged: eventLog{}}
-	d.table.notify = func(t Transfer) { d.events.publish(Event{Type: EventTransfer, Peer: &t.Peer, Path: t.Path, Transfer: &t}) }
+	d.table.notify = func(t Transfer) {
+		d.events.publish(Event{Type: EventTransfer, Peer: &t.Peer, Path: t.Path, Transfer: &t})
+	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.undo(d.cancel)
 	defer func() {

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"traverse.internal/internal/cli"
 )
 
@@ -82,10 +80,10 @@ func lockHome(h Home) (*lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lockFile(f); err != nil {
 		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errLocked
+		if errors.Is(err, errLocked) {
+			return nil, err
 		}
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}

@@ -83,7 +83,7 @@ func checkDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+	if mode := info.Mode().Perm(); modesCount && mode&0o022 != 0 {
 		return fmt.Errorf("%w: directory has mode %04o, others may write; chmod 700 %q", ErrPermissions, mode, dir)
 	}
 	return nil
@@ -121,15 +121,6 @@ func writeNew(dir, path string, data []byte) error {
 	return nil
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
 // readPrivate reads path after checking the file it opened, not the one that may stand there a moment later.
 func readPrivate(dir, path string) ([]byte, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe in its place must not hang us
@@ -147,7 +138,7 @@ func readPrivate(dir, path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: not a regular file", ErrCorrupt)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); modesCount && mode&0o077 != 0 {
 		return nil, fmt.Errorf("%w: file has mode %04o, want 0600; chmod 600 %q", ErrPermissions, mode, path)
 	}
 	if err := checkDir(dir); err != nil {

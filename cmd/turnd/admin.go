@@ -58,10 +58,7 @@ func listenAdmin(path string) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	mask := syscall.Umask(0o177) // never open to others, not for a moment
-	l, err := net.Listen("unix", path)
-	syscall.Umask(mask)
-	return l, err
+	return listenPrivately(path)
 }
 
 // serveAdmin answers on the socket until ctx ends.

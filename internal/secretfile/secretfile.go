@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
 )
 
 // PermissionError says that a file is open to others.
@@ -29,21 +28,9 @@ func Open(path string) (*os.File, error) {
 		f.Close()
 		return nil, err
 	}
-	owner := os.Geteuid() // where files have none
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		owner = int(st.Uid)
-	}
-	if mode := info.Mode().Perm(); !private(mode, owner, os.Geteuid()) {
+	if mode := info.Mode().Perm(); !openToOwnerOnly(info) {
 		f.Close()
 		return nil, &PermissionError{path, mode}
 	}
 	return f, nil
-}
-
-// private is the rule of the package comment.
-func private(mode fs.FileMode, owner, self int) bool {
-	if owner == 0 && self != 0 {
-		return mode&0o037 == 0
-	}
-	return mode&0o077 == 0
 }
