@@ -8,6 +8,7 @@ import (
 	"traverse.internal/config"
 	"traverse.internal/core/ice"
 	"traverse.internal/internal/cli"
+	"traverse.internal/internal/secretfile"
 	"traverse.internal/internal/turndconf"
 )
 
@@ -79,7 +80,7 @@ func relayOf(r config.Relay) (RelayConfig, error) {
 	if r.PasswordFile == "" {
 		return RelayConfig{u, r.Password}, nil
 	}
-	secret, err := ReadSecret(r.PasswordFile)
+	secret, err := secretfile.Line(r.PasswordFile)
 	if err != nil {
 		return RelayConfig{}, err
 	}

@@ -1,10 +1,8 @@
 package daemon
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"net/url"
@@ -13,7 +11,6 @@ import (
 	"unicode"
 
 	"traverse.internal/internal/cli"
-	"traverse.internal/internal/secretfile"
 )
 
 // RelayURL is a parsed [[relay]] url: turn:USER@HOST[:PORT][?transport=tcp], RFC 7065 with the user in front.
@@ -107,36 +104,4 @@ func redactURL(raw string) string {
 		}
 	}
 	return user + "@" + host
-}
-
-// maxSecret is far above any password's length; a file longer than that is the wrong file.
-const maxSecret = 4096
-
-// ReadSecret reads a one-line secret from a file that only its owner can read.
-func ReadSecret(path string) (string, error) {
-	fail := func(err error) (string, error) {
-		return "", cli.Errorf("E_CONFIG", "cannot use the password file %s", path).Because(err)
-	}
-	f, err := secretfile.Open(path)
-	var open *secretfile.PermissionError
-	switch {
-	case errors.As(err, &open):
-		return "", cli.Errorf("E_CONFIG", "the password file %s is open to others", path).
-			Because(fmt.Errorf("its mode is %#o", open.Mode)).Hint("chmod 600 %s", path)
-	case err != nil:
-		return fail(err)
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err != nil {
-		return fail(err)
-	}
-	if len(raw) > maxSecret {
-		return fail(fmt.Errorf("it is longer than %d bytes", maxSecret))
-	}
-	secret := string(bytes.TrimRight(raw, "\r\n"))
-	if secret == "" || strings.ContainsAny(secret, "\r\n") {
-		return fail(errors.New("it must hold exactly one line"))
-	}
-	return secret, nil
 }

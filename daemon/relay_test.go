@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -60,29 +58,4 @@ func FuzzParseRelayURL(f *testing.F) {
 			t.Errorf("%q: %+v, printed %s, parsed %+v %v", raw, u, u, again, err)
 		}
 	})
-}
-
-func TestReadSecret(t *testing.T) {
-	dir := t.TempDir()
-	write := func(name, content string, mode os.FileMode) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), mode); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	if got, err := ReadSecret(write("good", "pass word\n", 0o600)); err != nil || got != "pass word" {
-		t.Errorf("got %q, %v", got, err)
-	}
-	for name, path := range map[string]string{
-		"open to others": write("open", "x\n", 0o644),
-		"empty":          write("empty", "\n", 0o600),
-		"two lines":      write("two", "a\nb\n", 0o600),
-		"too long":       write("long", strings.Repeat("x", maxSecret+1), 0o600),
-		"missing":        filepath.Join(dir, "none"),
-	} {
-		if got, err := ReadSecret(path); err == nil {
-			t.Errorf("%s: got %q, want an error", name, got)
-		}
-	}
 }

@@ -130,6 +130,15 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Check says what New would refuse, as far as that can be known without opening a socket.
+func (c Config) Check() error {
+	c = c.withDefaults()
+	if err := c.check(); err != nil || c.CertFile == "" {
+		return err
+	}
+	return (&certificate{certFile: c.CertFile, keyFile: c.KeyFile}).load()
+}
+
 // check names the first thing that is wrong with a configuration that has its defaults.
 func (c Config) check() error {
 	if len(c.ListenUDP)+len(c.ListenTCP)+len(c.ListenTLS) == 0 {

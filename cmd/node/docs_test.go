@@ -110,7 +110,7 @@ func flagTable(flags *pflag.FlagSet) string {
 	var b strings.Builder
 	b.WriteString("| flag | value | default | |\n|---|---|---|---|\n")
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Name == "help" {
+		if f.Name == "help" || f.Hidden {
 			return
 		}
 		value, usage := pflag.UnquoteUsage(f)

@@ -81,7 +81,7 @@ func (a *app) root() *cobra.Command {
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this long (0: the command's own limit)")
 	root.AddCommand(
 		a.demoCommand(), a.initCommand(), a.idCommand(), a.upCommand(), a.statusCommand(),
-		a.contactCommand(), a.sendCommand(), a.inboxCommand(), a.transfersCommand(),
+		a.contactCommand(), a.sendCommand(), a.inboxCommand(), a.transfersCommand(), a.configCommand(),
 	)
 	root.SetHelpTemplate(helpTemplate)
 	root.SetHelpCommand(helpCommand(root))

@@ -12,8 +12,12 @@ import (
 	"traverse.internal/config"
 	"traverse.internal/daemon"
 	"traverse.internal/internal/cli"
+	"traverse.internal/internal/configcmd"
 	"traverse.internal/internal/logging"
 )
+
+// ownFlags are every command's, and no configuration flag of one.
+var ownFlags = map[string]bool{"socket": true}
 
 func (a *app) upCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -25,9 +29,7 @@ Every flag is a key of the configuration file and of the environment too (docs/c
   node up --relay 'turn:USER@HOST:3478?transport=tcp' --relay-password-file F
   node --home A up --private-dht --dht-listen 127.0.0.1:17001 --accept auto`,
 	}
-	for _, k := range config.Keys("node") {
-		addFlag(cmd, k)
-	}
+	configcmd.AddFlags(cmd, "node", ownFlags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		h, err := a.place()
 		if err != nil {
@@ -37,7 +39,7 @@ Every flag is a key of the configuration file and of the environment too (docs/c
 		if err != nil {
 			return err
 		}
-		conf, err := config.Load(file, a.env, changedFlags(cmd))
+		conf, err := config.Load(file, a.env, configcmd.Given(cmd, "node", ownFlags))
 		if err != nil {
 			return wrongConfig(cmd, err)
 		}
@@ -92,33 +94,4 @@ func (a *app) configFile(h daemon.Home) (string, error) {
 		return "", nil
 	}
 	return "", cli.Errorf("E_CONFIG", "cannot look at the configuration").Because(err)
-}
-
-// addFlag makes a command's flag of a configuration key. Its value stays text: package config parses it like the file's.
-func addFlag(cmd *cobra.Command, k config.Key) {
-	if cmd.Flag(k.Flag) != nil || k.Flag == "socket" {
-		return // --socket is every command's
-	}
-	if k.IsBool() {
-		cmd.Flags().Bool(k.Flag, false, k.Help)
-		return
-	}
-	help := k.Help
-	if k.Default != "" {
-		help += " (default " + k.Default + ")"
-	}
-	cmd.Flags().String(k.Flag, "", help)
-}
-
-// changedFlags are the configuration flags that the command line has.
-func changedFlags(cmd *cobra.Command) map[string]string {
-	values := map[string]string{}
-	for _, k := range config.Keys("node") {
-		f := cmd.Flag(k.Flag)
-		if f == nil || !f.Changed || k.Flag == "socket" {
-			continue
-		}
-		values[k.Flag] = f.Value.String()
-	}
-	return values
 }

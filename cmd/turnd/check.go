@@ -51,7 +51,7 @@ Exit codes: 0 works, 9 not reachable, 10 credentials refused, 17 something else 
 	flags := cmd.Flags()
 	flags.StringVar(&f.user, "user", "", "user name, unless the URL has it")
 	flags.StringVar(&f.pass, "pass", "", "password, or env:NAME; every user of this machine can read it from the process list")
-	flags.StringVar(&f.passFile, "pass-file", "", "file with the password in its first line, 0600")
+	flags.StringVar(&f.passFile, "pass-file", "", "file with the password in one line, 0600")
 	flags.StringVar(&f.family, "family", "both", "families of relayed addresses: 4, 6 or both")
 	flags.StringVar(&f.ca, "ca", "", "PEM file of the certificates to trust instead of the system's")
 	flags.BoolVar(&f.udp, "udp", false, "over UDP")
@@ -131,24 +131,7 @@ func (a *app) password(f checkFlags) (string, error) {
 	case f.pass != "":
 		return f.pass, nil
 	}
-	return readSecret(f.passFile)
-}
-
-// readSecret reads the first line of a private file.
-func readSecret(path string) (string, error) {
-	const longest = 4096
-	file, err := secretfile.Open(path)
-	if err != nil {
-		return "", cli.Errorf("E_CONFIG", "cannot read %s", path).Because(err)
-	}
-	defer file.Close()
-	b := make([]byte, longest)
-	n, err := file.Read(b)
-	line, _, _ := strings.Cut(string(b[:n]), "\n")
-	if line = strings.TrimSuffix(line, "\r"); line == "" {
-		return "", cli.Errorf("E_CONFIG", "%s is empty", path).Because(err)
-	}
-	return line, nil
+	return secretfile.Line(f.passFile)
 }
 
 // server is what a URL says: RFC 7065, with the user that our own URLs have.

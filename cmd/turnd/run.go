@@ -58,7 +58,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.home, "home", "", "folder of traverse.toml (default: the XDG folder)")
 	flags.StringVar(&a.config, "config", "", "configuration file (default: traverse.toml in the home)")
 	flags.BoolVar(&a.json, "json", false, "print JSON objects")
-	root.AddCommand(a.runCommand(), a.checkCommand(), a.conformanceCommand(), a.reloadCommand(), a.drainCommand(), a.sessionsCommand(), a.topCommand(), a.userCommand(), a.credCommand())
+	root.AddCommand(a.runCommand(), a.checkCommand(), a.conformanceCommand(), a.reloadCommand(), a.drainCommand(), a.sessionsCommand(), a.topCommand(), a.userCommand(), a.credCommand(), a.configCommand())
 	root.SetHelpCommand(helpCommand())
 	return root
 }
@@ -86,6 +86,19 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return cli.Errorf("E_USAGE", "unknown command %q for %q", args[0], cmd.CommandPath()).Hint("%s -h", cmd.CommandPath())
 	}
 	return cli.Errorf("E_USAGE", "%s takes no arguments, got %q", cmd.CommandPath(), args[0]).Hint("%s -h", cmd.CommandPath())
+}
+
+// exactArgs refuses another number of arguments.
+func exactArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case n == 0:
+			return noArgs(cmd, args)
+		case len(args) != n:
+			return cli.Errorf("E_USAGE", "%s takes %d arguments, got %d", cmd.CommandPath(), n, len(args)).Hint("%s -h", cmd.CommandPath())
+		}
+		return nil
+	}
 }
 
 // helpCommand explains commands, exit codes and error codes.

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -16,6 +14,7 @@ import (
 
 	"traverse.internal/config"
 	"traverse.internal/internal/cli"
+	"traverse.internal/internal/configcmd"
 	"traverse.internal/internal/logging"
 	"traverse.internal/internal/turndconf"
 	"traverse.internal/metrics"
@@ -35,9 +34,7 @@ unless --allow-peer names them. Every flag that is a key of the configuration fi
   turnd run --users-file users.txt --listen-udp 192.0.2.1:3478 --listen-tcp 192.0.2.1:3478 --relay-ip4 192.0.2.1
   turnd run --users-file users.txt --allow-peer 192.168.1.0/24 --metrics 127.0.0.1:9478`,
 	}
-	for _, k := range config.Keys("turnd") {
-		addFlag(cmd, k)
-	}
+	configcmd.AddFlags(cmd, "turnd", nil)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var made *credentials
 		return a.serve(cmd.Context(), func() (config.Config, turn.Config, error) {
@@ -58,43 +55,11 @@ func (a *app) load(cmd *cobra.Command) (config.Config, error) {
 	if err != nil {
 		return config.Config{}, err
 	}
-	given := map[string]string{}
-	for _, k := range config.Keys("turnd") {
-		if f := cmd.Flag(k.Flag); f != nil && f.Changed {
-			given[k.Flag] = f.Value.String()
-		}
-	}
-	conf, err := config.Load(file, a.env, given)
+	conf, err := config.Load(file, a.env, configcmd.Given(cmd, "turnd", nil))
 	if err != nil {
 		return conf, cli.Errorf("E_CONFIG", "the configuration is wrong").Because(err).Hint("turnd run -h")
 	}
 	return conf, nil
-}
-
-// configFile is the file to read: the one that --config names, else the home's, which may be absent.
-func (a *app) configFile() (string, error) {
-	path := a.config
-	if path != "" {
-		return path, nil
-	}
-	switch xdg, home := a.getenv("XDG_CONFIG_HOME"), a.getenv("HOME"); {
-	case a.home != "":
-		path = filepath.Join(a.home, "traverse.toml")
-	case filepath.IsAbs(xdg):
-		path = filepath.Join(xdg, "traverse", "traverse.toml")
-	case home != "":
-		path = filepath.Join(home, ".config", "traverse", "traverse.toml")
-	default:
-		return "", nil
-	}
-	switch _, err := os.Stat(path); {
-	case err == nil:
-		return path, nil
-	case errors.Is(err, os.ErrNotExist):
-		return "", nil
-	default:
-		return "", cli.Errorf("E_CONFIG", "cannot look at the configuration").Because(err)
-	}
 }
 
 // getenv is os.Getenv on the run's environment.
@@ -105,22 +70,6 @@ func (a *app) getenv(name string) string {
 		}
 	}
 	return ""
-}
-
-// addFlag makes a command's flag of a configuration key. Its value stays text: package config parses it like the file's.
-func addFlag(cmd *cobra.Command, k config.Key) {
-	if cmd.Flag(k.Flag) != nil {
-		return
-	}
-	if k.IsBool() {
-		cmd.Flags().Bool(k.Flag, false, k.Help)
-		return
-	}
-	help := k.Help
-	if k.Default != "" {
-		help += " (default " + k.Default + ")"
-	}
-	cmd.Flags().String(k.Flag, "", help)
 }
 
 // build makes the server's configuration. When nothing was configured that is the one of loopback, with a user who is made

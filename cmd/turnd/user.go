@@ -15,22 +15,19 @@ import (
 	"traverse.internal/config"
 	"traverse.internal/core/stun"
 	"traverse.internal/internal/cli"
+	"traverse.internal/internal/configcmd"
+	"traverse.internal/internal/secretfile"
 	"traverse.internal/internal/turndconf"
 	"traverse.internal/turn"
 )
 
 // fileCommand makes a command that works on files of the configuration, which the flags may name.
 func (a *app) fileCommand(use, short string, args int, keys []string, do func(config.Config, []string) error) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: func(cmd *cobra.Command, given []string) error {
-		if len(given) != args {
-			return cli.Errorf("E_USAGE", "%s takes %d arguments, got %d", cmd.CommandPath(), args, len(given)).Hint("%s -h", cmd.CommandPath())
-		}
-		return nil
-	}}
+	cmd := &cobra.Command{Use: use, Short: short, Args: exactArgs(args)}
 	for _, k := range config.Keys("turnd") {
 		for _, name := range keys {
 			if k.Name == name {
-				addFlag(cmd, k)
+				configcmd.AddFlag(cmd, k)
 			}
 		}
 	}
@@ -80,7 +77,7 @@ func (a *app) userCommand() *cobra.Command {
 			password = rand.Text()
 			out.Password = password
 		case passFile != "":
-			password, err = readSecret(passFile)
+			password, err = secretfile.Line(passFile)
 		default:
 			password, err = a.askPassword()
 		}
@@ -98,7 +95,7 @@ func (a *app) userCommand() *cobra.Command {
 			}
 		})
 	})
-	add.Flags().StringVar(&passFile, "pass-file", "", "file with the password in its first line, 0600 (default: a line of standard input)")
+	add.Flags().StringVar(&passFile, "pass-file", "", "file with the password in one line, 0600 (default: a line of standard input)")
 	add.Flags().BoolVar(&generate, "generate", false, "make a password and print it")
 	ls := a.fileCommand("ls", "list the users", 0, keys, func(conf config.Config, _ []string) error {
 		path, err := usersFile(conf)

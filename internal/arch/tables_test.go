@@ -33,7 +33,8 @@ var arrows = []struct {
 	{"internal/cli", nil},
 	{"internal/logging", nil},
 	{"internal/sdnotify", nil},
-	{"internal/secretfile", nil},
+	{"internal/secretfile", []string{"internal/cli"}},
+	{"internal/configcmd", []string{"config", "internal/cli"}},
 	{"internal/turndconf", []string{"config", "turn", "core/stun", "internal/cli", "internal/secretfile"}},
 	{"daemon", []string{anyAbove}},
 	{"demo", []string{anyAbove}},
@@ -64,7 +65,7 @@ var sole = []struct {
 	{foreign: "github.com/pion/transport", by: []string{"core/ice"}},
 	{foreign: "github.com/pion/turn", tests: []string{"conformance", "core/turnclient", "turn"}},
 	{foreign: "github.com/prometheus", by: []string{"metrics"}},
-	{foreign: "github.com/spf13", by: []string{"cmd/node", "cmd/turnd"}},
+	{foreign: "github.com/spf13", by: []string{"cmd/node", "cmd/turnd", "internal/configcmd"}},
 	{foreign: "github.com/vmihailenco/msgpack", by: []string{"core/framing"}},
 	{foreign: "log", by: []string{"metrics"}}, // net/http and client_golang take a *log.Logger
 	{foreign: "log/slog", by: []string{"cmd/node", "cmd/turnd", "daemon", "demo", "internal/logging", "metrics"}}, // metrics: exporter-toolkit takes one, and gets one that discards
