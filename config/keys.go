@@ -211,6 +211,11 @@ var table = []Key{
 		field: one(func(c *Config) *bool { return &c.Turnd.Strict }, typeBool, parseBool),
 	},
 	{
+		Name: "turnd.no_udp_relays", Flag: "no-udp-relays", Default: "false", Programs: both,
+		Help:  "relay over TCP only (RFC 6062); who asks for a UDP relay gets 403",
+		field: one(func(c *Config) *bool { return &c.Turnd.NoUDPRelays }, typeBool, parseBool),
+	},
+	{
 		Name: "turnd.admin_socket", Flag: "admin-socket", Programs: turndOnly,
 		Help:  "unix socket of reload, drain and sessions; empty: turnd.sock in $XDG_RUNTIME_DIR, none without that",
 		field: path(func(c *Config) *string { return &c.Turnd.AdminSocket }),

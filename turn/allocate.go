@@ -42,13 +42,19 @@ func (r *request) allocate() []byte {
 	n := alloc.New{
 		Tuple: r.tuple, User: r.user.name, Transaction: r.id, Protocol: w.protocol, Lifetime: w.lifetime, Handle: rel,
 	}
-	if verdict := r.openRelay(rel, &n, w); verdict != alloc.OK {
+	var verdict alloc.Verdict
+	if w.additional {
+		verdict = r.openDual(rel, &n, w)
+	} else {
+		verdict = r.openRelay(rel, &n, w)
+	}
+	if verdict != alloc.OK {
 		return r.refuse(verdict)
 	}
 	if !r.insert(rel, n) {
 		return nil // the server is closing
 	}
-	return r.allocated(rel.alloc, w.additional)
+	return r.allocated(rel.alloc)
 }
 
 // existing answers when the 5-tuple has an allocation already: a retransmission gets the same answer again (RFC 8656
@@ -62,8 +68,7 @@ func (r *request) existing() ([]byte, bool) {
 	case a == nil:
 		return nil, false
 	case same:
-		family, err := r.msg.Family(stun.AttrAdditionalAddressFamily)
-		return r.allocated(a, err == nil && family == stun.FamilyIPv6), true
+		return r.allocated(a), true
 	}
 	return r.refuse(alloc.Mismatch), true
 }
@@ -84,6 +89,9 @@ func (r *request) wish() (w wish, answer []byte) {
 	switch transport {
 	case stun.TransportUDP:
 		w.protocol = alloc.RelayUDP
+		if r.shard.server.config.NoUDPRelays {
+			return w, r.fail(stun.CodeForbidden)
+		}
 	case stun.TransportTCP:
 		w.protocol = alloc.RelayTCP
 		if r.stream == nil || dontFragment || hasEven || hasToken {
@@ -150,7 +158,7 @@ func (r *request) wantedFamily(w *wish) stun.ErrorCode {
 	default:
 		return stun.CodeFamilyNotSupported
 	}
-	if !w.redeem && !r.shard.server.relayIP(w.family).IsValid() {
+	if !w.redeem && !w.additional && !r.shard.server.relayIP(w.family).IsValid() {
 		return stun.CodeFamilyNotSupported
 	}
 	return 0
@@ -170,6 +178,7 @@ func (r *request) openRelay(rel *relay, n *alloc.New, w wish) alloc.Verdict {
 		return verdict
 	}
 	ok := false
+	rel.family = w.family
 	switch {
 	case w.protocol == alloc.RelayTCP:
 		rel.tcp, n.Relayed, ok = s.openTCPRelay(w.family)
@@ -244,41 +253,62 @@ func (r *request) redeem(rel *relay, n *alloc.New, token alloc.Token) alloc.Verd
 // insert puts the allocation into its table and starts what serves it.
 func (r *request) insert(rel *relay, n alloc.New) bool {
 	sh := r.shard
+	rel.at = n.Relayed
+	halves := []*relay{rel}
+	if rel.second != nil {
+		rel.second.at = n.Second
+		halves = append(halves, rel.second)
+	}
+	for _, h := range halves {
+		sh.stats.allocations[h.family][r.tuple.Transport].Add(1)
+		if h.tcp != nil {
+			sh.stats.tcp.Add(1)
+		}
+	}
 	sh.mu.Lock()
 	verdict := alloc.Mismatch
+	var a *alloc.Allocation
 	if !sh.closed {
-		rel.alloc, verdict = sh.table.Insert(r.now, n)
-	}
-	sh.mu.Unlock()
-	sh.stats.allocations[rel.family][r.tuple.Transport].Add(1)
-	if rel.tcp != nil {
-		sh.stats.tcp.Add(1)
+		a, verdict = sh.table.Insert(r.now, n)
 	}
 	if verdict != alloc.OK {
-		rel.alloc = &alloc.Allocation{Tuple: n.Tuple, User: n.User, Relayed: n.Relayed}
-		rel.close()
+		a = &alloc.Allocation{Tuple: n.Tuple, User: n.User}
+	}
+	for _, h := range halves {
+		h.alloc = a
+	}
+	sh.mu.Unlock()
+	if verdict != alloc.OK {
+		for _, h := range halves {
+			h.free()
+		}
 		return false
 	}
 	sh.stats.created.Add(1)
 	if r.stream != nil {
 		r.stream.setAllocated(true)
 	}
-	if rel.udp != nil {
-		sh.server.tasks.Go(rel.readPeers)
+	for _, h := range halves {
+		if h.udp != nil {
+			sh.server.tasks.Go(h.readPeers)
+		}
 	}
 	return true
 }
 
 // allocated is the success response.
-func (r *request) allocated(a *alloc.Allocation, additional bool) []byte {
+func (r *request) allocated(a *alloc.Allocation) []byte {
 	b := r.begin(r.method.Success())
 	b.AddXORAddr(stun.AttrXORRelayedAddress, r.shard.server.advertised(a.Relayed))
+	if a.Second.IsValid() {
+		b.AddXORAddr(stun.AttrXORRelayedAddress, r.shard.server.advertised(a.Second))
+	}
 	b.AddUint32(stun.AttrLifetime, r.remaining(a))
 	if a.Token != (alloc.Token{}) {
 		b.Add(stun.AttrReservationToken, a.Token[:])
 	}
-	if additional { // RFC 8656 §7.2: half of a dual allocation
-		b.AddAddressError(stun.FamilyIPv6, stun.CodeFamilyNotSupported)
+	if missing := relayOf(a).missing; missing.code != 0 { // RFC 8656 §7.2: half of a dual allocation
+		b.AddAddressError(missing.family, missing.code)
 	}
 	b.AddXORAddr(stun.AttrXORMappedAddress, r.tuple.Client)
 	return r.finish(&b)

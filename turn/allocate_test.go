@@ -96,16 +96,6 @@ func TestNoMobility(t *testing.T) {
 	}
 }
 
-func TestHalfOfADualAllocation(t *testing.T) {
-	s := startServer(t, nil)
-	m := dialUDP(t, s).login().ask(stun.MethodAllocate, wantUDP, dual)
-	family, code, err := m.AddressError()
-	relayed, _ := m.XORAddr(stun.AttrXORRelayedAddress)
-	if err != nil || family != stun.FamilyIPv6 || code != stun.CodeFamilyNotSupported || !relayed.Addr().Is4() {
-		t.Errorf("got %v, %v %v %v; want an IPv4 address and 440 for IPv6", relayed, family, code, err)
-	}
-}
-
 func TestFamilies(t *testing.T) {
 	needIPv6(t)
 	s := startServer(t, nil)

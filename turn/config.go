@@ -62,6 +62,9 @@ type Config struct {
 	// clients still draw from all of them, coturn's tools among them, and give up when they are refused.
 	StrictChannels bool
 
+	// NoUDPRelays leaves only TCP allocations; others get 403. RFC 6062 §5.1.
+	NoUDPRelays bool
+
 	// Shards share the work. Default one a core.
 	Shards int
 	// Limits of allocations and of what hangs on them.

@@ -18,7 +18,7 @@
 //
 //	listen.go shard.go stream.go   sockets in, datagrams and frames out of them
 //	request.go auth.go nonce.go    one request: understood, authenticated, answered
-//	allocate.go refresh.go permit.go channel.go send.go data.go
+//	allocate.go dual.go refresh.go permit.go channel.go send.go data.go
 //	tcp_connect.go tcp_attempt.go tcp_bind.go tcp_relay.go
 //	policy.go limits.go users.go   who may be a peer, who may ask how much, who is who
 //	tls.go proxy.go                streams that are secured, or come through a proxy
@@ -47,8 +47,9 @@
 //   - A nonce is bound to the client's address and port. ConnectionBind may use the one of its control connection.
 //   - The relay port of a TCP allocation is bound at once and listens from the first permission on. Until then a peer
 //     is refused, which clients retry; accepting and closing it, as RFC 6062 §5.3 has it, ends their attempt for good.
-//   - DONT-FRAGMENT is not supported: 420, as RFC 8656 §7.2 asks for. Of a dual allocation the IPv4 half is granted, and
-//     ADDRESS-ERROR-CODE says 440 for the other.
+//   - DONT-FRAGMENT is not supported: 420, as RFC 8656 §7.2 asks for.
+//   - A dual allocation is charged twice, an address each. TCP allocations have one family: ADDRESS-ERROR-CODE says 440
+//     for the other.
 //   - Channel numbers up to 0x7fff are bound, as RFC 5766 had it, because coturn's tools draw from all of them;
 //     [Config.StrictChannels] keeps to RFC 8656's.
 //   - Every answer to an authenticated request carries MESSAGE-INTEGRITY, errors and ConnectionBind's included.

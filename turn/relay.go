@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"traverse.internal/core/stun"
 	"traverse.internal/core/udp"
 	"traverse.internal/turn/alloc"
 )
@@ -21,15 +22,23 @@ const (
 
 // relay is what the server hangs on an allocation: its relayed socket, and the way back to the client. Only one of udp
 // and tcp is set. Nothing here but the counts changes after the allocation is in its table.
+//
+// A dual allocation has one for each family. The one that hangs on the allocation knows the other.
 type relay struct {
 	shard   *shard
+	second  *relay         // of IPv6 in a dual allocation, whose IPv4 this is; else nil
+	at      netip.AddrPort // its socket's address
 	alloc   *alloc.Allocation
 	client  client
 	udp     *udp.Conn
 	tcp     *tcpRelay
 	charged netip.Addr // whose quota it counts in
-	family  int        // ip4 or ip6
-	moved   [2]moved   // datagrams, by direction
+	missing struct {   // the other family of a dual allocation that is only half of one; code 0: it is none
+		family stun.Family
+		code   stun.ErrorCode
+	}
+	family int      // ip4 or ip6
+	moved  [2]moved // datagrams, by direction
 }
 
 // moved counts what was relayed.
@@ -53,8 +62,32 @@ type client struct {
 // relayOf returns what hangs on an allocation.
 func relayOf(a *alloc.Allocation) *relay { return a.Handle.(*relay) }
 
-// close frees what the allocation held. It is called once, by who removed the allocation from its table.
+// toward returns the one that reaches peers of the address's family.
+func (r *relay) toward(peer netip.Addr) *relay {
+	return r.half(peer.Is4())
+}
+
+func (r *relay) half(is4 bool) *relay {
+	if r.second != nil && is4 == (r.second.family == ip4) {
+		return r.second
+	}
+	return r
+}
+
+// close frees what the allocation still held. It is called once, by who removed the allocation from its table.
 func (r *relay) close() {
+	for _, h := range [2]*relay{r, r.second} {
+		if h != nil && r.alloc.Serves(h.family == ip4) {
+			h.free()
+		}
+	}
+	if r.client.stream != nil {
+		r.client.stream.setAllocated(false)
+	}
+}
+
+// free frees one relayed address: with its allocation, or before, when the other family's goes on.
+func (r *relay) free() {
 	s := r.shard.server
 	protocol := 0
 	if r.tcp != nil {
@@ -64,21 +97,18 @@ func (r *relay) close() {
 	} else {
 		_ = r.udp.Close()
 	}
-	s.releasePort(r.family, protocol, r.alloc.Relayed.Port())
+	s.releasePort(r.family, protocol, r.at.Port())
 	s.leave(r.alloc.User, r.charged)
 	r.shard.stats.allocations[r.family][r.alloc.Tuple.Transport].Add(-1)
-	if r.client.stream != nil {
-		r.client.stream.setAllocated(false)
-	}
 }
 
-// ownRelayed says whether the address is a relayed one of this server, of the same kind as this one but not itself.
+// ownRelayed says whether the address is a relayed one of this server, of the same kind as this one's but not itself.
 func (r *relay) ownRelayed(peer netip.AddrPort) bool {
 	protocol := 0
 	if r.tcp != nil {
 		protocol = 1
 	}
-	return peer != r.alloc.Relayed && r.shard.server.ports[r.family][protocol].has(peer.Port())
+	return peer != r.alloc.Relayed && peer != r.alloc.Second && r.shard.server.ports[familyOf(peer.Addr())][protocol].has(peer.Port())
 }
 
 // familyOf returns the index of counters and ports.

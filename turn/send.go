@@ -51,7 +51,7 @@ func (u *uplink) byChannel(now time.Time, tuple alloc.FiveTuple, number uint16) 
 	case !permitted:
 		return nil, peer, DropNoPermission, false
 	}
-	return r, peer, 0, true
+	return r.toward(peer.Addr()), peer, 0, true
 }
 
 // indication relays a Send indication: RFC 8656 §11.2. Indications are neither authenticated nor answered; Binding
@@ -106,7 +106,7 @@ func (u *uplink) byPermission(now time.Time, tuple alloc.FiveTuple, peer netip.A
 	if !a.Permitted(now, peer.Addr()) {
 		return nil, DropNoPermission, false
 	}
-	return r, 0, true
+	return r.toward(peer.Addr()), 0, true
 }
 
 // add queues a datagram for a peer.

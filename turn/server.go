@@ -190,6 +190,9 @@ func (s *Server) expire() {
 		for _, c := range ended.Conns {
 			s.closeConn(c)
 		}
+		for _, h := range ended.Halves {
+			relayOf(h.Alloc).toward(h.Addr.Addr()).free()
+		}
 		for _, a := range ended.Allocations {
 			relayOf(a).close()
 		}

@@ -17,7 +17,8 @@ type Session struct {
 	Client    netip.AddrPort `json:"client"`
 	Server    netip.AddrPort `json:"server"`
 	Relayed   netip.AddrPort `json:"relayed"`
-	Protocol  string         `json:"protocol"` // of the relayed address: udp or tcp
+	Second    netip.AddrPort `json:"second,omitzero"` // the other relayed address of a dual allocation, while it has both
+	Protocol  string         `json:"protocol"`        // of the relayed address: udp or tcp
 	Expires   time.Time      `json:"expires"`
 
 	// What was relayed, payload only. Of TCP allocations nothing is counted one by one.
@@ -64,6 +65,11 @@ func (sh *shard) session(a *alloc.Allocation, now time.Time) (Session, bool) {
 		Relayed: a.Relayed, Protocol: protocolName(a), Expires: a.Expires.Round(0),
 		Permissions: []SessionPeer{}, Channels: []SessionPeer{}, Connections: []SessionPeer{},
 	}
+	if a.Second.IsValid() && a.Serves(false) {
+		if out.Second = a.Second; !a.Serves(true) {
+			out.Relayed, out.Second = a.Second, netip.AddrPort{}
+		}
+	}
 	for _, p := range a.Permissions(now) {
 		out.Permissions = append(out.Permissions, SessionPeer{Peer: p.Peer.String(), Expires: p.Expires.Round(0)})
 	}
@@ -77,8 +83,12 @@ func (sh *shard) session(a *alloc.Allocation, now time.Time) (Session, bool) {
 	for _, peers := range [][]SessionPeer{out.Permissions, out.Channels, out.Connections} {
 		slices.SortFunc(peers, func(a, b SessionPeer) int { return cmp.Compare(a.Peer, b.Peer) })
 	}
-	out.PacketsUp, out.BytesUp = rel.moved[up].packets.Load(), rel.moved[up].bytes.Load()
-	out.PacketsDown, out.BytesDown = rel.moved[down].packets.Load(), rel.moved[down].bytes.Load()
+	for _, h := range [2]*relay{rel, rel.second} {
+		if h != nil {
+			out.PacketsUp, out.BytesUp = out.PacketsUp+h.moved[up].packets.Load(), out.BytesUp+h.moved[up].bytes.Load()
+			out.PacketsDown, out.BytesDown = out.PacketsDown+h.moved[down].packets.Load(), out.BytesDown+h.moved[down].bytes.Load()
+		}
+	}
 	return out, !gone
 }
 

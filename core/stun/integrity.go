@@ -36,10 +36,11 @@ func KeySHA256(user, realm, password string) []byte {
 
 // Userhash returns the value of USERHASH (RFC 8489 §14.4).
 func Userhash(user, realm string) [32]byte {
-	return sha256.Sum256([]byte(user + ":" + realm))
+	return sha256.Sum256([]byte(user + ":" + opaque(realm)))
 }
 
-// credential joins the three; quotes around user name and realm and trailing nulls do not belong to them.
+// credential joins the three; quotes around user name and realm and trailing nulls do not belong to them. Realm and password
+// are prepared first, the user name stands in the message as it is prepared.
 func credential(user, realm, password string) string {
 	bare := func(s string) string {
 		s = strings.TrimRight(s, "\x00")
@@ -48,7 +49,7 @@ func credential(user, realm, password string) string {
 		}
 		return s
 	}
-	return bare(user) + ":" + bare(realm) + ":" + strings.TrimRight(password, "\x00")
+	return bare(user) + ":" + opaque(bare(realm)) + ":" + opaque(strings.TrimRight(password, "\x00"))
 }
 
 // mac computes HMACs without allocating, which crypto/hmac cannot for a new key. Both hashes have blocks of 64 bytes.

@@ -67,6 +67,7 @@ var sole = []struct {
 	{foreign: "github.com/prometheus", by: []string{"metrics"}},
 	{foreign: "github.com/spf13", by: []string{"cmd/node", "cmd/turnd", "internal/configcmd"}},
 	{foreign: "github.com/vmihailenco/msgpack", by: []string{"core/framing"}},
+	{foreign: "golang.org/x/text", by: []string{"core/stun"}},
 	{foreign: "log", by: []string{"metrics"}},                                                                     // net/http and client_golang take a *log.Logger
 	{foreign: "log/slog", by: []string{"cmd/node", "cmd/turnd", "daemon", "demo", "internal/logging", "metrics"}}, // metrics: exporter-toolkit takes one, and gets one that discards
 	{foreign: "github.com/stretchr/testify"},

@@ -21,7 +21,7 @@ func Build(conf config.Config) (turn.Config, error) {
 		RelayIP4: c.RelayIP4, RelayIP6: c.RelayIP6,
 		PortMin: c.PortRange.First, PortMax: c.PortRange.Last,
 		AllowPeers: c.AllowPeer, DenyPeers: c.DenyPeer, OwnRelays: c.OwnRelays,
-		StrictChannels: c.Strict, Alternates: c.Alternate,
+		StrictChannels: c.Strict, NoUDPRelays: c.NoUDPRelays, Alternates: c.Alternate,
 	}
 	out.Limits.Allocations, out.Limits.PerUser, out.Limits.PerSource = c.Limits.Allocations, c.Limits.PerUser, c.Limits.PerIP
 	if at, err := netip.ParseAddrPort(conf.Metrics.Listen); err == nil {

@@ -36,23 +36,24 @@ type FiveTuple struct {
 	Transport Transport
 }
 
-// Allocation is one relayed transport address and what its client may do with it. The exported fields are set by
-// [Table.Insert] and do not change, except that Refresh moves Expires.
+// Allocation is one relayed transport address, or one of each family, and what its client may do with it. The exported
+// fields are set by [Table.Insert] and do not change, except that Refresh moves Expires.
 type Allocation struct {
 	Tuple       FiveTuple
 	User        string
 	Transaction [12]byte // of the Allocate request that made it
 	Protocol    Protocol
 	Relayed     netip.AddrPort
-	Expires     time.Time
-	Token       Token // of the reservation made with it; zero when none was
+	Second      netip.AddrPort // of the other family, in a dual allocation
+	Expires     time.Time      // of the one that ends last
+	Token       Token          // of the reservation made with it; zero when none was
 	Handle      any
 
 	permissions map[netip.Addr]*permission
 	byNumber    map[uint16]*channel
 	byPeer      map[netip.AddrPort]*channel
 	conns       map[netip.AddrPort]*Conn
-	timer       timer
+	halves      [2]half // of Relayed and Second
 	gone        bool
 }
 
@@ -68,10 +69,8 @@ func (a *Allocation) Remaining(now time.Time) uint32 {
 	return uint32((left + time.Second - 1) / time.Second)
 }
 
-// SameFamily says whether the relayed address can reach the peer.
-func (a *Allocation) SameFamily(peer netip.Addr) bool {
-	return a.Relayed.Addr().Is4() == peer.Is4()
-}
+// SameFamily says whether there is a relayed address that can reach the peer.
+func (a *Allocation) SameFamily(peer netip.Addr) bool { return a.Serves(peer.Is4()) }
 
 // Permitted says whether the address may send to the client, and the client to it.
 func (a *Allocation) Permitted(now time.Time, peer netip.Addr) bool {

@@ -34,7 +34,8 @@ type New struct {
 	Transaction [12]byte
 	Protocol    Protocol
 	Relayed     netip.AddrPort
-	Lifetime    uint32 // the request's wish in seconds; 0 when it had none
+	Second      netip.AddrPort // of the other family; zero: none
+	Lifetime    uint32         // the request's wish in seconds; 0 when it had none
 	Token       Token
 	Handle      any
 }
@@ -51,21 +52,30 @@ func (t *Table) Insert(now time.Time, n New) (*Allocation, Verdict) {
 		Transaction: n.Transaction,
 		Protocol:    n.Protocol,
 		Relayed:     n.Relayed,
+		Second:      n.Second,
 		Token:       n.Token,
 		Handle:      n.Handle,
-		Expires:     now.Add(t.limits.Lifetime(n.Lifetime)),
 	}
-	a.timer.alloc = a
+	end := now.Add(t.limits.Lifetime(n.Lifetime))
+	for i := range a.halves {
+		if i == 0 || a.Second.IsValid() {
+			a.halves[i].live, a.halves[i].timer.alloc, a.halves[i].timer.half = true, a, i
+			t.renew(end, a, i)
+		}
+	}
 	t.tuples[a.Tuple] = a
-	t.wheel.arm(&a.timer, a.Expires)
 	return a, OK
 }
 
-// Refresh starts the lifetime anew and returns it: RFC 8656 §8.2. A Refresh with lifetime 0 is a Remove.
+// Refresh starts the lifetime anew, of both relayed addresses where there are two, and returns it: RFC 8656 §8.2. A Refresh
+// with lifetime 0 is a Remove.
 func (t *Table) Refresh(now time.Time, a *Allocation, seconds uint32) time.Duration {
 	lifetime := t.limits.Lifetime(seconds)
-	a.Expires = now.Add(lifetime)
-	t.wheel.arm(&a.timer, a.Expires)
+	for i := range a.halves {
+		if a.halves[i].live {
+			t.renew(now.Add(lifetime), a, i)
+		}
+	}
 	return lifetime
 }
 
@@ -76,7 +86,9 @@ func (t *Table) Remove(a *Allocation) []*Conn {
 		return nil
 	}
 	a.gone = true
-	t.wheel.disarm(&a.timer)
+	for i := range a.halves {
+		t.wheel.disarm(&a.halves[i].timer)
+	}
 	delete(t.tuples, a.Tuple)
 	conns := make([]*Conn, 0, len(a.conns))
 	for _, c := range a.conns {
@@ -101,6 +113,7 @@ func (t *Table) All(yield func(*Allocation) bool) {
 // Ended is what Expire took out, for the caller to close.
 type Ended struct {
 	Allocations []*Allocation
+	Halves      []Half  // of allocations whose other relayed address goes on
 	Conns       []*Conn // of those allocations, and those whose ConnectionBind never came
 }
 
@@ -111,6 +124,10 @@ func (t *Table) Expire(now time.Time) Ended {
 		if due.conn != nil {
 			t.RemoveConn(due.conn)
 			ended.Conns = append(ended.Conns, due.conn)
+			return
+		}
+		if at := due.alloc.relayed(due.half); t.EndHalf(due.alloc, at.Addr().Is4()) {
+			ended.Halves = append(ended.Halves, Half{due.alloc, at})
 			return
 		}
 		ended.Conns = append(ended.Conns, t.Remove(due.alloc)...)

@@ -73,6 +73,13 @@ func (s *stage) do(f []string) string {
 	case "refresh":
 		seconds, _ := strconv.Atoi(f[2])
 		return strconv.Itoa(int(s.table.Refresh(s.now, s.named[f[1]], uint32(seconds)).Seconds()))
+	case "refresh-half":
+		seconds, _ := strconv.Atoi(f[3])
+		return strconv.Itoa(int(s.table.RefreshHalf(s.now, s.named[f[1]], f[2] == "4", uint32(seconds)).Seconds()))
+	case "end-half":
+		return strconv.FormatBool(s.table.EndHalf(s.named[f[1]], f[2] == "4"))
+	case "serves":
+		return strconv.FormatBool(s.named[f[1]].Serves(f[2] == "4"))
 	case "left":
 		return strconv.Itoa(int(s.named[f[1]].Remaining(s.now)))
 	case "remove":
@@ -94,7 +101,11 @@ func (s *stage) insert(name string, opts map[string]string) string {
 	if opts["relayed"] != "" {
 		relayed = netip.MustParseAddrPort(opts["relayed"])
 	}
-	a, verdict := s.table.Insert(s.now, New{Tuple: tupleOf(name), User: opts["user"], Relayed: relayed, Lifetime: uint32(life), Handle: name})
+	var second netip.AddrPort
+	if opts["second"] != "" {
+		second = netip.MustParseAddrPort(opts["second"])
+	}
+	a, verdict := s.table.Insert(s.now, New{Tuple: tupleOf(name), User: opts["user"], Relayed: relayed, Second: second, Lifetime: uint32(life), Handle: name})
 	if verdict != OK {
 		return verdict.String()
 	}
@@ -197,6 +208,9 @@ func (s *stage) ended(e Ended) string {
 	var out []string
 	for _, c := range e.Conns {
 		out = append(out, c.Peer.String())
+	}
+	for _, h := range e.Halves {
+		out = append(out, h.Addr.String())
 	}
 	for _, a := range e.Allocations {
 		out = append(out, a.Handle.(string))

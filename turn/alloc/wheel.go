@@ -11,6 +11,7 @@ type timer struct {
 	prev, next *timer
 	tick       int64 // due at the start of this second of the wheel; 0 when not hanging
 	alloc      *Allocation
+	half       int // of alloc
 	conn       *Conn
 }
 
