@@ -1,12 +1,12 @@
 #!/bin/sh
 # Installs what the tests use beyond Go: a C compiler for the race detector, iproute2 and nftables for networks with
-# NATs, coturn as a peer to test against, systemd and what boots it in a container. Arguments are further packages. Does
+# NATs, coturn as a peer to test against, systemd and what boots it in a container, promtool. Arguments are further packages. Does
 # nothing where all of it is there, and says loudly what is missing where it cannot install; the tests that need it then
 # skip, except that -race does not build without a compiler.
 set -eu
 
 missing=""
-for package in gcc libc6-dev iproute2 nftables coturn systemd debootstrap systemd-container "$@"; do
+for package in gcc libc6-dev iproute2 nftables coturn systemd debootstrap systemd-container prometheus "$@"; do
 	status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
 	[ "$status" = "install ok installed" ] || missing="$missing $package"
 done
@@ -41,9 +41,11 @@ if ! { install || { apt-get update -q && install; }; } >"$log" 2>&1; then
 	echo "test-deps: COULD NOT INSTALL:$missing (tests that need them skip)" >&2
 	exit 0
 fi
-case "$missing" in
-*coturn*)
-	deb-systemd-helper disable coturn.service >/dev/null 2>&1 || true
-	update-rc.d coturn disable >/dev/null 2>&1 || true
-	;;
-esac
+for service in coturn prometheus; do
+	case "$missing" in
+	*"$service"*)
+		deb-systemd-helper disable "$service.service" >/dev/null 2>&1 || true
+		update-rc.d "$service" disable >/dev/null 2>&1 || true
+		;;
+	esac
+done
