@@ -112,13 +112,6 @@ type Turnd struct {
 	Limits TurndLimits
 }
 
-// TurndLimits bounds what the server's users may hold.
-type TurndLimits struct {
-	Allocations int
-	PerUser     int
-	PerIP       int
-}
-
 // PortRange is a range of ports, both ends in it.
 type PortRange struct{ First, Last uint16 }
 

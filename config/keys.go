@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -33,8 +34,11 @@ const (
 	relayPasswordFile = "relay.password_file"
 )
 
-// table is every key there is, in the order of the documentation. A default that is not written here is the empty value.
-var table = []Key{
+// table is every key there is, in the order of the documentation.
+var table = slices.Concat(mainKeys, limitKeys)
+
+// mainKeys are all but those of a section with a file of its own. A default that is not written here is the empty value.
+var mainKeys = []Key{
 	{
 		Name: "identity.dir", Flag: "identity-dir", Programs: nodeOnly,
 		Help:  "directory of the device key; empty: in the home",
@@ -229,21 +233,6 @@ var table = []Key{
 		Name: "turnd.drain_grace", Flag: "drain-grace", Default: "10s", Programs: turndOnly,
 		Help:  "how long sessions may go on after SIGTERM; without sessions it ends at once",
 		field: one(func(c *Config) *time.Duration { return &c.Turnd.DrainGrace }, "duration", parseDuration),
-	},
-	{
-		Name: "turnd.limits.allocations", Flag: "max-allocations", Default: "10000", Programs: both,
-		Help:  "allocations of the whole server; more get 508",
-		field: one(func(c *Config) *int { return &c.Turnd.Limits.Allocations }, typeCount, parseCount),
-	},
-	{
-		Name: "turnd.limits.per_user", Flag: "max-allocations-per-user", Default: "512", Programs: both,
-		Help:  "allocations of one user; more get 486",
-		field: one(func(c *Config) *int { return &c.Turnd.Limits.PerUser }, typeCount, parseCount),
-	},
-	{
-		Name: "turnd.limits.per_ip", Flag: "max-allocations-per-ip", Default: "1024", Programs: both,
-		Help:  "allocations of one client address (IPv6: one /56); more get 486",
-		field: one(func(c *Config) *int { return &c.Turnd.Limits.PerIP }, typeCount, parseCount),
 	},
 }
 

@@ -11,7 +11,13 @@ import (
 func TestTurndLimitsAreTheServersOwn(t *testing.T) {
 	want := alloc.Limits{}.WithDefaults()
 	got := config.Default().Turnd.Limits
-	if got != (config.TurndLimits{Allocations: want.Allocations, PerUser: want.PerUser, PerIP: want.PerSource}) {
+	if got != (config.TurndLimits{
+		Allocations: want.Allocations, PerUser: want.PerUser, PerIP: want.PerSource,
+		UserPermissions: want.UserPermissions, IPPermissions: want.SourcePermissions,
+		UserChannels: want.UserChannels, IPChannels: want.SourceChannels,
+		UserPeers: want.UserPeers, IPPeers: want.SourcePeers,
+		Strangers: 200, // turn.Config.StrangerRate's
+	}) {
 		t.Errorf("defaults %+v, want the server's %+v", got, want)
 	}
 }

@@ -53,6 +53,7 @@ func everything() Sources {
 				DeniedPeers:  map[string]uint64{"special": 1},
 				Drops:        map[string]uint64{"garbage": 1},
 				Refusals:     map[string]uint64{"486": 1},
+				Quotas:       map[string]uint64{"user_new_peers": 1},
 				Streams:      3,
 				Strangers:    1,
 				CertExpires:  time.Unix(1, 0),

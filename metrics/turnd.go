@@ -18,6 +18,7 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 	denied := counter("turnd_denied_peers_total", "Peer addresses refused by policy, by the rule that did it.", "reason")
 	drops := counter("turnd_drops_total", "Packets not relayed.", "reason")
 	refusals := counter("turnd_refusals_total", "Allocations refused for want of quota or capacity, by error code.", "code")
+	quotas := counter("turnd_quota_refusals_total", "Requests refused with 486 or 508, by the limit that did it.", "what")
 	streams := gauge("turnd_streams", "TCP connections of clients, data connections included.", "state")
 	pairs := gauge("turnd_data_pairs", "Peer connections joined with their client's.")
 	revoked := counter("turnd_revoked_total", "Permissions, channels and peer connections that a reload took back.")
@@ -25,7 +26,7 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 	expiry := gauge("turnd_cert_expiry_timestamp_seconds", "When the certificate of the TLS listeners ends, in Unix time.")
 	certFailures := counter("turnd_cert_failures_total", "Changes of the certificate's files that could not be used.")
 	families := []family{
-		allocations, tcp, created, reserved, bytes, packets, requests, auth, denied, drops, refusals, streams, pairs, revoked, draining, expiry, certFailures,
+		allocations, tcp, created, reserved, bytes, packets, requests, auth, denied, drops, refusals, quotas, streams, pairs, revoked, draining, expiry, certFailures,
 	}
 	return collector{families, func(s scrape) {
 		st := read()
@@ -46,6 +47,7 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 		s.countEach(denied, st.DeniedPeers)
 		s.countEach(drops, st.Drops)
 		s.countEach(refusals, st.Refusals)
+		s.countEach(quotas, st.Quotas)
 		s.add(streams, float64(st.Strangers), "stranger")
 		s.add(streams, float64(st.Streams-st.Strangers), "authenticated")
 		s.add(pairs, float64(st.DataPairs))

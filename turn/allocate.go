@@ -253,6 +253,9 @@ func (r *request) redeem(rel *relay, n *alloc.New, token alloc.Token) alloc.Verd
 // insert puts the allocation into its table and starts what serves it.
 func (r *request) insert(rel *relay, n alloc.New) bool {
 	sh := r.shard
+	sh.server.ledgerMu.Lock()
+	n.Held = sh.server.ledger.Held(n.User, rel.charged) // which openRelay has charged
+	sh.server.ledgerMu.Unlock()
 	rel.at = n.Relayed
 	halves := []*relay{rel}
 	if rel.second != nil {
@@ -260,6 +263,10 @@ func (r *request) insert(rel *relay, n alloc.New) bool {
 		halves = append(halves, rel.second)
 	}
 	for _, h := range halves {
+		h.held = n.Held
+		for direction := range h.flows {
+			h.flows[direction].Total = &sh.stats.flows[direction][h.family]
+		}
 		sh.stats.allocations[h.family][r.tuple.Transport].Add(1)
 		if h.tcp != nil {
 			sh.stats.tcp.Add(1)

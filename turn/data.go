@@ -84,6 +84,10 @@ func (r *relay) frame(in *udp.RecvBatch, i int, d *downlink, padding int) []byte
 		return nil
 	}
 	size := len(in.Packet(i))
+	if !r.afford(down, size) {
+		r.shard.stats.drop(DropRate)
+		return nil
+	}
 	if d.number != 0 {
 		frame := in.Frame(i, stun.ChannelDataHeaderLen, padding)
 		stun.AppendChannelDataHeader(frame[:0], d.number, size)

@@ -24,12 +24,15 @@ type strangers struct {
 }
 
 func newStrangers(rate int) *strangers {
-	s := &strangers{rate: float64(rate), burst: 5 * float64(rate), seed: maphash.MakeSeed()}
+	s := &strangers{seed: maphash.MakeSeed()}
+	s.setRate(rate)
 	for i := range s.buckets {
 		s.buckets[i].tokens = s.burst
 	}
 	return s
 }
+
+func (s *strangers) setRate(rate int) { s.rate, s.burst = float64(rate), 5*float64(rate) }
 
 // answer says whether this source may have another answer, and counts it.
 func (s *strangers) answer(now time.Time, source netip.Addr) bool {

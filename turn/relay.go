@@ -8,6 +8,7 @@ import (
 
 	"traverse.internal/core/stun"
 	"traverse.internal/core/udp"
+	"traverse.internal/core/zerocopy"
 	"traverse.internal/turn/alloc"
 )
 
@@ -37,8 +38,10 @@ type relay struct {
 		family stun.Family
 		code   stun.ErrorCode
 	}
-	family int      // ip4 or ip6
-	moved  [2]moved // datagrams, by direction
+	family int              // ip4 or ip6
+	moved  [2]moved         // datagrams, by direction
+	held   alloc.Held       // the accounts that it counts in
+	flows  [2]zerocopy.Flow // of data connections, by direction; they add to the shard's
 }
 
 // moved counts what was relayed.
@@ -49,6 +52,12 @@ func (r *relay) relayed(direction, size int) {
 	r.moved[direction].packets.Add(1)
 	r.moved[direction].bytes.Add(uint64(size))
 	r.shard.stats.relayed(direction, r.family, size)
+}
+
+// bytes returns how many were relayed in a direction.
+func (r *relay) bytes(direction int) uint64 {
+	flow := &r.flows[direction]
+	return r.moved[direction].bytes.Load() + flow.Spliced.Load() + flow.Copied.Load()
 }
 
 // client is the way to the client: a stream, or an address at a listening socket.

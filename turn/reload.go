@@ -10,7 +10,7 @@ import (
 
 // reloadable are the fields of Config that Reload applies; all others take a new server.
 var reloadable = []string{
-	"Users", "Keys", "Secrets", "AllowPeers", "DenyPeers", "OwnRelays", "DenyEndpoints", "Alternates", "Limits", "MaxStreams", "MaxStrangers",
+	"Users", "Keys", "Secrets", "AllowPeers", "DenyPeers", "OwnRelays", "DenyEndpoints", "Alternates", "Limits", "MaxStreams", "MaxStrangers", "StrangerRate",
 }
 
 // Reload applies what can be changed under way: users, the peer policy, limits, alternates. No socket is touched and no
@@ -47,12 +47,10 @@ func (s *Server) Reload(config Config) (restart []string, err error) {
 	s.config.Users, s.config.Keys, s.config.Secrets = config.Users, config.Keys, config.Secrets // for SetUsers
 	s.alternates.Store(&config.Alternates)
 	s.door.setMax(config.MaxStreams, config.MaxStrangers)
-	s.ledgerMu.Lock()
-	s.ledger.SetLimits(config.Limits)
-	s.ledgerMu.Unlock()
+	s.setLimits(config.Limits)
 	for _, sh := range s.shards {
 		sh.mu.Lock()
-		sh.table.SetLimits(config.Limits)
+		sh.strangers.setRate(config.StrangerRate)
 		sh.mu.Unlock()
 	}
 	s.recheck()

@@ -111,6 +111,10 @@ func (u *uplink) byPermission(now time.Time, tuple alloc.FiveTuple, peer netip.A
 
 // add queues a datagram for a peer.
 func (u *uplink) add(r *relay, data []byte, peer netip.AddrPort) {
+	if !r.afford(up, len(data)) {
+		u.shard.stats.drop(DropRate)
+		return
+	}
 	if u.relay != r || u.out.Full() {
 		u.flush()
 		u.relay = r

@@ -45,6 +45,10 @@ type Server struct {
 	streamsMu sync.Mutex // guards streams
 	streams   map[*stream]struct{}
 
+	metered atomic.Bool   // some rate is limited
+	rate    atomic.Int64  // of a user; 0: not limited
+	epoch   atomic.Uint64 // of policy and limits
+
 	reloads sync.Mutex    // held by Reload
 	again   atomic.Bool   // permissions are to be checked once more
 	revoked atomic.Uint64 // permissions and channels that a reload took back
@@ -87,6 +91,7 @@ func New(config Config) (*Server, error) {
 	for i := range config.Shards {
 		s.shards = append(s.shards, newShard(s, i))
 	}
+	s.setLimits(config.Limits)
 	err := s.listen()
 	if err == nil {
 		err = s.setPolicy(config)
@@ -199,6 +204,7 @@ func (s *Server) expire() {
 	}
 	s.ledgerMu.Lock()
 	over := s.ledger.Expire(now)
+	s.ledger.Refill(now)
 	s.ledgerMu.Unlock()
 	s.closeReservations(over)
 	if s.again.Swap(false) {

@@ -21,7 +21,7 @@ type Session struct {
 	Protocol  string         `json:"protocol"`        // of the relayed address: udp or tcp
 	Expires   time.Time      `json:"expires"`
 
-	// What was relayed, payload only. Of TCP allocations nothing is counted one by one.
+	// What was relayed until now, payload only. Of TCP allocations there are only bytes.
 	PacketsUp   uint64 `json:"packets_up"`
 	PacketsDown uint64 `json:"packets_down"`
 	BytesUp     uint64 `json:"bytes_up"`
@@ -85,8 +85,8 @@ func (sh *shard) session(a *alloc.Allocation, now time.Time) (Session, bool) {
 	}
 	for _, h := range [2]*relay{rel, rel.second} {
 		if h != nil {
-			out.PacketsUp, out.BytesUp = out.PacketsUp+h.moved[up].packets.Load(), out.BytesUp+h.moved[up].bytes.Load()
-			out.PacketsDown, out.BytesDown = out.PacketsDown+h.moved[down].packets.Load(), out.BytesDown+h.moved[down].bytes.Load()
+			out.PacketsUp, out.BytesUp = out.PacketsUp+h.moved[up].packets.Load(), out.BytesUp+h.bytes(up)
+			out.PacketsDown, out.BytesDown = out.PacketsDown+h.moved[down].packets.Load(), out.BytesDown+h.bytes(down)
 		}
 	}
 	return out, !gone

@@ -23,12 +23,13 @@ const (
 	DropStranger                       // an unauthenticated source over its rate
 	DropSlowClient                     // a TCP client that does not read
 	DropSend                           // refused by the kernel, or its queue is full
+	DropRate                           // beyond the bytes a second of its user, its source or the server
 	numDropReasons
 )
 
 var dropNames = [numDropReasons]string{
 	"garbage", "no_allocation", "wrong_kind", "unbound_channel", "no_permission", "denied_endpoint", "unknown_attribute",
-	"stranger_rate", "slow_client", "send_failed",
+	"stranger_rate", "slow_client", "send_failed", "rate",
 }
 
 // String returns the reason as a metric label has it.
@@ -101,6 +102,7 @@ type Stats struct {
 	DeniedPeers        map[string]uint64 // by reason: special, own, metadata, rule, endpoint
 	Drops              map[string]uint64 // by DropReason
 	Refusals           map[string]uint64 // by code: 486, 508, 300
+	Quotas             map[string]uint64 // refusals by the limit that did it, an alloc.Quota
 	Revoked            uint64            // permissions and channels that a reload took back
 	Draining           bool
 	CertExpires        time.Time // zero: no certificate
@@ -132,6 +134,7 @@ func (s *Server) Stats() Stats {
 		Drops:        make(map[string]uint64),
 		Refusals:     make(map[string]uint64),
 	}
+	st.Quotas = s.refusals()
 	st.Streams, st.Strangers = s.door.counts()
 	if s.cert != nil {
 		st.CertExpires, st.CertFailures = s.cert.expires(), s.cert.failures.Load()

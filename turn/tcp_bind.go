@@ -47,24 +47,26 @@ func (st *stream) join(c *alloc.Conn) {
 	rel := relayOf(c.Alloc)
 	p := c.Handle.(*peerConn) // bound: only closes
 	defer rel.shard.dropConn(c)
-	flows := &rel.shard.stats.flows
+	flows := &rel.flows
 	_ = st.conn.SetDeadline(time.Time{})
 	if st.have > 0 {
 		if _, err := p.peer.Write(st.buf.Bytes()[:st.have]); err != nil {
 			return
 		}
-		flows[up][rel.family].Copied.Add(uint64(st.have))
+		rel.flows[up].Add(st.have)
+		pace{rel, up}.Moved(st.have)
 	}
 	st.drop()
 	rel.shard.stats.conns.Add(1)
 	defer rel.shard.stats.conns.Add(-1)
 	if st.secure != nil {
-		_ = joinSecured(st.secure, p.peer, st.server.config.DataIdle, &flows[up][rel.family], &flows[down][rel.family])
+		_ = joinSecured(st.secure, p.peer, st.server.config.DataIdle, rel)
 		return
 	}
 	// Its error says which side reset the other; both have been told.
 	_ = zerocopy.Join(st.tcp, p.peer, zerocopy.Options{
-		Idle: st.server.config.DataIdle, AToB: &flows[up][rel.family], BToA: &flows[down][rel.family],
+		Idle: st.server.config.DataIdle, AToB: &flows[up], BToA: &flows[down],
+		PaceAToB: pace{rel, up}, PaceBToA: pace{rel, down},
 	})
 }
 

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"traverse.internal/core/bufpool"
-	"traverse.internal/core/zerocopy"
 )
 
 const (
@@ -115,12 +114,12 @@ func (st *stream) readWaiting() error {
 
 // joinSecured relays between a client's TLS connection and a peer until both have ended, through buffers. A cut stays a
 // cut on the other side.
-func joinSecured(client *stdtls.Conn, peer *net.TCPConn, idle time.Duration, there, back *zerocopy.Flow) error {
-	j := &securedJoin{idle: idle}
+func joinSecured(client *stdtls.Conn, peer *net.TCPConn, idle time.Duration, rel *relay) error {
+	j := &securedJoin{idle: idle, rel: rel}
 	j.moved.Store(time.Now().UnixNano())
 	result := make(chan error, 1)
-	go j.relayBack(result, client, peer, back)
-	err := j.relay(peer, client, there)
+	go j.relayBack(result, client, peer)
+	err := j.relay(peer, client, up)
 	if err != nil { // the other direction ends with it
 		_ = peer.SetLinger(0)
 		_ = peer.Close()
@@ -131,6 +130,7 @@ func joinSecured(client *stdtls.Conn, peer *net.TCPConn, idle time.Duration, the
 
 type securedJoin struct {
 	idle  time.Duration
+	rel   *relay
 	moved atomic.Int64 // ns, when bytes last moved in either direction
 }
 
@@ -140,8 +140,20 @@ type halfCloser interface {
 	CloseWrite() error
 }
 
-func (j *securedJoin) relayBack(result chan<- error, client *stdtls.Conn, peer *net.TCPConn, flow *zerocopy.Flow) {
-	err := j.relay(client, peer, flow)
+// pause waits for a tick, and says whether to go on: the allocation is there and the server not closed.
+func (j *securedJoin) pause() bool {
+	select {
+	case <-j.rel.shard.server.ctx.Done():
+		return false
+	case <-time.After(tick):
+	}
+	j.rel.shard.mu.Lock()
+	defer j.rel.shard.mu.Unlock()
+	return !j.rel.alloc.Gone()
+}
+
+func (j *securedJoin) relayBack(result chan<- error, client *stdtls.Conn, peer *net.TCPConn) {
+	err := j.relay(client, peer, down)
 	if err != nil {
 		_ = peer.SetLinger(0)
 		_ = peer.Close()
@@ -150,20 +162,29 @@ func (j *securedJoin) relayBack(result chan<- error, client *stdtls.Conn, peer *
 	result <- err
 }
 
-func (j *securedJoin) relay(dst, src halfCloser, flow *zerocopy.Flow) error {
+func (j *securedJoin) relay(dst, src halfCloser, direction int) error {
 	buf := bufpool.Get(copyBuffer)
 	defer buf.Release()
+	p := pace{j.rel, direction}
 	for {
+		allowed := p.Allow(copyBuffer)
+		if allowed == 0 { // buckets are filled every tick
+			if !j.pause() {
+				return net.ErrClosed
+			}
+			continue
+		}
 		if j.idle > 0 {
 			_ = src.SetReadDeadline(time.Now().Add(j.idle))
 		}
-		n, err := src.Read(buf.Bytes())
+		n, err := src.Read(buf.Bytes()[:allowed])
 		if n > 0 {
+			p.Moved(n)
 			j.moved.Store(time.Now().UnixNano())
 			if _, err := dst.Write(buf.Bytes()[:n]); err != nil {
 				return err
 			}
-			flow.Copied.Add(uint64(n))
+			j.rel.flows[direction].Add(n)
 		}
 		var timeout net.Error
 		switch {

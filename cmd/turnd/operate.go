@@ -18,7 +18,11 @@ import (
 // reloadable are the keys that a reload applies. Whoever changes another one starts the server anew.
 var reloadable = []string{
 	"turnd.users_file", "turnd.secret_file", "turnd.allow_peer", "turnd.deny_peer", "turnd.own_relays", "turnd.alternate", "turnd.drain_grace",
-	"turnd.limits.allocations", "turnd.limits.per_user", "turnd.limits.per_ip",
+}
+
+// reloads says whether a reload applies a key.
+func reloads(key string) bool {
+	return slices.Contains(reloadable, key) || strings.HasPrefix(key, "turnd.limits.")
 }
 
 // operator does what operators ask a running server for, by signals and by the admin socket.
@@ -59,7 +63,7 @@ func (o *operator) reload() (reloaded, error) {
 		return out, err
 	}
 	for _, k := range config.Keys("turnd") {
-		if o.conf.Value(k.Name) != conf.Value(k.Name) && !slices.Contains(reloadable, k.Name) {
+		if o.conf.Value(k.Name) != conf.Value(k.Name) && !reloads(k.Name) {
 			out.Restart = append(out.Restart, k.Name)
 		}
 	}

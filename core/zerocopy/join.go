@@ -16,7 +16,28 @@ const settleTime = 3 * time.Second
 type Flow struct {
 	Spliced atomic.Uint64 // stayed in the kernel
 	Copied  atomic.Uint64 // went through a buffer of ours
+
+	Total *Flow // is added to, too; nil: none. Set before its first use
 }
+
+// Add counts bytes that the caller relayed, through a buffer of its own.
+func (f *Flow) Add(n int) {
+	for ; f != nil; f = f.Total {
+		f.Copied.Add(uint64(n))
+	}
+}
+
+// Pacer limits how fast bytes move in one direction. One of a Join is asked by one goroutine.
+type Pacer interface {
+	// Allow returns how many of want bytes may be moved now. With 0 the Join waits for paceInterval and asks again;
+	// meanwhile the sender's bytes stay in its socket, and TCP slows it down.
+	Allow(want int) int
+	// Moved tells how many were.
+	Moved(n int)
+}
+
+// paceInterval is as short as a fifth of a second's worth of bytes is useful: a fill of the bucket.
+const paceInterval = 50 * time.Millisecond
 
 // Options of a Join. The zero value has no idle limit and counts nowhere but in ReadStats.
 type Options struct {
@@ -24,6 +45,8 @@ type Options struct {
 	Idle time.Duration
 	// AToB and BToA are added to as bytes are delivered. nil: not counted here.
 	AToB, BToA *Flow
+	// PaceAToB and PaceBToA limit them. nil: as fast as it goes.
+	PaceAToB, PaceBToA Pacer
 }
 
 // ErrIdle is Join's error when its idle limit ran out. It is an os.ErrDeadlineExceeded.
@@ -49,8 +72,8 @@ func Join(a, b *net.TCPConn, o Options) error {
 	j := &join{idle: o.Idle}
 	j.touch()
 	back := make(chan error, 1)
-	go j.relayBack(back, a, b, o.BToA)
-	there := j.relay(b, a, o.AToB)
+	go j.relayBack(back, a, b, o.BToA, o.PaceBToA)
+	there := j.relay(b, a, o.AToB, o.PaceAToB)
 	return finish(a, b, firstCause(there, <-back))
 }
 
@@ -61,16 +84,16 @@ type join struct {
 	woken atomic.Bool  // both pumps shall end
 }
 
-func (j *join) relayBack(result chan<- error, dst, src *net.TCPConn, flow *Flow) {
-	result <- j.relay(dst, src, flow)
+func (j *join) relayBack(result chan<- error, dst, src *net.TCPConn, flow *Flow, pace Pacer) {
+	result <- j.relay(dst, src, flow, pace)
 }
 
 // relay moves bytes from src to dst until src has no more, and passes the FIN on.
-func (j *join) relay(dst, src *net.TCPConn, flow *Flow) error {
+func (j *join) relay(dst, src *net.TCPConn, flow *Flow, pace Pacer) error {
 	if flow == nil {
 		flow = new(Flow)
 	}
-	err := j.pump(dst, src, flow)
+	err := j.pump(dst, src, flow, pace)
 	if err == nil {
 		return dst.CloseWrite()
 	}
@@ -110,6 +133,32 @@ func firstCause(there, back error) error {
 		return back
 	}
 	return there
+}
+
+// allowed waits until a pacer allows something, and returns how many bytes, at most want. It ends early, with an error,
+// when the Join does.
+func (j *join) allowed(pace Pacer, src, dst *net.TCPConn, want int) (int, error) {
+	if pace == nil {
+		return want, nil
+	}
+	for {
+		if n := pace.Allow(want); n > 0 {
+			return n, nil
+		}
+		time.Sleep(paceInterval)
+		switch {
+		case j.woken.Load():
+			return 0, errWoken
+		case closed(src), closed(dst): // for nobody waits for them here, who would be told
+			return 0, net.ErrClosed
+		}
+	}
+}
+
+// closed says whether a connection was closed on our side.
+func closed(c *net.TCPConn) bool {
+	raw, err := c.SyscallConn()
+	return err != nil || raw.Control(func(uintptr) {}) != nil
 }
 
 // touch notes that a byte was delivered.

@@ -14,6 +14,7 @@ import (
 type pump struct {
 	join *join
 	flow *Flow
+	want int // bytes that the next fill may take
 
 	pipe   pipe
 	piped  bool              // pipe is ours
@@ -24,7 +25,7 @@ type pump struct {
 	err    error             // of the last system call
 }
 
-func (j *join) pump(dst, src *net.TCPConn, flow *Flow) error {
+func (j *join) pump(dst, src *net.TCPConn, flow *Flow, pace Pacer) error {
 	in, err := src.SyscallConn()
 	if err != nil {
 		return sourceError{err}
@@ -38,6 +39,9 @@ func (j *join) pump(dst, src *net.TCPConn, flow *Flow) error {
 	fill, drain := p.fill, p.drain // one closure each, not one a move
 	j.begin(dst, src)
 	for {
+		if p.want, err = j.allowed(pace, src, dst, pipeSize); err != nil {
+			return err
+		}
 		if err := j.wait(in.Read, fill, src.SetReadDeadline); err != nil {
 			return asSource(err)
 		}
@@ -46,6 +50,9 @@ func (j *join) pump(dst, src *net.TCPConn, flow *Flow) error {
 		}
 		if p.left == 0 {
 			return nil // FIN
+		}
+		if pace != nil {
+			pace.Moved(p.left)
 		}
 		if err := j.wait(out.Write, drain, dst.SetWriteDeadline); err != nil {
 			return err
@@ -105,14 +112,14 @@ func (p *pump) take(fd int) (int, error) {
 	}
 	if p.piped {
 		// The pipe is empty, so EAGAIN can only mean that the socket is.
-		n, err := unix.Splice(fd, nil, p.pipe.w, nil, pipeSize, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		n, err := unix.Splice(fd, nil, p.pipe.w, nil, p.want, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
 		return max(0, int(n)), err
 	}
 	if p.buffer == nil {
 		p.buffer = buffers.Get().(*[bufferSize]byte)
 	}
 	p.offset = 0
-	n, err := unix.Read(fd, p.buffer[:])
+	n, err := unix.Read(fd, p.buffer[:min(p.want, bufferSize)])
 	if n > 0 && !p.copies {
 		totals.misses.Add(1)
 	}

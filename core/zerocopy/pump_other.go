@@ -15,12 +15,19 @@ const MaxPipes = 0
 func countPipes() (open, idle int) { return 0, 0 }
 
 // pump copies through one buffer, which it holds until src ends.
-func (j *join) pump(dst, src *net.TCPConn, flow *Flow) error {
+func (j *join) pump(dst, src *net.TCPConn, flow *Flow, pace Pacer) error {
 	buffer := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buffer)
 	j.begin(dst, src)
 	for {
-		n, err := src.Read(buffer[:])
+		want, err := j.allowed(pace, src, dst, bufferSize)
+		if err != nil {
+			return err
+		}
+		n, err := src.Read(buffer[:want])
+		if pace != nil && n > 0 {
+			pace.Moved(n)
+		}
 		for done := 0; done < n; {
 			k, err := dst.Write(buffer[done:n])
 			done += k

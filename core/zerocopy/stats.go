@@ -30,11 +30,13 @@ var totals struct {
 
 // spliced and copied count n delivered bytes.
 func (f *Flow) spliced(n int) {
-	f.Spliced.Add(uint64(n))
+	for ; f != nil; f = f.Total {
+		f.Spliced.Add(uint64(n))
+	}
 	totals.spliced.Add(uint64(n))
 }
 
 func (f *Flow) copied(n int) {
-	f.Copied.Add(uint64(n))
+	f.Add(n)
 	totals.copied.Add(uint64(n))
 }

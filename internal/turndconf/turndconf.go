@@ -10,6 +10,7 @@ import (
 	"traverse.internal/config"
 	"traverse.internal/internal/cli"
 	"traverse.internal/turn"
+	"traverse.internal/turn/alloc"
 )
 
 // Build reads the users file and fills in what the section leaves open. Its errors are *cli.Error.
@@ -23,7 +24,15 @@ func Build(conf config.Config) (turn.Config, error) {
 		AllowPeers: c.AllowPeer, DenyPeers: c.DenyPeer, OwnRelays: c.OwnRelays,
 		StrictChannels: c.Strict, NoUDPRelays: c.NoUDPRelays, Alternates: c.Alternate,
 	}
-	out.Limits.Allocations, out.Limits.PerUser, out.Limits.PerSource = c.Limits.Allocations, c.Limits.PerUser, c.Limits.PerIP
+	l := c.Limits
+	out.StrangerRate = l.Strangers
+	out.Limits = alloc.Limits{
+		Allocations: l.Allocations, PerUser: l.PerUser, PerSource: l.PerIP,
+		UserPermissions: l.UserPermissions, SourcePermissions: l.IPPermissions,
+		UserChannels: l.UserChannels, SourceChannels: l.IPChannels,
+		UserPeers: l.UserPeers, SourcePeers: l.IPPeers,
+		UserRate: int64(l.UserRate), SourceRate: int64(l.IPRate), Rate: int64(l.Rate),
+	}
 	if at, err := netip.ParseAddrPort(conf.Metrics.Listen); err == nil {
 		out.DenyEndpoints = append(out.DenyEndpoints, at) // no relay reaches the administration
 	}

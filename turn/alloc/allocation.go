@@ -47,6 +47,7 @@ type Allocation struct {
 	Second      netip.AddrPort // of the other family, in a dual allocation
 	Expires     time.Time      // of the one that ends last
 	Token       Token          // of the reservation made with it; zero when none was
+	Held        Held           // what it counts in
 	Handle      any
 
 	permissions map[netip.Addr]*permission

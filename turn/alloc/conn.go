@@ -29,8 +29,11 @@ type Conn struct {
 	timer timer
 }
 
-// Dial begins a Connect: RFC 6062 §5.2.
+// Dial begins a Connect: RFC 6062 §5.2. It counts as a new peer, so that nobody scans ports with it.
 func (t *Table) Dial(a *Allocation, peer netip.AddrPort) (*Conn, Verdict) {
+	if a.conns[peer] == nil && !t.meet(a, 1) {
+		return nil, InsufficientCapacity
+	}
 	return t.addConn(a, &Conn{Peer: peer, Alloc: a, State: Dialling, Dialled: true})
 }
 
@@ -78,6 +81,7 @@ func (t *Table) addConn(a *Allocation, c *Conn) (*Conn, Verdict) {
 		return nil, ConnectionExists
 	}
 	if len(a.conns) >= t.limits.Conns {
+		t.Refused[QuotaConns]++
 		return nil, InsufficientCapacity
 	}
 	if a.conns == nil {

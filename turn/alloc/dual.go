@@ -54,7 +54,7 @@ func (t *Table) EndHalf(a *Allocation, is4 bool) bool {
 	}
 	for ip := range a.permissions {
 		if ip.Is4() == is4 {
-			delete(a.permissions, ip)
+			a.forget(ip)
 		}
 	}
 	a.Expires = a.halves[1-i].expires

@@ -23,7 +23,7 @@ func (t *Table) Revoke(a *Allocation, address func(netip.Addr) bool, endpoint fu
 	for ip, p := range a.permissions {
 		if address(ip) {
 			p.expires = time.Time{} // for the channels that point to it
-			delete(a.permissions, ip)
+			a.forget(ip)
 			n++
 		}
 	}

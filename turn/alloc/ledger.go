@@ -21,18 +21,24 @@ type Reservation struct {
 type Ledger struct {
 	limits   Limits
 	total    int
-	users    map[string]int
-	sources  map[netip.Prefix]int
+	users    map[string]*Account
+	sources  map[netip.Prefix]*Account
+	server   Account
+	refilled time.Time
 	reserved map[Token]Reservation
 	conns    map[uint32]*Conn
+
+	Refused Refusals
 }
 
 // NewLedger returns an empty ledger. Zero limits mean their defaults.
 func NewLedger(limits Limits) *Ledger {
+	limits = limits.WithDefaults()
 	return &Ledger{
-		limits:   limits.WithDefaults(),
-		users:    make(map[string]int),
-		sources:  make(map[netip.Prefix]int),
+		limits:   limits,
+		users:    make(map[string]*Account),
+		sources:  make(map[netip.Prefix]*Account),
+		server:   *newAccount(limits.Rate, 0),
 		reserved: make(map[Token]Reservation),
 		conns:    make(map[uint32]*Conn),
 	}
@@ -40,28 +46,36 @@ func NewLedger(limits Limits) *Ledger {
 
 // Admit charges n allocations to the user and to the client's source, or says 486 or 508 and charges none.
 func (l *Ledger) Admit(user string, client netip.Addr, n int) Verdict {
-	if l.users[user]+n > l.limits.PerUser || l.sources[source(client)]+n > l.limits.PerSource {
-		return QuotaReached
+	byUser, bySource := l.users[user], l.sources[source(client)]
+	if byUser == nil {
+		byUser = newAccount(l.limits.UserRate, l.limits.UserPeers)
 	}
-	if l.total+n > l.limits.Allocations {
+	if bySource == nil {
+		bySource = newAccount(l.limits.SourceRate, l.limits.SourcePeers)
+	}
+	switch {
+	case byUser.allocations+n > l.limits.PerUser:
+		l.Refused[QuotaUser]++
+		return QuotaReached
+	case bySource.allocations+n > l.limits.PerSource:
+		l.Refused[QuotaSource]++
+		return QuotaReached
+	case l.total+n > l.limits.Allocations:
+		l.Refused[QuotaServer]++
 		return InsufficientCapacity
 	}
 	l.total += n
-	l.users[user] += n
-	l.sources[source(client)] += n
+	byUser.allocations += n
+	bySource.allocations += n
+	l.users[user], l.sources[source(client)] = byUser, bySource
 	return OK
 }
 
-// Leave takes one charge back.
+// Leave takes one charge back. The account stays until Refill finds it as good as new.
 func (l *Ledger) Leave(user string, client netip.Addr) {
 	l.total--
-	if l.users[user]--; l.users[user] <= 0 {
-		delete(l.users, user)
-	}
-	prefix := source(client)
-	if l.sources[prefix]--; l.sources[prefix] <= 0 {
-		delete(l.sources, prefix)
-	}
+	l.users[user].allocations--
+	l.sources[source(client)].allocations--
 }
 
 // Reserved returns how many ports wait for their token.

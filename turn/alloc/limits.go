@@ -37,6 +37,17 @@ type Limits struct {
 	Permissions int
 	// Channels of one allocation; more get 508. Default 256, as each brings a permission.
 	Channels int
+	// UserPermissions and UserChannels are those of all allocations of one user, SourcePermissions and SourceChannels those
+	// of one source; more get 508. One that ended counts until its allocation is refreshed, needs its room or ends.
+	// Defaults 16,384, 16,384, 32,768 and 32,768: 64 full allocations a user, at 300 B each 5 MB, and twice that a source.
+	UserPermissions, UserChannels, SourcePermissions, SourceChannels int
+	// UserPeers and SourcePeers are the new peers a minute of one user and one source: new permissions, and Connects. That
+	// many may also come at once. More get 508. Defaults 1,200 and 2,400: twenty devices that try a call's 60 candidates in
+	// one minute; to scan a /16 takes 54 minutes.
+	UserPeers, SourcePeers int
+	// UserRate, SourceRate and Rate are the bytes a second that a user, a source and the server relay in each direction,
+	// payload only, in bursts of what a second brings. Datagrams beyond it are dropped, TCP waits. Default 0: no limit.
+	UserRate, SourceRate, Rate int64
 	// Conns are the peer connections of one TCP allocation, dialling, waiting and bound together; more get 508 (or, from
 	// the peer, a refusal). Default 64: real clients use at most 8.
 	Conns int
@@ -60,6 +71,12 @@ func (l Limits) WithDefaults() Limits {
 	def(&l.Permissions, 256)
 	def(&l.Channels, 256)
 	def(&l.Conns, 64)
+	def(&l.UserPermissions, 16_384)
+	def(&l.UserChannels, 16_384)
+	def(&l.SourcePermissions, 32_768)
+	def(&l.SourceChannels, 32_768)
+	def(&l.UserPeers, 1200)
+	def(&l.SourcePeers, 2400)
 	if l.MaxLifetime == 0 {
 		l.MaxLifetime = time.Hour
 	}
@@ -68,6 +85,9 @@ func (l Limits) WithDefaults() Limits {
 	}
 	return l
 }
+
+// Metered says whether any rate is limited.
+func (l Limits) Metered() bool { return l.UserRate > 0 || l.SourceRate > 0 || l.Rate > 0 }
 
 // Check names the first field that is wrong. Zero fields are right.
 func (l Limits) Check() error {
@@ -81,6 +101,15 @@ func (l Limits) Check() error {
 		{"permissions", l.Permissions},
 		{"channels", l.Channels},
 		{"connections", l.Conns},
+		{"permissions per user", l.UserPermissions},
+		{"channels per user", l.UserChannels},
+		{"permissions per source", l.SourcePermissions},
+		{"channels per source", l.SourceChannels},
+		{"new peers per user", l.UserPeers},
+		{"new peers per source", l.SourcePeers},
+		{"rate per user", int(l.UserRate)},
+		{"rate per source", int(l.SourceRate)},
+		{"rate", int(l.Rate)},
 	} {
 		if f.value < 0 {
 			return fmt.Errorf("alloc: limit %s is negative", f.name)

@@ -33,13 +33,22 @@ func (t *Table) Permit(now time.Time, a *Allocation, peers []netip.Addr) Verdict
 			fresh++
 		}
 	}
-	if fresh > 0 && !t.roomForPermissions(now, a, fresh, peers) {
+	if !t.roomForPermissions(now, a, fresh, peers) || !t.meet(a, fresh) {
 		return InsufficientCapacity
 	}
 	for _, peer := range peers {
 		a.permit(now, peer)
 	}
 	return OK
+}
+
+// meet charges an allocation's user and source with n new peers.
+func (t *Table) meet(a *Allocation, n int) bool {
+	quota, ok := a.Held.meet(n)
+	if !ok {
+		t.Refused[quota]++
+	}
+	return ok
 }
 
 // BindChannel binds the number to the peer or renews the binding, and with it the permission: RFC 8656 §12.2. A
@@ -58,7 +67,7 @@ func (t *Table) BindChannel(now time.Time, a *Allocation, number uint16, peer ne
 	if byNumber == nil && !t.roomForChannel(now, a) {
 		return InsufficientCapacity
 	}
-	if a.permissions[peer.Addr()] == nil && !t.roomForPermissions(now, a, 1, nil) {
+	if a.permissions[peer.Addr()] == nil && (!t.roomForPermissions(now, a, 1, nil) || !t.meet(a, 1)) {
 		return InsufficientCapacity
 	}
 	if byNumber == nil {
@@ -71,6 +80,7 @@ func (t *Table) BindChannel(now time.Time, a *Allocation, number uint16, peer ne
 			a.byPeer = make(map[netip.AddrPort]*channel)
 		}
 		a.byNumber[number], a.byPeer[peer] = byNumber, byNumber
+		a.Held.count(0, 1)
 	}
 	byNumber.expires = now.Add(ChannelLifetime)
 	p := a.permit(now, peer.Addr())
@@ -90,6 +100,7 @@ func (a *Allocation) permit(now time.Time, peer netip.Addr) *permission {
 			a.permissions = make(map[netip.Addr]*permission)
 		}
 		a.permissions[peer] = p
+		a.Held.count(1, 0)
 	}
 	p.expires = now.Add(PermissionLifetime)
 	return p
@@ -100,33 +111,71 @@ func (a *Allocation) unbind(c *channel) {
 		c.permission.channels--
 		delete(a.byNumber, c.number)
 		delete(a.byPeer, c.peer)
+		a.Held.count(0, -1)
 	}
+}
+
+// forget takes a permission out.
+func (a *Allocation) forget(peer netip.Addr) {
+	delete(a.permissions, peer)
+	a.Held.count(-1, 0)
 }
 
 // roomForPermissions makes room by forgetting expired permissions, except those of the addresses in keep.
 func (t *Table) roomForPermissions(now time.Time, a *Allocation, fresh int, keep []netip.Addr) bool {
-	if len(a.permissions)+fresh <= t.limits.Permissions {
+	if fresh == 0 {
 		return true
 	}
-	for peer, p := range a.permissions {
-		if !now.Before(p.expires) && p.channels == 0 && !contains(keep, peer) {
-			delete(a.permissions, peer)
+	enough := func() (Quota, bool) {
+		if len(a.permissions)+fresh > t.limits.Permissions {
+			return QuotaPermissions, false
 		}
+		return a.Held.room(&t.limits, fresh, 0)
 	}
-	return len(a.permissions)+fresh <= t.limits.Permissions
+	if _, ok := enough(); ok {
+		return true
+	}
+	a.sweepPermissions(now, keep)
+	quota, ok := enough()
+	if !ok {
+		t.Refused[quota]++
+	}
+	return ok
 }
 
 // roomForChannel makes room by forgetting expired channels.
 func (t *Table) roomForChannel(now time.Time, a *Allocation) bool {
-	if len(a.byNumber) < t.limits.Channels {
+	enough := func() (Quota, bool) {
+		if len(a.byNumber) >= t.limits.Channels {
+			return QuotaChannels, false
+		}
+		return a.Held.room(&t.limits, 0, 1)
+	}
+	if _, ok := enough(); ok {
 		return true
 	}
+	a.sweepChannels(now)
+	quota, ok := enough()
+	if !ok {
+		t.Refused[quota]++
+	}
+	return ok
+}
+
+func (a *Allocation) sweepChannels(now time.Time) {
 	for _, c := range a.byNumber {
 		if live(now, c) == nil {
 			a.unbind(c)
 		}
 	}
-	return len(a.byNumber) < t.limits.Channels
+}
+
+func (a *Allocation) sweepPermissions(now time.Time, keep []netip.Addr) {
+	for peer, p := range a.permissions {
+		if !now.Before(p.expires) && p.channels == 0 && !contains(keep, peer) {
+			a.forget(peer)
+		}
+	}
 }
 
 // live returns c unless its time is over.

@@ -10,6 +10,8 @@ type Table struct {
 	limits Limits
 	tuples map[FiveTuple]*Allocation
 	wheel  *wheel
+
+	Refused Refusals
 }
 
 // NewTable returns an empty table. Zero limits mean their defaults.
@@ -37,6 +39,7 @@ type New struct {
 	Second      netip.AddrPort // of the other family; zero: none
 	Lifetime    uint32         // the request's wish in seconds; 0 when it had none
 	Token       Token
+	Held        Held // from Ledger.Held
 	Handle      any
 }
 
@@ -54,6 +57,7 @@ func (t *Table) Insert(now time.Time, n New) (*Allocation, Verdict) {
 		Relayed:     n.Relayed,
 		Second:      n.Second,
 		Token:       n.Token,
+		Held:        n.Held,
 		Handle:      n.Handle,
 	}
 	end := now.Add(t.limits.Lifetime(n.Lifetime))
@@ -70,6 +74,8 @@ func (t *Table) Insert(now time.Time, n New) (*Allocation, Verdict) {
 // Refresh starts the lifetime anew, of both relayed addresses where there are two, and returns it: RFC 8656 §8.2. A Refresh
 // with lifetime 0 is a Remove.
 func (t *Table) Refresh(now time.Time, a *Allocation, seconds uint32) time.Duration {
+	a.sweepChannels(now)
+	a.sweepPermissions(now, nil)
 	lifetime := t.limits.Lifetime(seconds)
 	for i := range a.halves {
 		if a.halves[i].live {
@@ -97,6 +103,7 @@ func (t *Table) Remove(a *Allocation) []*Conn {
 	for _, c := range conns {
 		t.RemoveConn(c)
 	}
+	a.Held.count(-len(a.permissions), -len(a.byNumber))
 	a.permissions, a.byNumber, a.byPeer = nil, nil, nil
 	return conns
 }
