@@ -96,6 +96,8 @@ type Turnd struct {
 	ProxyFrom   []netip.Prefix // whose streams begin with the PROXY protocol
 	RelayIP4    netip.Addr     // invalid means: none given
 	RelayIP6    netip.Addr
+	ExternalIP4 netip.Addr // told to clients instead of RelayIP4, behind a NAT; invalid means: not told
+	ExternalIP6 netip.Addr
 	PortRange   PortRange
 	UsersFile   string // "" means: no such user
 	Secret      string // file; "" means: no time-limited credentials

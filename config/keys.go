@@ -180,6 +180,16 @@ var mainKeys = []Key{
 		field: one(func(c *Config) *netip.Addr { return &c.Turnd.RelayIP6 }, "IPv6 address", parseIP6),
 	},
 	{
+		Name: "turnd.external_ip4", Flag: "external-ip4", Programs: both,
+		Help:  "IPv4 address that a one-to-one NAT in front makes of relay_ip4, told to clients; empty: there is none",
+		field: one(func(c *Config) *netip.Addr { return &c.Turnd.ExternalIP4 }, "IPv4 address", parseIP4),
+	},
+	{
+		Name: "turnd.external_ip6", Flag: "external-ip6", Programs: both,
+		Help:  "the same for IPv6",
+		field: one(func(c *Config) *netip.Addr { return &c.Turnd.ExternalIP6 }, "IPv6 address", parseIP6),
+	},
+	{
 		Name: "turnd.port_range", Flag: "port-range", Default: "49152-65535", Programs: both,
 		Help:  "ports of relayed addresses, FIRST-LAST",
 		field: one(func(c *Config) *PortRange { return &c.Turnd.PortRange }, "port range", parsePortRange),

@@ -37,6 +37,7 @@ func (a *app) configCommand() *cobra.Command {
 			return a.print(object, func() { human(a.stdout) })
 		},
 		Usage: func(args int) func(*cobra.Command, []string) error { return exactArgs(args) },
+		More:  []*cobra.Command{a.fromCoturnCommand()},
 	})
 }
 

@@ -70,3 +70,39 @@ func TestConfigCommands(t *testing.T) {
 		t.Errorf("%+v, %v", shown, err)
 	}
 }
+
+// A turnserver.conf becomes a configuration that check takes, users and secrets included.
+func TestFromCoturn(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, "turnserver.conf")
+	text := "realm=example.org\nuser=alice:wonder\nuse-auth-secret\nstatic-auth-secret=north\nrelay-ip=127.0.0.1\nmobility\nfrobnicate=2\n"
+	if err := os.WriteFile(old, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	users, secrets := filepath.Join(dir, "users"), filepath.Join(dir, "secrets")
+	args := []string{"config", "from-coturn", old, "--users-out", users, "--secrets-out", secrets}
+	exit, out, errOut := command(t, args...)
+	if exit != 18 || !strings.Contains(errOut, "line 7: frobnicate: unknown") || !strings.Contains(out, "# line 6: mobility: nothing") {
+		t.Errorf("exit code %d\n%s%s", exit, out, errOut)
+	}
+	if strings.Contains(out+errOut, "wonder") || strings.Contains(out+errOut, "north") {
+		t.Errorf("a secret is shown:\n%s%s", out, errOut)
+	}
+	made := filepath.Join(dir, "traverse.toml")
+	if err := os.WriteFile(made, []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if exit, out, errOut := command(t, "config", "check", "--config", made); exit != 0 || strings.Contains(out, "warning") {
+		t.Errorf("check: exit code %d, %s%s", exit, out, errOut)
+	}
+	if exit, _, errOut := command(t, args...); exit != 14 || !strings.Contains(errOut, "file exists") {
+		t.Errorf("the users file was replaced: exit code %d, %s", exit, errOut)
+	}
+	if exit, out, _ := command(t, "config", "from-coturn", old, "--json"); exit != 18 || !strings.Contains(out, `"users":1,"secrets":1,"unknown":1`) {
+		t.Errorf("exit code %d, %s", exit, out)
+	}
+	r := start(t, "--config", made, "--listen-udp", "127.0.0.1:0", "--listen-tcp", "127.0.0.1:0")
+	if exit, out, errOut := command(t, "check", "turn:alice@"+r.ready.UDP[0].String(), "--udp", "--pass", "wonder", "--family", "4", "--no-data"); exit != 0 {
+		t.Errorf("the old password: exit code %d, %s%s", exit, out, errOut)
+	}
+}

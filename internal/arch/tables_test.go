@@ -35,6 +35,7 @@ var arrows = []struct {
 	{"internal/sdnotify", nil},
 	{"internal/secretfile", []string{"internal/cli"}},
 	{"internal/configcmd", []string{"config", "internal/cli"}},
+	{"internal/coturn", []string{"config"}},
 	{"internal/turndconf", []string{"config", "turn", "turn/alloc", "core/stun", "internal/cli", "internal/secretfile"}},
 	{"daemon", []string{anyAbove}},
 	{"demo", []string{anyAbove}},

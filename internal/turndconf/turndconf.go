@@ -19,7 +19,7 @@ func Build(conf config.Config) (turn.Config, error) {
 	out := turn.Config{
 		ListenUDP: c.ListenUDP, ListenTCP: c.ListenTCP, Realm: c.Realm,
 		ListenTLS: c.ListenTLS, CertFile: c.Cert, KeyFile: c.Key, ProxyFrom: c.ProxyFrom,
-		RelayIP4: c.RelayIP4, RelayIP6: c.RelayIP6,
+		RelayIP4: c.RelayIP4, RelayIP6: c.RelayIP6, AdvertisedIP4: c.ExternalIP4, AdvertisedIP6: c.ExternalIP6,
 		PortMin: c.PortRange.First, PortMax: c.PortRange.Last,
 		AllowPeers: c.AllowPeer, DenyPeers: c.DenyPeer, OwnRelays: c.OwnRelays,
 		StrictChannels: c.Strict, NoUDPRelays: c.NoUDPRelays, Alternates: c.Alternate,
