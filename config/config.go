@@ -87,25 +87,27 @@ type Log struct {
 
 // Turnd is the TURN server, alone or inside a node.
 type Turnd struct {
-	Enabled     bool // inside a node; the program turnd does not look at it
-	Realm       string
-	ListenUDP   []netip.AddrPort
-	ListenTCP   []netip.AddrPort
-	ListenTLS   []netip.AddrPort
-	Cert, Key   string         // files, for ListenTLS
-	ProxyFrom   []netip.Prefix // whose streams begin with the PROXY protocol
-	RelayIP4    netip.Addr     // invalid means: none given
-	RelayIP6    netip.Addr
-	ExternalIP4 netip.Addr // told to clients instead of RelayIP4, behind a NAT; invalid means: not told
-	ExternalIP6 netip.Addr
-	PortRange   PortRange
-	UsersFile   string // "" means: no such user
-	Secret      string // file; "" means: no time-limited credentials
-	AllowPeer   []netip.Prefix
-	DenyPeer    []netip.Prefix // wins over AllowPeer
-	OwnRelays   bool           // relayed addresses may be peers of each other
-	Strict      bool           // channel numbers of RFC 8656 only
-	NoUDPRelays bool           // TCP allocations only
+	Enabled       bool // inside a node; the program turnd does not look at it
+	Realm         string
+	ListenUDP     []netip.AddrPort
+	ListenTCP     []netip.AddrPort
+	ListenTLS     []netip.AddrPort
+	Cert, Key     string         // files, for ListenTLS
+	ProxyFrom     []netip.Prefix // whose streams begin with the PROXY protocol
+	RelayIP4      netip.Addr     // invalid means: none given
+	RelayIP6      netip.Addr
+	ExternalIP4   netip.Addr // told to clients instead of RelayIP4, behind a NAT; invalid means: not told
+	ExternalIP6   netip.Addr
+	PortRange     PortRange
+	UsersFile     string // "" means: no such user
+	Secret        string // file; "" means: no time-limited credentials
+	AllowPeer     []netip.Prefix
+	DenyPeer      []netip.Prefix // wins over AllowPeer
+	OwnRelays     bool           // relayed addresses may be peers of each other
+	Strict        bool           // channel numbers of RFC 8656 only
+	NoUDPRelays   bool           // TCP allocations only
+	Mobility      bool           // allocations that move, RFC 8016
+	MobilityGrace time.Duration
 
 	AdminSocket string           // "" means the usual place
 	Alternate   []netip.AddrPort // where clients are sent while it drains

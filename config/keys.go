@@ -230,6 +230,16 @@ var mainKeys = []Key{
 		field: one(func(c *Config) *bool { return &c.Turnd.NoUDPRelays }, typeBool, parseBool),
 	},
 	{
+		Name: "turnd.mobility", Flag: "mobility", Default: "false", Programs: both,
+		Help:  "clients may take their allocation along to another address (RFC 8016); all work is then done by one core",
+		field: one(func(c *Config) *bool { return &c.Turnd.Mobility }, typeBool, parseBool),
+	},
+	{
+		Name: "turnd.mobility_grace", Flag: "mobility-grace", Default: "30s", Programs: both,
+		Help:  "how long such an allocation stays after its TCP connection has ended",
+		field: one(func(c *Config) *time.Duration { return &c.Turnd.MobilityGrace }, "duration", parseDuration),
+	},
+	{
 		Name: "turnd.admin_socket", Flag: "admin-socket", Programs: turndOnly,
 		Help:  "unix socket of reload, drain and sessions; empty: turnd.sock in $XDG_RUNTIME_DIR, none without that",
 		field: path(func(c *Config) *string { return &c.Turnd.AdminSocket }),

@@ -9,9 +9,6 @@ import (
 	"traverse.internal/turn/alloc"
 )
 
-// mobilityTicket asks for an allocation that can move to another 5-tuple, RFC 8016. We make none.
-const mobilityTicket stun.AttrType = 0x8030
-
 // wish is what an Allocate request asks for.
 type wish struct {
 	protocol   alloc.Protocol
@@ -21,6 +18,7 @@ type wish struct {
 	additional bool // ADDITIONAL-ADDRESS-FAMILY
 	token      alloc.Token
 	redeem     bool // RESERVATION-TOKEN
+	mobile     bool // MOBILITY-TICKET
 	lifetime   uint32
 }
 
@@ -36,9 +34,11 @@ func (r *request) allocate() []byte {
 	if answer != nil {
 		return answer
 	}
-	rel := &relay{shard: r.shard, family: w.family, charged: r.tuple.Client.Addr(), client: client{
-		stream: r.stream, conn: r.conn, addr: r.tuple.Client, from: r.arrived,
-	}}
+	rel := &relay{shard: r.shard, family: w.family, charged: r.tuple.Client.Addr(), made: r.tuple.Transport}
+	rel.client.Store(r.client())
+	if w.mobile {
+		rel.ticket = newTicket()
+	}
 	n := alloc.New{
 		Tuple: r.tuple, User: r.user.name, Transaction: r.id, Protocol: w.protocol, Lifetime: w.lifetime, Handle: rel,
 	}
@@ -113,8 +113,14 @@ func (r *request) wish() (w wish, answer []byte) {
 	if hasFamily && hasAdditional {
 		return bad()
 	}
-	if r.msg.Has(mobilityTicket) {
-		return w, r.fail(stun.CodeMobilityForbidden) // RFC 8016 §3.1: the client asks again without
+	if value, ok := r.msg.Attr(stun.AttrMobilityTicket); ok { // RFC 8016 §3.1.2
+		switch {
+		case len(value) > 0:
+			return bad()
+		case !r.shard.server.config.Mobility || w.protocol == alloc.RelayTCP: // data connections could not move along
+			return w, r.fail(stun.CodeMobilityForbidden) // the client asks again without
+		}
+		w.mobile = true
 	}
 	if hasEven {
 		if evenErr != nil {
@@ -267,7 +273,7 @@ func (r *request) insert(rel *relay, n alloc.New) bool {
 		for direction := range h.flows {
 			h.flows[direction].Total = &sh.stats.flows[direction][h.family]
 		}
-		sh.stats.allocations[h.family][r.tuple.Transport].Add(1)
+		sh.stats.allocations[h.family][h.made].Add(1)
 		if h.tcp != nil {
 			sh.stats.tcp.Add(1)
 		}
@@ -277,6 +283,9 @@ func (r *request) insert(rel *relay, n alloc.New) bool {
 	var a *alloc.Allocation
 	if !sh.closed {
 		a, verdict = sh.table.Insert(r.now, n)
+	}
+	if verdict == alloc.OK && rel.ticket != nil {
+		sh.mobile[rel.ticket.id] = a
 	}
 	if verdict != alloc.OK {
 		a = &alloc.Allocation{Tuple: n.Tuple, User: n.User}
@@ -318,6 +327,7 @@ func (r *request) allocated(a *alloc.Allocation) []byte {
 		b.AddAddressError(missing.family, missing.code)
 	}
 	b.AddXORAddr(stun.AttrXORMappedAddress, r.tuple.Client)
+	r.addTicket(&b, a)
 	return r.finish(&b)
 }
 

@@ -88,7 +88,7 @@ func TestAllocateAnswer(t *testing.T) {
 
 func TestNoMobility(t *testing.T) {
 	c := dialUDP(t, startServer(t, nil)).login()
-	if got := c.code(stun.MethodAllocate, wantUDP, raw(mobilityTicket)); got != stun.CodeMobilityForbidden {
+	if got := c.code(stun.MethodAllocate, wantUDP, raw(stun.AttrMobilityTicket)); got != stun.CodeMobilityForbidden {
 		t.Errorf("got %v, want 405", got)
 	}
 	if got := c.code(stun.MethodAllocate, wantUDP); got != 0 {

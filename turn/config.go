@@ -65,6 +65,12 @@ type Config struct {
 	// NoUDPRelays leaves only TCP allocations; others get 403. RFC 6062 §5.1.
 	NoUDPRelays bool
 
+	// Mobility lets a client take its UDP allocation along to another address, RFC 8016; without it such a wish gets 405. All
+	// work is then one shard's, as a client that has moved must be known there.
+	Mobility bool
+	// MobilityGrace is how long such an allocation stays after its TCP connection has ended. Default 30 s.
+	MobilityGrace time.Duration
+
 	// Shards share the work. Default one a core.
 	Shards int
 	// Limits of allocations and of what hangs on them.
@@ -114,6 +120,9 @@ func (c Config) withDefaults() Config {
 	if c.PortMin == 0 && c.PortMax == 0 {
 		c.PortMin, c.PortMax = 49152, 65535
 	}
+	if c.Mobility {
+		c.Shards = 1
+	}
 	number(&c.Shards, runtime.GOMAXPROCS(0))
 	number(&c.MaxStreams, 12_000)
 	number(&c.MaxStrangers, 1024)
@@ -122,6 +131,7 @@ func (c Config) withDefaults() Config {
 	def(&c.NonceLifetime, 30*time.Minute)
 	def(&c.FirstMessage, 10*time.Second)
 	def(&c.Unallocated, 30*time.Second)
+	def(&c.MobilityGrace, 30*time.Second)
 	def(&c.DialTimeout, 30*time.Second)
 	if c.Limits.MaxChannel == 0 && !c.StrictChannels {
 		c.Limits.MaxChannel = 0x7fff
@@ -185,7 +195,7 @@ func (c Config) check() error {
 	if c.Shards < 1 || c.MaxStreams < 1 || c.MaxStrangers < 1 || c.StrangerRate < 1 {
 		return errors.New("turn: a limit is negative")
 	}
-	if c.FirstMessage < 0 || c.Unallocated < 0 || c.DialTimeout < 0 || c.DataIdle < 0 {
+	if c.FirstMessage < 0 || c.Unallocated < 0 || c.DialTimeout < 0 || c.MobilityGrace < 0 || c.DataIdle < 0 {
 		return errors.New("turn: a time-out is negative")
 	}
 	return c.Limits.Check()

@@ -23,7 +23,7 @@ func (r *relay) readPeers() {
 			return
 		}
 		r.plan(in, &plan)
-		if r.client.stream != nil {
+		if r.client.Load().stream != nil {
 			r.toStream(in, &plan)
 		} else {
 			r.toAddr(in, &plan)
@@ -52,13 +52,13 @@ func (r *relay) plan(in *udp.RecvBatch, plan *[udp.BatchLen]downlink) {
 
 // toAddr sends a batch to a client that speaks UDP, in one system call.
 func (r *relay) toAddr(in *udp.RecvBatch, plan *[udp.BatchLen]downlink) {
-	out := r.shard.server.sends.Get().(*udp.SendBatch)
+	out, client := r.shard.server.sends.Get().(*udp.SendBatch), r.client.Load()
 	for i := range in.Len() {
 		if frame := r.frame(in, i, &plan[i], 0); frame != nil {
-			out.Add(frame, r.client.addr, r.client.from)
+			out.Add(frame, client.addr, client.from)
 		}
 	}
-	if dropped := r.client.conn.Send(out); dropped > 0 {
+	if dropped := client.conn.Send(out); dropped > 0 {
 		r.shard.stats.drops[DropSend].Add(uint64(dropped))
 	}
 	r.shard.server.sends.Put(out)
@@ -71,7 +71,7 @@ func (r *relay) toStream(in *udp.RecvBatch, plan *[udp.BatchLen]downlink) {
 		if plan[i].number != 0 {
 			padding = stun.ChannelDataPadding(len(in.Packet(i))) // RFC 8656 §12.5
 		}
-		if frame := r.frame(in, i, &plan[i], padding); frame != nil && !r.client.stream.sendData(frame) {
+		if frame := r.frame(in, i, &plan[i], padding); frame != nil && !r.client.Load().stream.sendData(frame) {
 			r.shard.stats.drop(DropSlowClient)
 		}
 	}

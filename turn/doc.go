@@ -18,7 +18,7 @@
 //
 //	listen.go shard.go stream.go   sockets in, datagrams and frames out of them
 //	request.go auth.go nonce.go    one request: understood, authenticated, answered
-//	allocate.go dual.go refresh.go permit.go channel.go send.go data.go
+//	allocate.go dual.go refresh.go mobility.go permit.go channel.go send.go data.go
 //	tcp_connect.go tcp_attempt.go tcp_bind.go tcp_relay.go
 //	policy.go limits.go users.go   who may be a peer, who may ask how much, who is who
 //	tls.go proxy.go                streams that are secured, or come through a proxy

@@ -8,7 +8,8 @@ import (
 // openDual opens a relayed address of each family, or of the one that there is: RFC 8656 §7.2. What the other failed with is
 // told by ADDRESS-ERROR-CODE; when both fail, the answer is the first one's.
 func (r *request) openDual(rel *relay, n *alloc.New, w wish) alloc.Verdict {
-	second := &relay{shard: rel.shard, charged: rel.charged, client: rel.client}
+	second := &relay{shard: rel.shard, charged: rel.charged, made: rel.made}
+	second.client.Store(rel.client.Load())
 	w.family = ip4
 	first := r.openFamily(rel, n, w)
 	other := *n

@@ -20,6 +20,9 @@ func (r *request) refresh() []byte {
 		return r.fail(stun.CodeBadRequest)
 	}
 	hasFamily := err == nil
+	if value, ok := r.msg.Attr(stun.AttrMobilityTicket); ok {
+		return r.resume(value, seconds, ends)
+	}
 
 	r.shard.mu.Lock()
 	a := r.shard.table.Lookup(r.tuple)

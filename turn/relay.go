@@ -30,11 +30,13 @@ type relay struct {
 	second  *relay         // of IPv6 in a dual allocation, whose IPv4 this is; else nil
 	at      netip.AddrPort // its socket's address
 	alloc   *alloc.Allocation
-	client  client
+	client  atomic.Pointer[client] // replaced when the client has moved
 	udp     *udp.Conn
 	tcp     *tcpRelay
-	charged netip.Addr // whose quota it counts in
-	missing struct {   // the other family of a dual allocation that is only half of one; code 0: it is none
+	charged netip.Addr      // whose quota it counts in
+	made    alloc.Transport // that it is counted under
+	ticket  *ticket         // for a client that can move; nil: it cannot
+	missing struct {        // the other family of a dual allocation that is only half of one; code 0: it is none
 		family stun.Family
 		code   stun.ErrorCode
 	}
@@ -90,8 +92,11 @@ func (r *relay) close() {
 			h.free()
 		}
 	}
-	if r.client.stream != nil {
-		r.client.stream.setAllocated(false)
+	if stream := r.client.Load().stream; stream != nil {
+		stream.setAllocated(false)
+	}
+	if r.ticket != nil {
+		r.shard.forget(r.ticket)
 	}
 }
 
@@ -108,7 +113,7 @@ func (r *relay) free() {
 	}
 	s.releasePort(r.family, protocol, r.at.Port())
 	s.leave(r.alloc.User, r.charged)
-	r.shard.stats.allocations[r.family][r.alloc.Tuple.Transport].Add(-1)
+	r.shard.stats.allocations[r.family][r.made].Add(-1)
 }
 
 // ownRelayed says whether the address is a relayed one of this server, of the same kind as this one's but not itself.

@@ -51,6 +51,7 @@ func (u *uplink) byChannel(now time.Time, tuple alloc.FiveTuple, number uint16) 
 	case !permitted:
 		return nil, peer, DropNoPermission, false
 	}
+	r.arrive(tuple)
 	return r.toward(peer.Addr()), peer, 0, true
 }
 
@@ -106,6 +107,7 @@ func (u *uplink) byPermission(now time.Time, tuple alloc.FiveTuple, peer netip.A
 	if !a.Permitted(now, peer.Addr()) {
 		return nil, DropNoPermission, false
 	}
+	r.arrive(tuple)
 	return r.toward(peer.Addr()), 0, true
 }
 

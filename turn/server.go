@@ -2,6 +2,7 @@ package turn
 
 import (
 	"context"
+	"crypto/cipher"
 	"crypto/rand"
 	"encoding/binary"
 	"net"
@@ -24,6 +25,7 @@ type Server struct {
 	config Config
 	users  users
 	nonces *nonces
+	seal   cipher.AEAD // of mobility tickets
 	policy guard
 	door   *doorman
 	shards []*shard
@@ -79,6 +81,7 @@ func New(config Config) (*Server, error) {
 		streams: make(map[*stream]struct{}),
 		drained: make(chan struct{}),
 	}
+	s.seal = newSeal()
 	s.users.realm = config.Realm
 	s.users.replace(config.Users, config.Keys, config.Secrets)
 	s.alternates.Store(&config.Alternates)

@@ -97,7 +97,10 @@ func (s *Server) Kill(id string) bool {
 	for _, sh := range s.shards {
 		for _, a := range sh.all() {
 			if sessionID(a) == id {
-				return sh.end(a.Tuple)
+				sh.mu.Lock()
+				tuple := a.Tuple
+				sh.mu.Unlock()
+				return sh.end(tuple)
 			}
 		}
 	}

@@ -24,6 +24,7 @@ type shard struct {
 	strangers *strangers
 	ids       *rand.ChaCha8 // transaction ids of indications
 	closed    bool          // no more allocations
+	mobile    map[ticketID]*alloc.Allocation
 }
 
 func newShard(s *Server, index int) *shard {
@@ -35,6 +36,7 @@ func newShard(s *Server, index int) *shard {
 		table:     alloc.NewTable(s.config.Limits, s.now()),
 		strangers: newStrangers(s.config.StrangerRate),
 		ids:       rand.NewChaCha8(seed),
+		mobile:    make(map[ticketID]*alloc.Allocation),
 	}
 }
 

@@ -125,7 +125,7 @@ func (st *stream) close() {
 	s := st.server
 	_ = st.conn.Close()
 	st.drop()
-	st.shard.end(st.tuple)
+	st.shard.hangUp(st.tuple)
 	st.introduce()
 	s.door.leave()
 	s.streamsMu.Lock()

@@ -56,7 +56,7 @@ func (r *relay) takePeer(conn *net.TCPConn) {
 	b := stun.New(room[:0], stun.MethodConnectionAttempt.Indication(), stun.NewTransactionID())
 	b.AddXORAddr(stun.AttrXORPeerAddress, peer)
 	b.AddUint32(stun.AttrConnectionID, id)
-	if !r.client.stream.sendControl(b.Bytes()) {
+	if !r.client.Load().stream.sendControl(b.Bytes()) {
 		sh.dropConn(c)
 	}
 }

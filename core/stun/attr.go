@@ -42,6 +42,7 @@ const (
 	AttrFingerprint             AttrType = 0x8028 // CRC-32, xored
 	AttrICEControlled           AttrType = 0x8029 // 64 bits
 	AttrICEControlling          AttrType = 0x802a // 64 bits
+	AttrMobilityTicket          AttrType = 0x8030 // empty, or bytes that only the server understands
 )
 
 // attrNames holds the standard's names, and those of attributes that are only ever named in a log. It is read only.
@@ -89,7 +90,7 @@ var attrNames = map[AttrType]string{
 	0x802b:                      "RESPONSE-ORIGIN",
 	0x802c:                      "OTHER-ADDRESS",
 	0x802e:                      "THIRD-PARTY-AUTHORIZATION",
-	0x8030:                      "MOBILITY-TICKET",
+	AttrMobilityTicket:          "MOBILITY-TICKET",
 }
 
 // String returns the standard's name, or the number when there is none.

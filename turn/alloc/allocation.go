@@ -37,7 +37,7 @@ type FiveTuple struct {
 }
 
 // Allocation is one relayed transport address, or one of each family, and what its client may do with it. The exported
-// fields are set by [Table.Insert] and do not change, except that Refresh moves Expires.
+// fields are set by [Table.Insert] and do not change, except that Refresh moves Expires, and Arrive the Tuple.
 type Allocation struct {
 	Tuple       FiveTuple
 	User        string
@@ -54,7 +54,9 @@ type Allocation struct {
 	byNumber    map[uint16]*channel
 	byPeer      map[netip.AddrPort]*channel
 	conns       map[netip.AddrPort]*Conn
-	halves      [2]half // of Relayed and Second
+	halves      [2]half   // of Relayed and Second
+	next        FiveTuple // where it moves to
+	moving      bool
 	gone        bool
 }
 

@@ -23,7 +23,7 @@ func NewTable(limits Limits, now time.Time) *Table {
 	}
 }
 
-// Len returns the number of allocations.
+// Len returns the number of 5-tuples: that of allocations, and one more for each that moves.
 func (t *Table) Len() int { return len(t.tuples) }
 
 // Lookup returns the allocation of a 5-tuple, or nil.
@@ -95,6 +95,7 @@ func (t *Table) Remove(a *Allocation) []*Conn {
 	for i := range a.halves {
 		t.wheel.disarm(&a.halves[i].timer)
 	}
+	t.Stay(a)
 	delete(t.tuples, a.Tuple)
 	conns := make([]*Conn, 0, len(a.conns))
 	for _, c := range a.conns {
@@ -110,8 +111,8 @@ func (t *Table) Remove(a *Allocation) []*Conn {
 
 // All calls yield for every allocation, in no order. The table must not be changed meanwhile.
 func (t *Table) All(yield func(*Allocation) bool) {
-	for _, a := range t.tuples {
-		if !yield(a) {
+	for tuple, a := range t.tuples {
+		if tuple == a.Tuple && !yield(a) { // the other one is where it moves to
 			return
 		}
 	}

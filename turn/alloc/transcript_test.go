@@ -80,6 +80,24 @@ func (s *stage) do(f []string) string {
 		return strconv.FormatBool(s.table.EndHalf(s.named[f[1]], f[2] == "4"))
 	case "serves":
 		return strconv.FormatBool(s.named[f[1]].Serves(f[2] == "4"))
+	case "move":
+		return s.table.Move(s.named[f[1]], tupleOf(f[2])).String()
+	case "arrive":
+		s.table.Arrive(s.named[f[1]])
+		return ""
+	case "stay":
+		s.table.Stay(s.named[f[1]])
+		return ""
+	case "curtail":
+		d, _ := time.ParseDuration(f[2])
+		s.table.Curtail(s.named[f[1]], s.now.Add(d))
+		return ""
+	case "all":
+		var out []string
+		for a := range s.table.All {
+			out = append(out, a.Handle.(string))
+		}
+		return orNothing(out)
 	case "left":
 		return strconv.Itoa(int(s.named[f[1]].Remaining(s.now)))
 	case "remove":
