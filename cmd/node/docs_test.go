@@ -101,6 +101,9 @@ func leaves(cmd *cobra.Command) []*cobra.Command {
 	}
 	var all []*cobra.Command
 	for _, sub := range cmd.Commands() {
+		if sub.Hidden {
+			continue
+		}
 		all = append(all, leaves(sub)...)
 	}
 	return all
@@ -157,4 +160,37 @@ func TestDocsExitCodes(t *testing.T) {
 	}
 	p.part("exit codes", b.String())
 	p.close("exit codes")
+}
+
+// TestDocsMan: the manual page in docs/man is what the commands say.
+func TestDocsMan(t *testing.T) {
+	const path = "../../docs/man/traverse.1"
+	var out strings.Builder
+	if code := run(t.Context(), []string{"man"}, nil, &out, io.Discard); code != 0 {
+		t.Fatal(code)
+	}
+	if *update {
+		if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if have, err := os.ReadFile(path); err != nil || string(have) != out.String() {
+		t.Errorf("%s is not what the commands say (%v); run go test ./cmd/node -run Docs -update", path, err)
+	}
+}
+
+// TestInstalledName: called traverse, it calls itself that, in its help and in its advice.
+func TestInstalledName(t *testing.T) {
+	var out, errOut strings.Builder
+	a := &app{name: calledAs("/usr/bin/traverse"), stdout: &out, stderr: &errOut}
+	if code := a.run(t.Context(), []string{"help"}); code != 0 || strings.Contains(out.String(), "  node ") || !strings.Contains(out.String(), "\n  traverse COMMAND") {
+		t.Errorf("exit code %d:\n%s", code, out.String())
+	}
+	a = &app{name: calledAs("/usr/bin/traverse"), stdout: &out, stderr: &errOut}
+	if code := a.run(t.Context(), []string{"--home", t.TempDir(), "status"}); code == 0 || !strings.Contains(errOut.String(), "start it: traverse up\n") {
+		t.Errorf("exit code %d:\n%s", code, errOut.String())
+	}
+	if got := calledAs("/tmp/go-build/exe/node"); got != ownName {
+		t.Errorf("called %q", got)
+	}
 }

@@ -12,7 +12,8 @@ import (
 
 func main() {
 	ctx, stop := untilSignal(context.Background())
-	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	a := &app{name: calledAs(os.Args[0]), env: os.Environ(), stdout: os.Stdout, stderr: os.Stderr}
+	code := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
 }

@@ -14,10 +14,12 @@ import (
 	"traverse.internal/config"
 	"traverse.internal/daemon"
 	"traverse.internal/internal/cli"
+	"traverse.internal/internal/manpage"
 )
 
 // app is one run of the program: what every command has in common.
 type app struct {
+	name           string // what the program is called here: node, or traverse where that is taken
 	env            []string
 	stdout, stderr io.Writer
 
@@ -30,17 +32,24 @@ type app struct {
 
 // run executes one command line and returns its exit code. It ends early when ctx does.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
-	a := &app{env: env, stdout: stdout, stderr: stderr}
+	return (&app{name: ownName, env: env, stdout: stdout, stderr: stderr}).run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = interrupted(ctx, err) // the command did not end by itself, whatever it made of that
 	}
 	// A wrong command line may not have been read as far as --json.
-	return cli.Report(stdout, stderr, err, a.json || slices.Contains(args, "--json"))
+	var e *cli.Error
+	if a.name != ownName && errors.As(err, &e) {
+		err = e.Renamed(ownName, a.name, manpage.Names(root))
+	}
+	return cli.Report(a.stdout, a.stderr, err, a.json || slices.Contains(args, "--json"))
 }
 
 // interrupted gives an error the exit code of the signal that ended the command.
@@ -81,10 +90,11 @@ func (a *app) root() *cobra.Command {
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this long (0: the command's own limit)")
 	root.AddCommand(
 		a.demoCommand(), a.initCommand(), a.idCommand(), a.upCommand(), a.statusCommand(),
-		a.contactCommand(), a.sendCommand(), a.inboxCommand(), a.transfersCommand(), a.configCommand(),
+		a.contactCommand(), a.sendCommand(), a.inboxCommand(), a.transfersCommand(), a.configCommand(), a.manCommand(),
 	)
 	root.SetHelpTemplate(helpTemplate)
 	root.SetHelpCommand(helpCommand(root))
+	a.rename(root)
 	return root
 }
 

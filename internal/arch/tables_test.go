@@ -32,6 +32,7 @@ var arrows = []struct {
 	{"metrics", []string{anyAbove}},
 	{"internal/cli", nil},
 	{"internal/logging", nil},
+	{"internal/manpage", []string{"internal/cli"}},
 	{"internal/sdnotify", nil},
 	{"internal/secretfile", []string{"internal/cli"}},
 	{"internal/configcmd", []string{"config", "internal/cli"}},
@@ -66,7 +67,7 @@ var sole = []struct {
 	{foreign: "github.com/pion/transport", by: []string{"core/ice"}},
 	{foreign: "github.com/pion/turn", tests: []string{"conformance", "core/turnclient", "turn"}},
 	{foreign: "github.com/prometheus", by: []string{"metrics"}},
-	{foreign: "github.com/spf13", by: []string{"cmd/node", "cmd/turnd", "internal/configcmd"}},
+	{foreign: "github.com/spf13", by: []string{"cmd/node", "cmd/turnd", "internal/manpage", "internal/configcmd"}},
 	{foreign: "github.com/vmihailenco/msgpack", by: []string{"core/framing"}},
 	{foreign: "golang.org/x/text", by: []string{"core/stun"}},
 	{foreign: "log", by: []string{"metrics"}},                                                                     // net/http and client_golang take a *log.Logger

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"unicode"
 )
@@ -89,4 +90,29 @@ func Report(stdout, stderr io.Writer, err error, asJSON bool) int {
 type Envelope struct {
 	Schema string `json:"schema"`
 	Kind   string `json:"kind"`
+}
+
+// Renamed is text with the program's name, where one of its commands follows, replaced by the name it is installed as. In
+// the repository the peer endpoint is node; on a system that name is somebody else's.
+func Renamed(text, from, to string, commands []string) string {
+	if from == to {
+		return text
+	}
+	names := make([]string, len(commands))
+	for i, c := range commands {
+		names[i] = regexp.QuoteMeta(c)
+	}
+	called := regexp.MustCompile(`\b` + regexp.QuoteMeta(from) + ` (` + strings.Join(names, "|") + `|-)`)
+	return called.ReplaceAllString(text, to+" $1")
+}
+
+// Renamed is e with its advice as the function Renamed has it.
+func (e *Error) Renamed(from, to string, commands []string) *Error {
+	other := *e
+	other.Try = make([]string, len(e.Try))
+	for i, line := range e.Try {
+		other.Try[i] = Renamed(line, from, to, commands)
+	}
+	other.Docs = Renamed(e.Docs, from, to, commands)
+	return &other
 }
