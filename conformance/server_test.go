@@ -94,8 +94,6 @@ var knownGaps = map[int]string{
 	64:  "takes 10 minutes",
 	65:  "takes 10 minutes",
 	71:  "takes 5 minutes",
-	81:  "ICMP errors are not told",
-	82:  "DSCP and ECN are not copied",
 	87:  "takes 11 minutes",
 	88:  "takes 10 minutes",
 	89:  "takes 5 minutes",

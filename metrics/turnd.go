@@ -13,6 +13,9 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 	reserved := gauge("turnd_reserved_ports", "Ports that wait for their reservation token.")
 	bytes := counter("turnd_relay_bytes_total", "Payload relayed, up to the peer or down to the client; splice stays in the kernel.", "dir", "family", "mode")
 	packets := counter("turnd_relay_packets_total", "Datagrams relayed.", "dir", "family")
+	calls := counter("turnd_udp_syscalls_total", "System calls that moved datagrams.", "dir")
+	trains := counter("turnd_udp_trains_total", "Messages of several datagrams, by direction; single are trains that the kernel refused and that went out one by one.", "dir")
+	icmp := counter("turnd_icmp_errors_total", "ICMP errors of peers that clients were told of.")
 	requests := counter("turnd_requests_total", "STUN requests understood.")
 	auth := counter("turnd_auth_failures_total", "Requests not taken as their user's; missing is every client's first.", "reason")
 	denied := counter("turnd_denied_peers_total", "Peer addresses refused by policy, by the rule that did it.", "reason")
@@ -26,7 +29,7 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 	expiry := gauge("turnd_cert_expiry_timestamp_seconds", "When the certificate of the TLS listeners ends, in Unix time.")
 	certFailures := counter("turnd_cert_failures_total", "Changes of the certificate's files that could not be used.")
 	families := []family{
-		allocations, tcp, created, reserved, bytes, packets, requests, auth, denied, drops, refusals, quotas, streams, pairs, revoked, draining, expiry, certFailures,
+		allocations, tcp, created, reserved, bytes, packets, calls, trains, icmp, requests, auth, denied, drops, refusals, quotas, streams, pairs, revoked, draining, expiry, certFailures,
 	}
 	return collector{families, func(s scrape) {
 		st := read()
@@ -42,6 +45,12 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 				s.count(packets, r.Packets, r.Dir, r.Family)
 			}
 		}
+		s.count(calls, st.Datagrams.RecvCalls, "in")
+		s.count(calls, st.Datagrams.SendCalls, "out")
+		s.count(trains, st.Datagrams.TrainsIn, "in")
+		s.count(trains, st.Datagrams.TrainsOut, "out")
+		s.count(trains, st.Datagrams.Fallbacks, "single")
+		s.count(icmp, st.ICMP)
 		s.count(requests, st.Requests)
 		s.countEach(auth, st.AuthFailures)
 		s.countEach(denied, st.DeniedPeers)

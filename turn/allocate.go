@@ -206,7 +206,7 @@ func (r *request) openRelay(rel *relay, n *alloc.New, w wish) alloc.Verdict {
 
 func (s *Server) openUDPRelay(family int, take func(*alloc.Ports, uint64) (uint16, bool)) (conn *udp.Conn, addr netip.AddrPort, ok bool) {
 	addr, ok = s.bindPort(family, 0, take, 1, func(at netip.AddrPort) (err error) {
-		conn, err = udp.Listen(at, udp.Options{RecvBuffer: relayBuffer, SendBuffer: relayBuffer})
+		conn, err = udp.Listen(at, relayOptions)
 		return err
 	})
 	return conn, addr, ok
@@ -217,11 +217,11 @@ func (r *request) openPair(rel *relay, n *alloc.New, family int) bool {
 	s := r.shard.server
 	var partner *udp.Conn
 	addr, ok := s.bindPort(family, 0, (*alloc.Ports).TakePair, 2, func(at netip.AddrPort) error {
-		first, err := udp.Listen(at, udp.Options{RecvBuffer: relayBuffer, SendBuffer: relayBuffer})
+		first, err := udp.Listen(at, relayOptions)
 		if err != nil {
 			return err
 		}
-		partner, err = udp.Listen(netip.AddrPortFrom(at.Addr(), at.Port()+1), udp.Options{RecvBuffer: relayBuffer, SendBuffer: relayBuffer})
+		partner, err = udp.Listen(netip.AddrPortFrom(at.Addr(), at.Port()+1), relayOptions)
 		if err != nil {
 			_ = first.Close()
 			return err
@@ -305,8 +305,9 @@ func (r *request) insert(rel *relay, n alloc.New) bool {
 		r.stream.setAllocated(true)
 	}
 	for _, h := range halves {
-		if h.udp != nil {
-			sh.server.tasks.Go(h.readPeers)
+		if h.udp != nil && sh.poller.Add(h.udp, h) != nil {
+			sh.end(n.Tuple) // the system lets nobody wait for more sockets, or the server is closing
+			return false
 		}
 	}
 	return true

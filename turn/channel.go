@@ -35,6 +35,9 @@ func (r *request) channelBind() []byte {
 	})
 }
 
+// isChannel says whether a message is ChannelData by its first byte, of either generation.
+func isChannel(first byte) bool { return stun.KindOf(first) == stun.KindChannelData || isWide(first) }
+
 // isWide says whether a message begins with a channel number of RFC 5766 that RFC 8656 gave up.
 func isWide(first byte) bool { return first >= 0x50 && first <= 0x7f }
 

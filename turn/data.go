@@ -1,115 +1,163 @@
 package turn
 
 import (
+	"net/netip"
+	"time"
+
 	"traverse.internal/core/stun"
 	"traverse.internal/core/udp"
 )
 
-// downlink is how one datagram of a peer goes to the client.
+// downlink is how datagrams of one peer go to the client.
 type downlink struct {
 	number    uint16 // its channel; 0: in a Data indication
 	permitted bool
-	id        stun.TransactionID // of the indication
 }
 
-// readPeers takes what peers send to a relayed UDP socket, until the socket is closed: RFC 8656 §11.3 and §12.7. It is one
-// goroutine an allocation; while nothing comes it holds no buffers.
-func (r *relay) readPeers() {
-	s := r.shard.server
-	var plan [udp.BatchLen]downlink
-	for {
-		in, err := r.udp.Recv(s.pool)
-		if err != nil {
-			return
+// planned is how many datagrams of peers the table is asked about at once.
+const planned = udp.BatchLen
+
+// toClient relays what a relayed socket received, from the i-th datagram of the batch on: RFC 8656 §11.3 and §12.7.
+func (w *worker) toClient(now time.Time, r *relay, i int) {
+	var plan [planned]downlink
+	client := r.client.Load()
+	for end := w.down.Len(); i < end; {
+		n := min(planned, end-i)
+		w.plan(now, r, i, plan[:n])
+		var packets, bytes uint64
+		for k := range n {
+			if !plan[k].permitted {
+				w.shard.stats.drop(DropNoPermission)
+				continue
+			}
+			size := len(w.down.Packet(i + k))
+			if !r.afford(down, size) {
+				w.shard.stats.drop(DropRate)
+				continue
+			}
+			if w.forward(client, i+k, plan[k].number) {
+				packets++
+				bytes += uint64(size)
+			}
 		}
-		r.plan(in, &plan)
-		if r.client.Load().stream != nil {
-			r.toStream(in, &plan)
-		} else {
-			r.toAddr(in, &plan)
-		}
-		s.pool.Put(in)
+		r.relayed(down, packets, bytes)
+		i += n
 	}
 }
 
-// plan asks the table about a whole batch at once.
-func (r *relay) plan(in *udp.RecvBatch, plan *[udp.BatchLen]downlink) {
-	now := r.shard.server.now()
-	r.shard.mu.Lock()
-	defer r.shard.mu.Unlock()
-	for i := range in.Len() {
-		d := &plan[i]
-		d.number, d.permitted = 0, false
-		if r.alloc.Gone() {
+// plan asks the table about datagrams of the batch, the i-th and those behind it.
+func (w *worker) plan(now time.Time, r *relay, i int, plan []downlink) {
+	sh := w.shard
+	var peer netip.AddrPort
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	gone := r.alloc.Gone()
+	for k := range plan {
+		d := &plan[k]
+		*d = downlink{}
+		if gone {
 			continue
 		}
-		d.number, d.permitted = r.alloc.Downlink(now, in.From(i))
-		if d.permitted && d.number == 0 {
-			_, _ = r.shard.ids.Read(d.id[:]) // never fails
+		from := w.down.From(i + k)
+		if k > 0 && from == peer {
+			*d = plan[k-1]
+			continue
 		}
+		peer = from
+		d.number, d.permitted = r.alloc.Downlink(now, from)
 	}
 }
 
-// toAddr sends a batch to a client that speaks UDP, in one system call.
-func (r *relay) toAddr(in *udp.RecvBatch, plan *[udp.BatchLen]downlink) {
-	out, client := r.shard.server.sends.Get().(*udp.SendBatch), r.client.Load()
-	for i := range in.Len() {
-		if frame := r.frame(in, i, &plan[i], 0); frame != nil {
-			out.Add(frame, client.addr, client.from)
+// forward puts header and padding around a datagram and leaves it with the listener, or the stream; false: it is dropped.
+func (w *worker) forward(c *client, i int, number uint16) bool {
+	if c.stream != nil {
+		return w.toStream(c, i, number)
+	}
+	l := c.listener
+	if l.out.Full() {
+		l.deliver()
+	}
+	route := udp.Route{To: c.addr, From: c.from, TOS: w.down.TOS(i)}
+	packet := w.down.Packet(i)
+	if number != 0 {
+		if frame := w.down.Frame(i, stun.ChannelDataHeaderLen, 0); frame != nil {
+			stun.AppendChannelDataHeader(frame[:0], number, len(packet))
+			l.out.Add(frame, route)
+			return true
 		}
+		head := l.out.Head(stun.ChannelDataHeaderLen)
+		stun.AppendChannelDataHeader(head[:0], number, len(packet))
+		l.out.AddParts(route, head, packet, 0)
+		return true
 	}
-	if dropped := client.conn.Send(out); dropped > 0 {
-		r.shard.stats.drops[DropSend].Add(uint64(dropped))
-	}
-	r.shard.server.sends.Put(out)
-}
-
-// toStream sends a batch to a client that speaks TCP.
-func (r *relay) toStream(in *udp.RecvBatch, plan *[udp.BatchLen]downlink) {
-	for i := range in.Len() {
-		padding := 0
-		if plan[i].number != 0 {
-			padding = stun.ChannelDataPadding(len(in.Packet(i))) // RFC 8656 §12.5
+	from, padding := w.down.From(i), dataPadding(packet)
+	if frame := w.down.Frame(i, dataHeadLen(from), padding); frame != nil {
+		if !w.dataHead(frame[:0], from, len(packet)) {
+			return false
 		}
-		if frame := r.frame(in, i, &plan[i], padding); frame != nil && !r.client.Load().stream.sendData(frame) {
-			r.shard.stats.drop(DropSlowClient)
-		}
-	}
-}
-
-// frame puts header and padding around a datagram, in place, and counts it; nil when it is dropped.
-func (r *relay) frame(in *udp.RecvBatch, i int, d *downlink, padding int) []byte {
-	if !d.permitted {
-		r.shard.stats.drop(DropNoPermission)
-		return nil
-	}
-	size := len(in.Packet(i))
-	if !r.afford(down, size) {
-		r.shard.stats.drop(DropRate)
-		return nil
-	}
-	if d.number != 0 {
-		frame := in.Frame(i, stun.ChannelDataHeaderLen, padding)
-		stun.AppendChannelDataHeader(frame[:0], d.number, size)
 		clear(frame[len(frame)-padding:])
-		r.relayed(down, size)
-		return frame
+		l.out.Add(frame, route)
+		return true
 	}
-	peer := in.From(i)
-	head := stun.HeaderLen + 4 + 8 + 4 // XOR-PEER-ADDRESS of 8 bytes, or 20
-	if peer.Addr().Is6() {
-		head += 12
+	head := l.out.Head(dataHeadLen(from))
+	if !w.dataHead(head[:0], from, len(packet)) {
+		return false
 	}
-	padding = (4 - size%4) % 4
-	frame := in.Frame(i, head, padding)
-	b := stun.New(frame[:0], stun.MethodData.Indication(), d.id)
-	b.AddXORAddr(stun.AttrXORPeerAddress, peer)
-	b.AddHeader(stun.AttrData, size)
-	if b.Err() != nil { // the largest datagram and its attributes are more than a message has
-		r.shard.stats.drop(DropSend)
-		return nil
+	l.out.AddParts(route, head, packet, padding)
+	return true
+}
+
+// toStream sends a datagram to a client that speaks TCP.
+func (w *worker) toStream(c *client, i int, number uint16) bool {
+	packet := w.down.Packet(i)
+	head, padding := stun.ChannelDataHeaderLen, stun.ChannelDataPadding(len(packet)) // RFC 8656 §12.5
+	from := w.down.From(i)
+	if number == 0 {
+		head, padding = dataHeadLen(from), dataPadding(packet)
+	}
+	frame := w.down.Frame(i, head, padding)
+	if frame == nil { // others lie beside it
+		frame = append(w.frame[:head], packet...)
+		frame = frame[:len(frame)+padding]
+	}
+	if number != 0 {
+		stun.AppendChannelDataHeader(frame[:0], number, len(packet))
+	} else if !w.dataHead(frame[:0], from, len(packet)) {
+		return false
 	}
 	clear(frame[len(frame)-padding:])
-	r.relayed(down, size)
-	return frame
+	if !c.stream.sendData(frame) {
+		w.shard.stats.drop(DropSlowClient)
+		return false
+	}
+	return true
+}
+
+func dataPadding(packet []byte) int { return (4 - len(packet)%4) % 4 }
+
+// dataHeadLen is how long a Data indication is in front of the datagram.
+func dataHeadLen(peer netip.AddrPort) int {
+	const head = stun.HeaderLen + 4 + 8 + 4 // XOR-PEER-ADDRESS of 8 bytes, or 20
+	if peer.Addr().Is6() {
+		return head + 12
+	}
+	return head
+}
+
+// dataHead begins a Data indication. It says false when the datagram and the attributes are more than a message has.
+func (w *worker) dataHead(b []byte, peer netip.AddrPort, size int) bool {
+	m := stun.New(b, stun.MethodData.Indication(), w.newID())
+	m.AddXORAddr(stun.AttrXORPeerAddress, peer)
+	m.AddHeader(stun.AttrData, size)
+	if m.Err() != nil {
+		w.shard.stats.drop(DropTooBig)
+		return false
+	}
+	return true
+}
+
+// newID returns the transaction id of an indication.
+func (w *worker) newID() (id stun.TransactionID) {
+	_, _ = w.ids.Read(id[:]) // never fails
+	return id
 }

@@ -212,18 +212,29 @@ func TestPacketsAllocateNothing(t *testing.T) {
 	if got := c.code(stun.MethodChannelBind, channel(0x4001), peerAt(sender.addr)); got != 0 {
 		t.Fatal(got)
 	}
-	pool, out := udp.NewPool(), udp.NewSendBatch()
+	var stats udp.Stats
+	poller, err := udp.NewPoller(&stats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer poller.Close()
+	if err := poller.Add(peer, peer); err != nil {
+		t.Fatal(err)
+	}
+	in, out, ready := udp.NewRecvBatch(&stats), udp.NewSendBatch(&stats), make([]udp.Ready, 1)
 	frame, data, buf := channelData(0x4000, make([]byte, 1200)), make([]byte, 1200), make([]byte, 2000)
 	roundTrip := func() {
 		if _, err := c.conn.Write(frame); err != nil {
 			t.Fatal(err)
 		}
-		in, err := peer.Recv(pool)
-		if err != nil || len(in.Packet(0)) != 1200 {
+		if _, err := poller.Wait(ready); err != nil {
+			t.Fatal(err)
+		}
+		in.Reset()
+		if _, err := peer.Recv(in, 1); err != nil || len(in.Packet(0)) != 1200 {
 			t.Fatal("up", err)
 		}
-		pool.Put(in)
-		out.Add(data, relayed, netip.Addr{})
+		out.Add(data, udp.Route{To: relayed})
 		peer.Send(out)
 		if n, err := c.conn.Read(buf); err != nil || n != 1204 {
 			t.Fatal("down", n, err)

@@ -63,13 +63,13 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		if kind%3 == 2 {
-			up.indication(now, tuple, msg)
+			up.indication(now, tuple, msg, 0)
 			up.channelData(now, tuple, attrs)
 			up.flush()
 			return
 		}
 		r := newRequest(sh, now, tuple, msg, nil)
-		r.conn = sh.conns[0]
+		r.listener = sh.listeners[0]
 		answer := r.serve()
 		if answer != nil {
 			m, err := stun.Parse(answer)
@@ -210,7 +210,7 @@ func TestStrangersLeaveNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := newRequest(sh, s.now(), tuple, msg, nil)
-		r.conn = sh.conns[0]
+		r.listener = sh.listeners[0]
 		r.serve()
 	}
 	heap := func() uint64 {

@@ -79,12 +79,17 @@ func eachOf(group []netip.AddrPort, open func(netip.AddrPort) error) error {
 
 // listenUDP gives every shard a socket of the address.
 func (s *Server) listenUDP(addr netip.AddrPort) error {
-	conns, err := udp.ListenShards(addr, len(s.shards), udp.Options{RecvBuffer: socketBuffer, SendBuffer: socketBuffer})
+	conns, err := udp.ListenShards(addr, len(s.shards), udp.Options{
+		RecvBuffer: socketBuffer, SendBuffer: socketBuffer, Trains: true, TOS: true,
+	})
 	if err != nil {
 		return fmt.Errorf("turn: listen on udp %v: %w", addr, err)
 	}
 	for i, conn := range conns {
-		s.shards[i].conns = append(s.shards[i].conns, conn)
+		sh := s.shards[i]
+		sh.listeners = append(sh.listeners, &listener{
+			shard: sh, conn: conn, local: conn.LocalAddr(), out: udp.NewSendBatch(&sh.stats.io),
+		})
 	}
 	return nil
 }

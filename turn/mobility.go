@@ -48,7 +48,7 @@ func newSeal() cipher.AEAD {
 
 // client is the way back to who asks.
 func (r *request) client() *client {
-	return &client{stream: r.stream, conn: r.conn, addr: r.tuple.Client, from: r.arrived}
+	return &client{stream: r.stream, listener: r.listener, addr: r.tuple.Client, from: r.arrived}
 }
 
 // addTicket adds the allocation's ticket, if it has any.

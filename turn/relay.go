@@ -21,8 +21,13 @@ const (
 	bindAttempts = 64
 )
 
+// relayOptions are those of relayed sockets. What clients send may be cut on its way: RFC 8656 §15 without DONT-FRAGMENT.
+var relayOptions = udp.Options{
+	RecvBuffer: relayBuffer, SendBuffer: relayBuffer, Trains: true, TOS: true, Errors: true, Fragment: true,
+}
+
 // relay is what the server hangs on an allocation: its relayed socket, and the way back to the client. Only one of udp
-// and tcp is set. Nothing here but the counts changes after the allocation is in its table.
+// and tcp is set. Nothing here but counts and chain changes after the allocation is in its table.
 //
 // A dual allocation has one for each family. The one that hangs on the allocation knows the other.
 type relay struct {
@@ -31,6 +36,7 @@ type relay struct {
 	at      netip.AddrPort // its socket's address
 	alloc   *alloc.Allocation
 	client  atomic.Pointer[client] // replaced when the client has moved
+	chain   chain
 	udp     *udp.Conn
 	tcp     *tcpRelay
 	charged netip.Addr      // whose quota it counts in
@@ -49,11 +55,14 @@ type relay struct {
 // moved counts what was relayed.
 type moved struct{ packets, bytes atomic.Uint64 }
 
-// relayed counts a datagram, for the session and for the shard.
-func (r *relay) relayed(direction, size int) {
-	r.moved[direction].packets.Add(1)
-	r.moved[direction].bytes.Add(uint64(size))
-	r.shard.stats.relayed(direction, r.family, size)
+// relayed counts datagrams, for the session and for the shard.
+func (r *relay) relayed(direction int, packets, bytes uint64) {
+	if packets == 0 {
+		return
+	}
+	r.moved[direction].packets.Add(packets)
+	r.moved[direction].bytes.Add(bytes)
+	r.shard.stats.relayed(direction, r.family, packets, bytes)
 }
 
 // bytes returns how many were relayed in a direction.
@@ -64,10 +73,10 @@ func (r *relay) bytes(direction int) uint64 {
 
 // client is the way to the client: a stream, or an address at a listening socket.
 type client struct {
-	stream *stream
-	conn   *udp.Conn
-	addr   netip.AddrPort
-	from   netip.Addr // of ours, where the socket has several
+	stream   *stream
+	listener *listener
+	addr     netip.AddrPort
+	from     netip.Addr // of ours, where the socket has several
 }
 
 // relayOf returns what hangs on an allocation.

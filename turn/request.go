@@ -5,18 +5,17 @@ import (
 	"time"
 
 	"traverse.internal/core/stun"
-	"traverse.internal/core/udp"
 	"traverse.internal/turn/alloc"
 )
 
 // request is one request on its way to an answer. It belongs to one goroutine.
 type request struct {
-	shard   *shard
-	now     time.Time
-	tuple   alloc.FiveTuple
-	stream  *stream    // where it came from, one of two
-	conn    *udp.Conn  //
-	arrived netip.Addr // of ours, where conn has several
+	shard    *shard
+	now      time.Time
+	tuple    alloc.FiveTuple
+	stream   *stream    // where it came from, one of two
+	listener *listener  //
+	arrived  netip.Addr // of ours, where the listener has several
 
 	msg         stun.Message
 	method      stun.Method

@@ -14,10 +14,12 @@ import (
 type uplink struct {
 	shard *shard
 	relay *relay         // whose datagrams out has; nil: none
-	out   *udp.SendBatch // borrowed while there are any
+	out   *udp.SendBatch // borrowed until flush
+	bytes uint64         // in out
 }
 
-// channelData relays a ChannelData message: RFC 8656 §12.6.
+// channelData relays a ChannelData message of a stream: RFC 8656 §12.6. A datagram for a peer is then not ECN-capable, and
+// of the default class: §15.
 func (u *uplink) channelData(now time.Time, tuple alloc.FiveTuple, frame []byte) {
 	number, data, err := parseChannelData(frame)
 	if err != nil {
@@ -25,39 +27,18 @@ func (u *uplink) channelData(now time.Time, tuple alloc.FiveTuple, frame []byte)
 		return
 	}
 	u.shard.mu.Lock()
-	r, peer, drop, ok := u.byChannel(now, tuple, number)
+	plan := planUplink(now, u.shard.table.Lookup(tuple), tuple, number)
 	u.shard.mu.Unlock()
-	if !ok {
-		u.shard.stats.drop(drop)
+	if plan.relay == nil {
+		u.shard.stats.drop(plan.drop)
 		return
 	}
-	u.add(r, data, peer)
+	u.add(plan.relay, data, plan.peer, 0)
 }
 
-// byChannel expects the shard's lock.
-func (u *uplink) byChannel(now time.Time, tuple alloc.FiveTuple, number uint16) (r *relay, peer netip.AddrPort, drop DropReason, ok bool) {
-	a := u.shard.table.Lookup(tuple)
-	if a == nil {
-		return nil, peer, DropNoAllocation, false
-	}
-	r = relayOf(a)
-	if r.udp == nil {
-		return nil, peer, DropWrongKind, false
-	}
-	peer, bound, permitted := a.Uplink(now, number)
-	switch {
-	case !bound:
-		return nil, peer, DropUnbound, false
-	case !permitted:
-		return nil, peer, DropNoPermission, false
-	}
-	r.arrive(tuple)
-	return r.toward(peer.Addr()), peer, 0, true
-}
-
-// indication relays a Send indication: RFC 8656 §11.2. Indications are neither authenticated nor answered; Binding
-// indications are keep-alives.
-func (u *uplink) indication(now time.Time, tuple alloc.FiveTuple, msg stun.Message) {
+// indication relays a Send indication, with the traffic class that it came with: RFC 8656 §11.2. Indications are neither
+// authenticated nor answered; Binding indications are keep-alives.
+func (u *uplink) indication(now time.Time, tuple alloc.FiveTuple, msg stun.Message, tos uint8) {
 	switch msg.Type().Method {
 	case stun.MethodSend:
 	case stun.MethodBinding:
@@ -91,7 +72,7 @@ func (u *uplink) indication(now time.Time, tuple alloc.FiveTuple, msg stun.Messa
 		u.shard.stats.drop(DropDenied)
 		return
 	}
-	u.add(r, data, peer)
+	u.add(r, data, peer, tos)
 }
 
 // byPermission expects the shard's lock.
@@ -112,28 +93,37 @@ func (u *uplink) byPermission(now time.Time, tuple alloc.FiveTuple, peer netip.A
 }
 
 // add queues a datagram for a peer.
-func (u *uplink) add(r *relay, data []byte, peer netip.AddrPort) {
+func (u *uplink) add(r *relay, data []byte, peer netip.AddrPort, tos uint8) {
 	if !r.afford(up, len(data)) {
 		u.shard.stats.drop(DropRate)
 		return
 	}
 	if u.relay != r || u.out.Full() {
-		u.flush()
+		u.send()
 		u.relay = r
-		u.out = u.shard.server.sends.Get().(*udp.SendBatch)
+		if u.out == nil {
+			u.out = u.shard.sends.Get().(*udp.SendBatch)
+		}
 	}
-	u.out.Add(data, peer, netip.Addr{})
-	r.relayed(up, len(data))
+	u.out.Add(data, udp.Route{To: peer, TOS: tos})
+	u.bytes += uint64(len(data))
 }
 
-// flush sends what is queued.
-func (u *uplink) flush() {
+// send sends what is queued.
+func (u *uplink) send() {
 	if u.relay == nil {
 		return
 	}
-	if dropped := u.relay.udp.Send(u.out); dropped > 0 {
-		u.shard.stats.drops[DropSend].Add(uint64(dropped))
+	u.relay.relayed(up, uint64(u.out.Len()), u.bytes)
+	u.shard.stats.dropped(u.relay.udp.Send(u.out))
+	u.relay, u.bytes = nil, 0
+}
+
+// flush sends what is queued, and is idle then: it keeps neither memory nor a closed relay alive.
+func (u *uplink) flush() {
+	u.send()
+	if u.out != nil {
+		u.shard.sends.Put(u.out)
+		u.out = nil
 	}
-	u.shard.server.sends.Put(u.out)
-	u.relay, u.out = nil, nil // idle, it keeps neither memory nor a closed relay alive
 }

@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"traverse.internal/core/udp"
 	"traverse.internal/turn/alloc"
 )
 
@@ -32,8 +31,6 @@ type Server struct {
 	tcp    []*net.TCPListener
 	tls    []*net.TCPListener
 	cert   *certificate // nil: none
-	pool   *udp.Pool    // receive batches
-	sends  *sync.Pool   // of *udp.SendBatch
 	ports  [2][2]ports  // by family, and protocol: UDP, TCP
 
 	ledgerMu sync.Mutex // guards ledger, and the alloc.Ports in ports
@@ -75,8 +72,6 @@ func New(config Config) (*Server, error) {
 		config:  config,
 		nonces:  newNonces(config.NonceLifetime),
 		door:    newDoorman(config.MaxStreams, config.MaxStrangers),
-		pool:    udp.NewPool(),
-		sends:   &sync.Pool{New: func() any { return udp.NewSendBatch() }},
 		ledger:  alloc.NewLedger(config.Limits),
 		streams: make(map[*stream]struct{}),
 		drained: make(chan struct{}),
@@ -92,7 +87,12 @@ func New(config Config) (*Server, error) {
 		}
 	}
 	for i := range config.Shards {
-		s.shards = append(s.shards, newShard(s, i))
+		sh, err := newShard(s, i)
+		if err != nil {
+			_ = s.Close()
+			return nil, err
+		}
+		s.shards = append(s.shards, sh)
 	}
 	s.setLimits(config.Limits)
 	err := s.listen()
@@ -120,13 +120,11 @@ func (s *Server) Serve(ctx context.Context) error {
 		_ = s.Close()
 	}
 	for _, sh := range s.shards {
-		for _, conn := range sh.conns {
-			s.tasks.Go(func() {
-				if err := sh.readDatagrams(conn); s.ctx.Err() == nil {
-					fail(err)
-				}
-			})
-		}
+		s.tasks.Go(func() {
+			if err := sh.work(); s.ctx.Err() == nil {
+				fail(err)
+			}
+		})
 	}
 	for transport, listeners := range map[alloc.Transport][]*net.TCPListener{alloc.TCP: s.tcp, alloc.TLS: s.tls} {
 		for _, l := range listeners {
@@ -152,9 +150,7 @@ func (s *Server) Close() error {
 	s.closed.Do(func() {
 		s.cancel()
 		for _, sh := range s.shards {
-			for _, conn := range sh.conns {
-				conn.Close()
-			}
+			sh.close()
 		}
 		for _, l := range slices.Concat(s.tcp, s.tls) {
 			l.Close()
@@ -225,8 +221,8 @@ func (s *Server) now() time.Time { return time.Now().Add(time.Duration(s.skew.Lo
 // UDPAddrs returns the addresses that are listened on over UDP, in the order of the configuration.
 func (s *Server) UDPAddrs() []netip.AddrPort {
 	var addrs []netip.AddrPort
-	for _, conn := range s.shards[0].conns {
-		addrs = append(addrs, conn.LocalAddr())
+	for _, l := range s.shards[0].listeners {
+		addrs = append(addrs, l.local)
 	}
 	return addrs
 }

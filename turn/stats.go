@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"traverse.internal/core/udp"
 	"traverse.internal/core/zerocopy"
 	"traverse.internal/turn/alloc"
 )
@@ -24,12 +25,13 @@ const (
 	DropSlowClient                     // a TCP client that does not read
 	DropSend                           // refused by the kernel, or its queue is full
 	DropRate                           // beyond the bytes a second of its user, its source or the server
+	DropTooBig                         // longer than the path takes, or than a message of STUN
 	numDropReasons
 )
 
 var dropNames = [numDropReasons]string{
 	"garbage", "no_allocation", "wrong_kind", "unbound_channel", "no_permission", "denied_endpoint", "unknown_attribute",
-	"stranger_rate", "slow_client", "send_failed", "rate",
+	"stranger_rate", "slow_client", "send_failed", "rate", "too_big",
 }
 
 // String returns the reason as a metric label has it.
@@ -80,14 +82,25 @@ type counters struct {
 	auth        [numAuthFailures]atomic.Uint64
 	quota       [3]atomic.Uint64 // 486, 508, 300
 	requests    atomic.Uint64
+	icmp        atomic.Uint64 // errors told to clients
+	io          udp.Stats
 }
 
 func (c *counters) drop(r DropReason)  { c.drops[r].Add(1) }
 func (c *counters) fail(f authFailure) { c.auth[f].Add(1) }
 
-func (c *counters) relayed(direction, family, size int) {
-	c.packets[direction][family].Add(1)
-	c.bytes[direction][family].Add(uint64(size))
+func (c *counters) relayed(direction, family int, packets, bytes uint64) {
+	c.packets[direction][family].Add(packets)
+	c.bytes[direction][family].Add(bytes)
+}
+
+// dropped counts what the kernel did not take.
+func (c *counters) dropped(d udp.Drops) {
+	if d == (udp.Drops{}) {
+		return
+	}
+	c.drops[DropSend].Add(uint64(d.Full + d.Refused))
+	c.drops[DropTooBig].Add(uint64(d.TooBig))
 }
 
 // Stats is a copy of the server's counts. Those that only grow count from New.
@@ -97,6 +110,8 @@ type Stats struct {
 	AllocationsCreated uint64 // ever
 	Reserved           int    // ports that wait for their token
 	Relayed            []RelayCount
+	Datagrams          udp.Counts        // of all UDP sockets: datagrams, trains of them, system calls
+	ICMP               uint64            // errors of peers that clients were told of
 	Requests           uint64            // STUN requests understood
 	AuthFailures       map[string]uint64 // by reason: missing, malformed, nonce, realm, user, password, other_user, expired
 	DeniedPeers        map[string]uint64 // by reason: special, own, metadata, rule, endpoint
@@ -169,6 +184,8 @@ func (s *Server) Stats() Stats {
 		st.TCPAllocations += int(c.tcp.Load())
 		st.AllocationsCreated += c.created.Load()
 		st.Requests += c.requests.Load()
+		st.ICMP += c.icmp.Load()
+		st.Datagrams.Add(c.io.Load())
 		st.DataPairs += int(c.conns.Load())
 		sum(st.AuthFailures, c.auth[:], func(i int) string { return authNames[i] })
 		sum(st.DeniedPeers, c.denied[1:], func(i int) string { return denyNames[i+1] })

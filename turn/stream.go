@@ -185,7 +185,7 @@ func (st *stream) frame(now time.Time, b []byte) (*alloc.Conn, error) {
 	st.heard()
 	switch msg.Type().Class {
 	case stun.ClassIndication:
-		st.uplink.indication(now, st.tuple, msg)
+		st.uplink.indication(now, st.tuple, msg, 0)
 	case stun.ClassRequest:
 		st.uplink.flush() // what came before it goes out before it
 		r := newRequest(st.shard, now, st.tuple, msg, st.answer[:0])

@@ -8,25 +8,33 @@ import (
 )
 
 // An echo server for one batch.
-func ExampleConn() {
+func ExamplePoller() {
 	loopback := netip.MustParseAddrPort("127.0.0.1:0")
 	server, _ := udp.Listen(loopback, udp.Options{})
 	client, _ := udp.Listen(loopback, udp.Options{})
 	defer server.Close()
 	defer client.Close()
+	var stats udp.Stats
+	poller, _ := udp.NewPoller(&stats)
+	defer poller.Close()
+	_ = poller.Add(server, server)
+	_ = poller.Add(client, client)
 
-	out, pool := udp.NewSendBatch(), udp.NewPool()
-	out.Add([]byte("hello"), server.LocalAddr(), netip.Addr{})
+	in, out := udp.NewRecvBatch(&stats), udp.NewSendBatch(&stats)
+	out.Add([]byte("hello"), udp.Route{To: server.LocalAddr()})
 	client.Send(out)
 
-	in, _ := server.Recv(pool)
+	ready := make([]udp.Ready, 8)
+	_, _ = poller.Wait(ready) // the server has something
+	_, _ = server.Recv(in, udp.BatchLen)
 	for i := range in.Len() {
-		out.Add(in.Packet(i), in.From(i), in.To(i))
+		out.Add(in.Packet(i), udp.Route{To: in.From(i), From: in.To(i)})
 	}
 	server.Send(out)
-	pool.Put(in)
 
-	in, _ = client.Recv(pool)
+	_, _ = poller.Wait(ready)
+	in.Reset()
+	_, _ = client.Recv(in, udp.BatchLen)
 	fmt.Printf("%s\n", in.Packet(0))
 	// Output: hello
 }

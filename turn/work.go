@@ -1,0 +1,175 @@
+package turn
+
+import (
+	crand "crypto/rand"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"time"
+
+	"traverse.internal/core/stun"
+	"traverse.internal/core/udp"
+	"traverse.internal/turn/alloc"
+)
+
+// listener is one of the sockets at which clients are listened to over UDP.
+type listener struct {
+	shard *shard
+	conn  *udp.Conn
+	local netip.AddrPort
+	out   *udp.SendBatch // what peers sent to its clients; the work goroutine's
+}
+
+// worker is what a shard's one goroutine works with.
+type worker struct {
+	shard  *shard
+	ready  [udp.BatchLen]udp.Ready
+	up     *udp.RecvBatch // of clients
+	down   *udp.RecvBatch // of peers
+	uplink uplink
+	run    channelRun
+	answer *udp.SendBatch
+	ids    *rand.ChaCha8                                     // transaction ids of indications
+	frame  [udp.Headroom + udp.MaxPacket + udp.Tailroom]byte // of a stream, where it cannot be built in place
+	buf    [1 << 10]byte                                     // answers are built here; longer ones are allocated
+}
+
+// fairShare is how many messages one relayed socket has of a batch when many have something.
+const fairShare = 16
+
+func newWorker(sh *shard) *worker {
+	var seed [32]byte
+	_, _ = crand.Read(seed[:]) // never fails since Go 1.24
+	io := &sh.stats.io
+	return &worker{
+		shard:  sh,
+		up:     udp.NewRecvBatch(io),
+		down:   udp.NewRecvBatch(io),
+		uplink: uplink{shard: sh},
+		answer: udp.NewSendBatch(io),
+		ids:    rand.NewChaCha8(seed),
+	}
+}
+
+// work takes what comes at the shard's sockets, until the shard is closed or a listening socket is broken.
+func (sh *shard) work() error {
+	w := newWorker(sh)
+	for _, l := range sh.listeners {
+		if err := sh.poller.Add(l.conn, l); err != nil {
+			return err
+		}
+	}
+	for {
+		n, err := sh.poller.Wait(w.ready[:])
+		if err != nil {
+			return err
+		}
+		share := max(fairShare, udp.BatchLen/n)
+		now := sh.server.now()
+		for i := range n {
+			switch owner := w.ready[i].Owner.(type) {
+			case *listener:
+				err = w.fromClients(now, owner)
+			case *relay:
+				w.fromPeers(now, owner, w.ready[i].Failed, share)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		w.deliver()
+		clear(w.ready[:n]) // idle, it keeps no closed relay alive
+	}
+}
+
+// fromClients takes what waits at a listening socket.
+func (w *worker) fromClients(now time.Time, l *listener) error {
+	w.up.Reset()
+	if _, err := l.conn.Recv(w.up, udp.BatchLen); err != nil {
+		return err
+	}
+	for i := 0; i < w.up.Len(); {
+		if packet := w.up.Packet(i); len(packet) > 0 && isChannel(packet[0]) {
+			i = w.channels(now, l, i)
+			continue
+		}
+		w.take(now, l, i)
+		i++
+	}
+	w.uplink.flush()
+	return nil
+}
+
+// take deals with a datagram that is not ChannelData.
+func (w *worker) take(now time.Time, l *listener, i int) {
+	packet, sh := w.up.Packet(i), w.shard
+	if len(packet) == 0 || stun.KindOf(packet[0]) != stun.KindSTUN {
+		sh.stats.drop(DropGarbage)
+		return
+	}
+	msg, err := stun.Parse(packet)
+	if err != nil || msg.CheckFingerprint() == stun.ErrFingerprint {
+		sh.stats.drop(DropGarbage)
+		return
+	}
+	arrived := w.up.To(i)
+	tuple := l.tuple(w.up.From(i), arrived)
+	switch msg.Type().Class {
+	case stun.ClassIndication:
+		w.uplink.indication(now, tuple, msg, w.up.TOS(i))
+	case stun.ClassRequest:
+		w.uplink.send() // what came before it goes out before it
+		r := newRequest(sh, now, tuple, msg, w.buf[:0])
+		r.listener, r.arrived = l, arrived
+		if answer := r.serve(); answer != nil {
+			w.answer.Add(answer, udp.Route{To: tuple.Client, From: arrived})
+			l.conn.Send(w.answer)
+		}
+	default:
+		sh.stats.drop(DropGarbage) // responses are not for servers
+	}
+}
+
+// tuple is the 5-tuple of a client that was heard at one of our addresses; the zero Addr where there is only one.
+func (l *listener) tuple(client netip.AddrPort, arrived netip.Addr) alloc.FiveTuple {
+	t := alloc.FiveTuple{Client: client, Server: l.local, Transport: alloc.UDP}
+	if arrived.IsValid() {
+		t.Server = netip.AddrPortFrom(arrived, l.local.Port())
+	}
+	return t
+}
+
+// fromPeers takes what waits at a relayed socket, and leaves it with the listeners or streams. In the same batch lies what
+// other relayed sockets had, so that it goes to their clients with one system call.
+func (w *worker) fromPeers(now time.Time, r *relay, failed bool, share int) {
+	if failed {
+		w.errors(now, r)
+	}
+	if w.down.Room() == 0 {
+		w.deliver()
+	}
+	before := w.down.Len()
+	if n, err := r.udp.Recv(w.down, share); n == 0 {
+		if err != nil && !errors.Is(err, net.ErrClosed) {
+			_ = r.udp.Close() // what is broken would come again and again
+		}
+		return
+	}
+	w.toClient(now, r, before)
+}
+
+// deliver sends what was left with the listeners, and empties the batch that it lay in.
+func (w *worker) deliver() {
+	for _, l := range w.shard.listeners {
+		l.deliver()
+	}
+	w.down.Reset()
+}
+
+// deliver sends what was left with the listener.
+func (l *listener) deliver() {
+	if l.out.Len() > 0 {
+		l.shard.stats.dropped(l.conn.Send(l.out))
+	}
+}
