@@ -44,7 +44,7 @@ func (c *Config) check() error {
 			return wrong(l.key, "%w", err)
 		}
 	}
-	return nil
+	return c.checkMint(wrong)
 }
 
 func twice(list []netip.AddrPort) error {

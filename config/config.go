@@ -114,6 +114,7 @@ type Turnd struct {
 	DrainGrace  time.Duration
 
 	Limits TurndLimits
+	Mint   Mint
 }
 
 // PortRange is a range of ports, both ends in it.

@@ -19,6 +19,7 @@ import (
 	"traverse.internal/signalling"
 	"traverse.internal/transfer"
 	"traverse.internal/turn"
+	"traverse.internal/turn/mint"
 )
 
 var update = flag.Bool("update", false, "rewrite the table in docs/metrics.md")
@@ -45,6 +46,7 @@ func everything() Sources {
 			return dht.Stats{Nodes: 5, GoodNodes: 3, Drops: map[dht.DropReason]uint64{dht.DropFlood: 1}}
 		},
 		Transfers: transfers.Stats,
+		Mint:      func() mint.Stats { return mint.Stats{Minted: 1, Refused: map[string]uint64{"token": 1}} },
 		Turnd: func() turn.Stats {
 			return turn.Stats{
 				Allocations:  []turn.AllocationCount{{Family: "4", Transport: "udp", Count: 2}},

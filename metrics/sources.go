@@ -15,6 +15,7 @@ import (
 	"traverse.internal/signalling"
 	"traverse.internal/transfer"
 	"traverse.internal/turn"
+	"traverse.internal/turn/mint"
 )
 
 // Sources are what a program has to count. A nil function leaves its metrics out;
@@ -35,6 +36,7 @@ type Sources struct {
 	DHT        func() dht.Stats
 	Transfers  func() transfer.Stats
 	Turnd      func() turn.Stats
+	Mint       func() mint.Stats
 
 	Ready func() error // for /ready: why no new work is taken; nil: always ready
 }
@@ -63,6 +65,9 @@ func (src Sources) register(r *prometheus.Registry) *prometheus.HistogramVec {
 	}
 	if src.Turnd != nil {
 		r.MustRegister(newTurnd(src.Turnd))
+	}
+	if src.Mint != nil {
+		r.MustRegister(newMint(src.Mint))
 	}
 	if src.Manager == nil {
 		return nil

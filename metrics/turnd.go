@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"traverse.internal/turn"
+	"traverse.internal/turn/mint"
 )
 
 func newTurnd(read func() turn.Stats) prometheus.Collector {
@@ -70,5 +71,15 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 			on = 1
 		}
 		s.add(draining, on)
+	}}
+}
+
+func newMint(read func() mint.Stats) prometheus.Collector {
+	minted := counter("turnd_minted_total", "Credentials made for web applications.")
+	refused := counter("turnd_mint_refusals_total", "Requests for credentials that were refused.", "reason")
+	return collector{[]family{minted, refused}, func(s scrape) {
+		st := read()
+		s.count(minted, st.Minted)
+		s.countEach(refused, st.Refused)
 	}}
 }

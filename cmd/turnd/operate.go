@@ -13,6 +13,7 @@ import (
 	"traverse.internal/config"
 	"traverse.internal/internal/cli"
 	"traverse.internal/turn"
+	"traverse.internal/turn/mint"
 )
 
 // reloadable are the keys that a reload applies. Whoever changes another one starts the server anew.
@@ -22,13 +23,15 @@ var reloadable = []string{
 
 // reloads says whether a reload applies a key.
 func reloads(key string) bool {
-	return slices.Contains(reloadable, key) || strings.HasPrefix(key, "turnd.limits.")
+	return slices.Contains(reloadable, key) || strings.HasPrefix(key, "turnd.limits.") ||
+		strings.HasPrefix(key, "turnd.mint.") && key != "turnd.mint.listen"
 }
 
 // operator does what operators ask a running server for, by signals and by the admin socket.
 type operator struct {
 	load    func() (config.Config, turn.Config, error)
 	srv     *turn.Server
+	mint    *mint.Server // nil: none
 	log     *slog.Logger
 	signals *signals
 	admin   []netip.AddrPort // never relayed to
@@ -56,6 +59,9 @@ func (o *operator) reload() (reloaded, error) {
 	conf, t, err := o.load()
 	if err == nil {
 		t.DenyEndpoints = append(t.DenyEndpoints, o.admin...)
+		err = o.reloadMint(conf)
+	}
+	if err == nil {
 		_, err = o.srv.Reload(t)
 	}
 	if err != nil {

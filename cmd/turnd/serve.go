@@ -102,20 +102,29 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 	o := &operator{load: load, log: log, signals: a.signals, conf: conf, asked: make(chan struct{}, 1)}
 	parts := []func(context.Context) error{o.Serve}
 	ready := readiness{Envelope: cli.Envelope{Schema: "turnd.v1", Kind: "ready"}, Credentials: *made}
+	if o.mint, err = listenMint(conf); err != nil {
+		return err
+	}
+	if o.mint != nil {
+		defer o.mint.Close()
+		parts = append(parts, o.mint.Serve)
+		ready.Mint = o.mint.Addr().String()
+		o.protect(ready.Mint)
+	}
 	if conf.Metrics.Listen != "" {
 		stats := func() turn.Stats { return o.srv.Stats() } // not called before Serve
-		m, err := metrics.Listen(conf.Metrics.Listen, metrics.Sources{Program: "turnd", WebConfig: conf.Metrics.WebConfig, Turnd: stats, Ready: o.ready})
+		src := metrics.Sources{Program: "turnd", WebConfig: conf.Metrics.WebConfig, Turnd: stats, Ready: o.ready}
+		if o.mint != nil {
+			src.Mint = o.mint.Stats
+		}
+		m, err := metrics.Listen(conf.Metrics.Listen, src)
 		if err != nil {
 			return explainListen(err, "--metrics")
 		}
 		defer m.Close()
 		parts = append(parts, m.Serve)
 		ready.Metrics = m.Addr().String()
-		// No relay reaches the administration, whatever --allow-peer names.
-		if at, err := netip.ParseAddrPort(ready.Metrics); err == nil {
-			o.admin = append(o.admin, at)
-			t.DenyEndpoints = append(t.DenyEndpoints, at)
-		}
+		o.protect(ready.Metrics)
 	}
 	if path, optional := a.adminSocket(conf.Turnd.AdminSocket); path != "" {
 		l, err := listenAdmin(path)
@@ -130,6 +139,7 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 			return explainListen(err, "--admin-socket")
 		}
 	}
+	t.DenyEndpoints = append(t.DenyEndpoints, o.admin...)
 	if o.srv, err = turn.New(t); err != nil {
 		return explainListen(err, "--listen-udp and --listen-tcp")
 	}
@@ -175,6 +185,7 @@ type readiness struct {
 	TCP         []netip.AddrPort `json:"tcp"`
 	TLS         []netip.AddrPort `json:"tls,omitempty"`
 	Metrics     string           `json:"metrics,omitempty"`
+	Mint        string           `json:"mint,omitempty"`
 	Admin       string           `json:"admin,omitempty"`
 	Credentials *credentials     `json:"credentials,omitempty"` // only those of its own making
 }
@@ -193,6 +204,9 @@ func (a *app) announce(r readiness) error {
 	listen(a.stdout, "tls", r.TLS)
 	if r.Metrics != "" {
 		fmt.Fprintf(a.stdout, "metrics on http://%s/metrics\n", r.Metrics)
+	}
+	if r.Mint != "" {
+		fmt.Fprintf(a.stdout, "credentials on %s\n", r.Mint)
 	}
 	if r.Admin != "" {
 		fmt.Fprintf(a.stdout, "admin on %s\n", r.Admin)

@@ -27,6 +27,7 @@ var arrows = []struct {
 	{"signalling", []string{"identity", "core/reason"}},
 	{"dht", []string{"identity", "core/reason", "signalling"}},
 	{"turn", []string{"turn/alloc", "core/bufpool", "core/stun", "core/udp", "core/zerocopy"}},
+	{"turn/mint", []string{"turn"}},
 	{"conformance", []string{"core/stun", "core/turnclient", "core/reason"}},
 	{"transfer", []string{"core/reason"}},
 	{"connmgr", []string{"identity", "core/ice", "core/tls", "core/mux", "core/framing", "core/reason"}},
@@ -39,7 +40,7 @@ var arrows = []struct {
 	{"internal/secretfile", []string{"internal/cli"}},
 	{"internal/configcmd", []string{"config", "internal/cli"}},
 	{"internal/coturn", []string{"config"}},
-	{"internal/turndconf", []string{"config", "turn", "turn/alloc", "core/stun", "internal/cli", "internal/secretfile"}},
+	{"internal/turndconf", []string{"config", "turn", "turn/alloc", "turn/mint", "core/stun", "internal/cli", "internal/secretfile"}},
 	{"daemon", []string{anyAbove}},
 	{"demo", []string{anyAbove}},
 	{"cmd/node", []string{anyAbove}},
@@ -55,7 +56,7 @@ var sole = []struct {
 	by      []string
 	tests   []string
 }{
-	{foreign: "crypto/tls", by: []string{"core/tls", "identity", "turn", "turn/probe", "bench"}}, // bench: opponents run on it
+	{foreign: "crypto/tls", by: []string{"core/tls", "identity", "turn", "turn/mint", "turn/probe", "bench"}}, // bench: opponents run on it
 	{foreign: "crypto/hpke", by: []string{"signalling"}},
 	{foreign: "filippo.io/edwards25519", by: []string{"identity"}},
 	{foreign: "github.com/anacrolix", by: []string{"dht"}},
@@ -73,7 +74,7 @@ var sole = []struct {
 	{foreign: "github.com/spf13", by: []string{"cmd/node", "cmd/turnd", "internal/manpage", "internal/configcmd"}},
 	{foreign: "github.com/vmihailenco/msgpack", by: []string{"core/framing"}},
 	{foreign: "golang.org/x/text", by: []string{"core/stun"}},
-	{foreign: "log", by: []string{"metrics"}},                                                                     // net/http and client_golang take a *log.Logger
+	{foreign: "log", by: []string{"metrics", "turn/mint"}},                                                        // net/http and client_golang take a *log.Logger
 	{foreign: "log/slog", by: []string{"cmd/node", "cmd/turnd", "daemon", "demo", "internal/logging", "metrics"}}, // metrics: exporter-toolkit takes one, and gets one that discards
 	{foreign: "github.com/stretchr/testify"},
 }

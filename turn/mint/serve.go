@@ -1,0 +1,65 @@
+package mint
+
+import (
+	"context"
+	stdtls "crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"time"
+
+	"golang.org/x/net/netutil"
+)
+
+// Limits of the HTTP server: an application asks once for each of its users' calls, over a connection that it keeps.
+const (
+	maxConns  = 64      // more wait in the kernel's queue
+	maxHeader = 8 << 10 // bytes
+	timeout   = 5 * time.Second
+	idle      = 60 * time.Second
+	grace     = 2 * time.Second // for answers that are under way at the end
+)
+
+// Serve answers until ctx ends, and returns when its goroutines have: nil, unless the listener broke.
+func (s *Server) Serve(ctx context.Context) error {
+	srv := &http.Server{
+		Handler: s, ReadHeaderTimeout: timeout, ReadTimeout: timeout, WriteTimeout: timeout, IdleTimeout: idle,
+		MaxHeaderBytes: maxHeader,
+		ErrorLog:       log.New(io.Discard, "", 0), // strangers must not write our log
+	}
+	ended := make(chan error, 1)
+	go s.serveHTTP(srv, ended)
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		down, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		if srv.Shutdown(down) != nil {
+			srv.Close()
+		}
+		err = <-ended
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("mint: %w", err)
+}
+
+func (s *Server) serveHTTP(srv *http.Server, ended chan<- error) {
+	l := netutil.LimitListener(s.listener, maxConns)
+	if !s.secure {
+		ended <- srv.Serve(l)
+		return
+	}
+	srv.TLSConfig = &stdtls.Config{
+		MinVersion: stdtls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		GetConfigForClient: func(*stdtls.ClientHelloInfo) (*stdtls.Config, error) { return s.state.Load().tls, nil },
+		GetCertificate: func(*stdtls.ClientHelloInfo) (*stdtls.Certificate, error) { // not asked; ServeTLS wants one
+			return &s.state.Load().tls.Certificates[0], nil
+		},
+	}
+	ended <- srv.ServeTLS(l, "", "")
+}
