@@ -41,45 +41,16 @@ type declineRequest struct {
 	Reason string `json:"reason"`
 }
 
-// handler serves the local API: HTTP and JSON, one resource a line.
-func (d *Daemon) handler() http.Handler {
-	mux := http.NewServeMux()
-	handle := func(pattern string, f func(*http.Request) (any, error)) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			r.Body = http.MaxBytesReader(w, r.Body, maxRequestBody)
-			object, err := f(r)
-			reply(w, object, err)
-		})
-	}
-	handle("GET /v1/status", func(*http.Request) (any, error) { return d.Status(), nil })
-	handle("GET /v1/contacts", func(*http.Request) (any, error) { return d.contacts.object(), nil })
-	handle("POST /v1/contacts", d.postContact)
-	handle("GET /v1/transfers", func(*http.Request) (any, error) {
-		return TransferList{envelope("transfers"), d.table.list(nil)}, nil
-	})
-	handle("POST /v1/transfers", d.postTransfer)
-	handle("GET /v1/transfers/{id}", d.getTransfer)
-	handle("POST /v1/transfers/{id}/cancel", func(r *http.Request) (any, error) { return d.Cancel(r.PathValue("id")) })
-	handle("GET /v1/inbox", func(*http.Request) (any, error) { return d.Inbox(), nil })
-	handle("POST /v1/inbox/{id}/accept", func(r *http.Request) (any, error) {
-		return d.AcceptOffer(r.PathValue("id"))
-	})
-	handle("POST /v1/inbox/{id}/decline", func(r *http.Request) (any, error) {
-		var req declineRequest
-		if err := read(r, &req); err != nil {
-			return nil, err
-		}
-		return d.Decline(r.PathValue("id"), req.Reason)
-	})
-	return mux
-}
-
 func (d *Daemon) postContact(r *http.Request) (any, error) {
 	var req contactRequest
 	if err := read(r, &req); err != nil {
 		return nil, err
 	}
-	return addContact(d.contacts, d.self, req.Name, req.Device)
+	o, err := addContact(d.contacts, d.self, req.Name, req.Device)
+	if err == nil {
+		d.events.publish(Event{Type: EventContact, What: "added", Peer: &o.PeerRef, Contact: &o})
+	}
+	return o, err
 }
 
 // addContact checks and notes a contact; the daemon and `contact add` without one use it alike.
@@ -95,15 +66,8 @@ func addContact(c *Contacts, self identity.DeviceID, name, device string) (Conta
 	if err := c.Add(name, id); err != nil {
 		return ContactObject{}, err
 	}
-	return ContactObject{envelope("contact"), PeerRef{name, id.String()}}, nil
-}
-
-func (c *Contacts) object() ContactList {
-	list := ContactList{envelope("contacts"), []PeerRef{}}
-	for _, have := range c.List() {
-		list.Contacts = append(list.Contacts, PeerRef{have.Name, have.Device.String()})
-	}
-	return list
+	have, err := c.Find(name)
+	return have.object(), err
 }
 
 func (d *Daemon) postTransfer(r *http.Request) (any, error) {

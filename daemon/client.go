@@ -53,21 +53,31 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return cli.Errorf("E_TIMEOUT", "the daemon did not answer in time").Because(fmt.Errorf("%s: %w", c.socket, ctx.Err())).
-				Hint("give it longer: --timeout 1m")
-		}
-		if ctx.Err() != nil {
-			return cli.Errorf("E_INTERRUPTED", "interrupted").Because(context.Cause(ctx))
-		}
-		var dial *net.OpError
-		if !errors.As(err, &dial) || dial.Op != "dial" {
-			return brokeOff(err)
-		}
-		err = dial.Err
-		return cli.Errorf("E_NO_DAEMON", "the node is not running").
-			Because(fmt.Errorf("%s: %w", c.socket, err)).Hint("start it: node up")
+		return c.failed(ctx, err)
 	}
+	return readAnswer(res, out)
+}
+
+// failed says why a request got no answer.
+func (c *Client) failed(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return cli.Errorf("E_TIMEOUT", "the daemon did not answer in time").Because(fmt.Errorf("%s: %w", c.socket, ctx.Err())).
+			Hint("give it longer: --timeout 1m")
+	}
+	if ctx.Err() != nil {
+		return cli.Errorf("E_INTERRUPTED", "interrupted").Because(context.Cause(ctx))
+	}
+	var dial *net.OpError
+	if !errors.As(err, &dial) || dial.Op != "dial" {
+		return brokeOff(err)
+	}
+	err = dial.Err
+	return cli.Errorf("E_NO_DAEMON", "the node is not running").
+		Because(fmt.Errorf("%s: %w", c.socket, err)).Hint("start it: node up")
+}
+
+// readAnswer reads the daemon's answer into out; nil where only an error is expected.
+func readAnswer(res *http.Response, out any) error {
 	defer res.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(res.Body, maxReply))
 	if err != nil {
@@ -81,6 +91,9 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 			return failed.Error
 		}
 		return cli.Errorf("E_UNEXPECTED", "the daemon answered %s", res.Status).Because(errors.New(string(raw[:min(len(raw), 200)])))
+	}
+	if out == nil {
+		return nil
 	}
 	if err := json.Unmarshal(raw, out); err != nil {
 		return cli.Errorf("E_UNEXPECTED", "the daemon's answer cannot be read").Because(err)
@@ -151,4 +164,84 @@ func (c *Client) Accept(ctx context.Context, id string) (t Transfer, err error) 
 // Decline refuses an offer.
 func (c *Client) Decline(ctx context.Context, id, reason string) (t Transfer, err error) {
 	return t, c.do(ctx, http.MethodPost, "/v1/inbox/"+url.PathEscape(id)+"/decline", declineRequest{reason}, &t)
+}
+
+// Contact looks at one contact.
+func (c *Client) Contact(ctx context.Context, who string) (o ContactObject, err error) {
+	return o, c.do(ctx, http.MethodGet, "/v1/contacts/"+url.PathEscape(who), nil, &o)
+}
+
+// SetContact changes a contact's policy.
+func (c *Client) SetContact(ctx context.Context, who string, values map[string]string) (o ContactObject, err error) {
+	return o, c.do(ctx, http.MethodPost, "/v1/contacts/"+url.PathEscape(who), policyRequest{values}, &o)
+}
+
+// RemoveContact forgets a contact.
+func (c *Client) RemoveContact(ctx context.Context, who string) (o ContactObject, err error) {
+	return o, c.do(ctx, http.MethodDelete, "/v1/contacts/"+url.PathEscape(who), nil, &o)
+}
+
+// Sessions lists the sessions.
+func (c *Client) Sessions(ctx context.Context) (l SessionList, err error) {
+	return l, c.do(ctx, http.MethodGet, "/v1/sessions", nil, &l)
+}
+
+// Channels lists the open channels, of one contact or of all.
+func (c *Client) Channels(ctx context.Context, who string) (l ChannelList, err error) {
+	return l, c.do(ctx, http.MethodGet, "/v1/channels?"+url.Values{"peer": {who}}.Encode(), nil, &l)
+}
+
+// Kick ends the sessions with a contact.
+func (c *Client) Kick(ctx context.Context, who string) (k Kicked, err error) {
+	return k, c.do(ctx, http.MethodDelete, "/v1/sessions/"+url.PathEscape(who), nil, &k)
+}
+
+// Services lists what is exposed.
+func (c *Client) Services(ctx context.Context) (l ServiceList, err error) {
+	return l, c.do(ctx, http.MethodGet, "/v1/services", nil, &l)
+}
+
+// Expose lets contacts reach a service.
+func (c *Client) Expose(ctx context.Context, req ExposeRequest) (s Service, err error) {
+	return s, c.do(ctx, http.MethodPost, "/v1/services", req, &s)
+}
+
+// Unexpose takes a service away.
+func (c *Client) Unexpose(ctx context.Context, name string) (s Service, err error) {
+	return s, c.do(ctx, http.MethodDelete, "/v1/services/"+url.PathEscape(name), nil, &s)
+}
+
+// Forwards lists the forwards.
+func (c *Client) Forwards(ctx context.Context) (l ForwardList, err error) {
+	return l, c.do(ctx, http.MethodGet, "/v1/forwards", nil, &l)
+}
+
+// Forward begins a forward.
+func (c *Client) Forward(ctx context.Context, req ForwardRequest) (f ForwardObject, err error) {
+	return f, c.do(ctx, http.MethodPost, "/v1/forwards", req, &f)
+}
+
+// RemoveForward ends one.
+func (c *Client) RemoveForward(ctx context.Context, id string) (f ForwardObject, err error) {
+	return f, c.do(ctx, http.MethodDelete, "/v1/forwards/"+url.PathEscape(id), nil, &f)
+}
+
+// Raw sends any request and copies the answer to w, as it comes. in is nil where there is no body.
+func (c *Client) Raw(ctx context.Context, method, path string, in io.Reader, w io.Writer) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://node"+path, in)
+	if err != nil {
+		return cli.Errorf("E_USAGE", "%q is not a path of the API", path).Because(err).Hint("node api spec")
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return c.failed(ctx, err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return readAnswer(res, nil)
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(w, res.Body); err != nil {
+		return c.failed(ctx, err)
+	}
+	return nil
 }

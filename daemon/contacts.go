@@ -25,6 +25,7 @@ const maxContactName = 64
 type Contact struct {
 	Name   string            `json:"name"`
 	Device identity.DeviceID `json:"device"`
+	Policy ContactPolicy     `json:"policy,omitzero"`
 }
 
 // Contacts is the list of a home, kept in contacts.json. Safe for concurrent use.
@@ -89,7 +90,11 @@ func (c *Contacts) Add(name string, id identity.DeviceID) error {
 	if len(c.list) >= maxContacts {
 		return cli.Errorf("E_DENIED", "the contact list is full").Because(fmt.Errorf("it holds %d", maxContacts))
 	}
-	list := append(slices.Clone(c.list), Contact{name, id})
+	return c.replaceLocked(append(slices.Clone(c.list), Contact{Name: name, Device: id}))
+}
+
+// replaceLocked stores another list and uses it from then on.
+func (c *Contacts) replaceLocked(list []Contact) error {
 	if err := c.store(list); err != nil {
 		return cli.Errorf("E_LOCAL_IO", "cannot store the contacts").Because(err).Hint("check the free space and the permissions of the home; the old list is as it was")
 	}
@@ -103,15 +108,20 @@ func (c *Contacts) store(list []Contact) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(c.path), 0o700); err != nil {
+	return replaceFile(c.path, append(raw, '\n'))
+}
+
+// replaceFile gives a file another content as a whole: a crash leaves the old or the new one.
+func replaceFile(path string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(c.path), ".contacts-*")
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // gone already after the rename
-	_, err = f.Write(append(raw, '\n'))
+	_, err = f.Write(content)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -121,7 +131,7 @@ func (c *Contacts) store(list []Contact) error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), c.path)
+	return os.Rename(f.Name(), path)
 }
 
 // List returns a copy, in the order in which the contacts were added.
@@ -131,21 +141,23 @@ func (c *Contacts) List() []Contact {
 	return slices.Clone(c.list)
 }
 
-// Devices returns the contacts' ids.
+// Devices returns the ids of the contacts that are not blocked.
 func (c *Contacts) Devices() []identity.DeviceID {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	ids := make([]identity.DeviceID, len(c.list))
-	for i, have := range c.list {
-		ids[i] = have.Device
+	ids := make([]identity.DeviceID, 0, len(c.list))
+	for _, have := range c.list {
+		if !have.Policy.Blocked {
+			ids = append(ids, have.Device)
+		}
 	}
 	return ids
 }
 
-// Knows tells whether the device is a contact.
+// Knows tells whether the device is a contact that is not blocked.
 func (c *Contacts) Knows(id identity.DeviceID) bool {
-	_, ok := c.byDevice(id)
-	return ok
+	have, ok := c.byDevice(id)
+	return ok && !have.Policy.Blocked
 }
 
 // NameOf returns the contact's name, or the short id of a device that is none.
@@ -166,8 +178,17 @@ func (c *Contacts) byDevice(id identity.DeviceID) (Contact, bool) {
 	return c.list[i], true
 }
 
-// Resolve finds a contact by its name or its device id. A stranger's id is no contact: both sides must know each other.
+// Resolve finds a contact to talk to: Find, but not one that is blocked.
 func (c *Contacts) Resolve(who string) (Contact, error) {
+	have, err := c.Find(who)
+	if err == nil && have.Policy.Blocked {
+		return Contact{}, cli.Errorf("E_DENIED", "%s is blocked", have.Name).Hint("node contact set %s blocked=off", have.Name)
+	}
+	return have, err
+}
+
+// Find finds a contact by its name or its device id. A stranger's id is no contact: both sides must know each other.
+func (c *Contacts) Find(who string) (Contact, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for _, have := range c.list {

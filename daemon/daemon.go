@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"traverse.internal/connmgr"
@@ -18,6 +19,7 @@ import (
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
 	"traverse.internal/metrics"
+	"traverse.internal/service"
 	"traverse.internal/signalling"
 	"traverse.internal/transfer"
 	"traverse.internal/turn"
@@ -78,6 +80,13 @@ type Daemon struct {
 	counters  transfer.Counters
 	events    eventRing
 	logged    eventLog
+	followers atomic.Int32 // of events
+	services  service.Table
+	saved     *saved
+	forwards  forwards
+	listeners listeners
+	served    perPeer // channels of services and pipes
+	listens   perPeer // ports that contacts have this side listen on
 
 	ctx    context.Context // of everything that Serve runs; ends with Serve
 	cancel context.CancelFunc
@@ -90,7 +99,7 @@ type Daemon struct {
 // New opens the home and everything the daemon listens on. Its errors are *cli.Error.
 func New(cfg Config) (_ *Daemon, err error) {
 	cfg = cfg.withDefaults()
-	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), logged: eventLog{}}
+	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), logged: eventLog{}, served: perPeer{limit: maxServices}, listens: perPeer{limit: maxListens}}
 	d.table.notify = func(t Transfer) {
 		d.events.publish(Event{Type: EventTransfer, Peer: &t.Peer, Path: t.Path, Transfer: &t})
 	}
@@ -168,6 +177,9 @@ func (d *Daemon) openHome() (*identity.Device, error) {
 		d.cfg.Name = d.self.Short()
 	}
 	if d.contacts, err = LoadContacts(h); err != nil {
+		return nil, err
+	}
+	if d.saved, err = loadSaved(h); err != nil {
 		return nil, err
 	}
 	// The folder's path is shown to programs that run elsewhere.
@@ -258,6 +270,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	for _, p := range parts {
 		go func() { results <- d.runPart(partsCtx, p) }()
 	}
+	d.startSaved()
 	d.spawn(d.acceptLoop)
 	d.log.Info("node is up", "device", d.self.String(), "dht", d.dht.Addr().String(), "socket", d.cfg.Home.Socket)
 	var first error

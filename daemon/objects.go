@@ -117,13 +117,19 @@ type PeerStatus struct {
 // ContactObject is what contact commands print.
 type ContactObject struct {
 	cli.Envelope
+	ContactEntry
+}
+
+// ContactEntry is a contact and what it may do.
+type ContactEntry struct {
 	PeerRef
+	Policy *ContactPolicy `json:"policy,omitempty"` // absent: as for any contact
 }
 
 // ContactList is what `contact ls` prints.
 type ContactList struct {
 	cli.Envelope
-	Contacts []PeerRef `json:"contacts"`
+	Contacts []ContactEntry `json:"contacts"`
 }
 
 // TransferList is what `inbox ls` prints.

@@ -8,6 +8,7 @@ import (
 
 	"traverse.internal/connmgr"
 	"traverse.internal/internal/cli"
+	"traverse.internal/service"
 	"traverse.internal/transfer"
 )
 
@@ -27,6 +28,10 @@ func (d *Daemon) acceptLoop() {
 		in, err := d.manager.Accept(d.ctx)
 		if err != nil {
 			return
+		}
+		if r, err := service.ParseRequest(in.Name); err == nil {
+			d.takeService(in, r)
+			continue
 		}
 		_, isFile := transfer.ParseChannelName(in.Name)
 		switch {
@@ -81,7 +86,7 @@ func (d *Daemon) receiveTask(in *connmgr.Incoming) {
 		return
 	}
 	d.table.update(e, func(e *entry) { e.session = in.SessionID })
-	if d.cfg.Accept == AcceptAsk {
+	if d.acceptRule(in.Peer, o.Size) == AcceptAsk {
 		yes, err := d.ask(ctx, e, offer)
 		if err != nil || !yes {
 			d.end(ctx, e, err)
@@ -89,9 +94,16 @@ func (d *Daemon) receiveTask(in *connmgr.Incoming) {
 		}
 	}
 	d.table.update(e, func(e *entry) { e.shown.State = StateReceiving })
-	res, err := offer.Accept(ctx, d.downloads, transfer.AcceptOptions{MinFree: d.cfg.MinFree, NoSync: d.cfg.NoSync})
+	dir, done, err := d.downloadsFor(in.Peer)
+	if err != nil {
+		_ = offer.Decline("cannot store the file")
+		d.end(ctx, e, err)
+		return
+	}
+	defer done()
+	res, err := offer.Accept(ctx, dir, transfer.AcceptOptions{MinFree: d.cfg.MinFree, NoSync: d.cfg.NoSync})
 	if err == nil {
-		d.table.update(e, func(e *entry) { e.shown.File = filepath.Join(d.downloads.Path(), res.Name) })
+		d.table.update(e, func(e *entry) { e.shown.File = filepath.Join(dir.Path(), res.Name) })
 	}
 	d.end(ctx, e, err)
 }

@@ -30,6 +30,7 @@ var arrows = []struct {
 	{"turn/mint", []string{"turn"}},
 	{"conformance", []string{"core/stun", "core/turnclient", "core/reason"}},
 	{"transfer", []string{"core/reason"}},
+	{"service", []string{"identity", "core/bufpool", "core/framing"}},
 	{"connmgr", []string{"identity", "core/ice", "core/tls", "core/mux", "core/framing", "core/reason"}},
 	{"metrics", []string{anyAbove}},
 	{"internal/cli", nil},

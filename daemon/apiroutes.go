@@ -1,0 +1,163 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"traverse.internal/internal/cli"
+)
+
+// route is one resource of the local API. The OpenAPI document is made of the same table that the handlers are, so that neither can have
+// what the other has not.
+type route struct {
+	method, path string
+	summary      string
+	query        []param
+	in           any // of the request's body; nil: it has none
+	out          any // of the answer
+	stream       string
+	answer       func(*http.Request) (any, error)
+	handle       http.HandlerFunc // instead of answer, for streams
+}
+
+type param struct{ name, help string }
+
+// What a stream's answer is.
+const (
+	streamSSE     = "text/event-stream"
+	streamUpgrade = "upgrade"
+)
+
+// routes are the whole API. It may be called on a nil Daemon for all but the answers.
+func (d *Daemon) routes() []route {
+	return []route{
+		{method: "GET", path: "/v1/status", summary: "one look at the whole node", out: Status{}, answer: func(*http.Request) (any, error) { return d.Status(), nil }},
+		{method: "GET", path: "/v1/openapi.json", summary: "this document", out: json.RawMessage{}, answer: func(*http.Request) (any, error) { return Spec(), nil }},
+		{
+			method: "GET", path: "/v1/events", summary: "what happens, from now on, as server-sent events; the id is the event's seq", out: Event{}, stream: streamSSE,
+			query: []param{
+				{"since", "begin after the event of this seq; 0 is all that are kept"},
+				{"type", "only these types, with commas between"},
+				{"peer", "only of this contact"},
+			},
+			handle: d.getEvents,
+		},
+		{method: "GET", path: "/v1/contacts", summary: "list the contacts", out: ContactList{}, answer: func(*http.Request) (any, error) { return d.contacts.object(), nil }},
+		{method: "POST", path: "/v1/contacts", summary: "know a device under a name", in: contactRequest{}, out: ContactObject{}, answer: d.postContact},
+		{method: "GET", path: "/v1/contacts/{contact}", summary: "one contact, by name or device id", out: ContactObject{}, answer: d.getContact},
+		{method: "POST", path: "/v1/contacts/{contact}", summary: "change a contact's policy", in: policyRequest{}, out: ContactObject{}, answer: d.postPolicy},
+		{
+			method: "DELETE", path: "/v1/contacts/{contact}", summary: "forget a contact", out: ContactObject{},
+			answer: func(r *http.Request) (any, error) { return d.RemoveContact(r.PathValue("contact")) },
+		},
+		{method: "GET", path: "/v1/transfers", summary: "list the transfers", out: TransferList{}, answer: func(*http.Request) (any, error) {
+			return TransferList{envelope("transfers"), d.table.list(nil)}, nil
+		}},
+		{method: "POST", path: "/v1/transfers", summary: "begin to send a file", in: sendRequest{}, out: Transfer{}, answer: d.postTransfer},
+		{
+			method: "GET", path: "/v1/transfers/{id}", summary: "one transfer", out: Transfer{}, answer: d.getTransfer,
+			query: []param{{"after", "the state that is known already"}, {"wait", "answer when the state is another, or after this duration, 30s at most"}},
+		},
+		{
+			method: "POST", path: "/v1/transfers/{id}/cancel", summary: "end a transfer on both sides", out: Transfer{},
+			answer: func(r *http.Request) (any, error) { return d.Cancel(r.PathValue("id")) },
+		},
+		{method: "GET", path: "/v1/inbox", summary: "the offers that wait for an answer", out: TransferList{}, answer: func(*http.Request) (any, error) { return d.Inbox(), nil }},
+		{
+			method: "POST", path: "/v1/inbox/{id}/accept", summary: "take a file", out: Transfer{},
+			answer: func(r *http.Request) (any, error) { return d.AcceptOffer(r.PathValue("id")) },
+		},
+		{method: "POST", path: "/v1/inbox/{id}/decline", summary: "refuse a file", in: declineRequest{}, out: Transfer{}, answer: d.postDecline},
+		{method: "GET", path: "/v1/sessions", summary: "the sessions with peers", out: SessionList{}, answer: func(*http.Request) (any, error) { return d.SessionList(), nil }},
+		{
+			method: "DELETE", path: "/v1/sessions/{contact}", summary: "end the sessions with a contact, and every channel on them", out: Kicked{},
+			answer: func(r *http.Request) (any, error) { return d.Kick(r.PathValue("contact")) },
+		},
+		{
+			method: "GET", path: "/v1/channels", summary: "the open channels", out: ChannelList{}, query: []param{{"peer", "only of this contact"}},
+			answer: func(r *http.Request) (any, error) { return d.ChannelList(r.URL.Query().Get("peer")) },
+		},
+		{method: "GET", path: "/v1/services", summary: "what contacts may reach", out: ServiceList{}, answer: func(*http.Request) (any, error) { return d.Services(), nil }},
+		{method: "POST", path: "/v1/services", summary: "expose a service", in: ExposeRequest{}, out: Service{}, answer: d.postService},
+		{
+			method: "DELETE", path: "/v1/services/{name}", summary: "expose a service no longer; its connections end", out: Service{},
+			answer: func(r *http.Request) (any, error) { return d.Unexpose(r.PathValue("name")) },
+		},
+		{method: "GET", path: "/v1/forwards", summary: "the forwards", out: ForwardList{}, answer: func(*http.Request) (any, error) { return d.Forwards(), nil }},
+		{method: "POST", path: "/v1/forwards", summary: "forward a port", in: ForwardRequest{}, out: ForwardObject{}, answer: d.postForward},
+		{
+			method: "DELETE", path: "/v1/forwards/{id}", summary: "end a forward; its connections end", out: ForwardObject{},
+			answer: func(r *http.Request) (any, error) { return d.RemoveForward(r.PathValue("id")) },
+		},
+		{method: "POST", path: "/v1/pipes", summary: "open a channel to a contact's program or service and carry it on this connection", in: PipeRequest{}, stream: streamUpgrade, handle: d.postPipe},
+		{method: "POST", path: "/v1/listeners", summary: "wait for a channel that a contact opens and carry it on this connection", in: ListenRequest{}, stream: streamUpgrade, handle: d.postListener},
+	}
+}
+
+// handler serves the local API: HTTP and JSON.
+func (d *Daemon) handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range d.routes() {
+		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) {
+			req.Body = http.MaxBytesReader(w, req.Body, maxRequestBody)
+			if r.handle != nil {
+				r.handle(w, req)
+				return
+			}
+			object, err := r.answer(req)
+			reply(w, object, err)
+		})
+	}
+	return mux
+}
+
+type policyRequest struct {
+	Set map[string]string `json:"set"` // as `contact set` takes them
+}
+
+func (d *Daemon) getContact(r *http.Request) (any, error) {
+	c, err := d.contacts.Find(r.PathValue("contact"))
+	return c.object(), err
+}
+
+func (d *Daemon) postPolicy(r *http.Request) (any, error) {
+	var req policyRequest
+	if err := read(r, &req); err != nil {
+		return nil, err
+	}
+	return d.SetContact(r.PathValue("contact"), req.Set)
+}
+
+func (d *Daemon) postDecline(r *http.Request) (any, error) {
+	var req declineRequest
+	if err := read(r, &req); err != nil {
+		return nil, err
+	}
+	return d.Decline(r.PathValue("id"), req.Reason)
+}
+
+func (d *Daemon) postService(r *http.Request) (any, error) {
+	var req ExposeRequest
+	if err := read(r, &req); err != nil {
+		return nil, err
+	}
+	return d.Expose(req)
+}
+
+func (d *Daemon) postForward(r *http.Request) (any, error) {
+	var req ForwardRequest
+	if err := read(r, &req); err != nil {
+		return nil, err
+	}
+	return d.AddForward(req)
+}
+
+// asError is any error as the API tells it.
+func asError(err error) *cli.Error {
+	var e *cli.Error
+	if !errors.As(err, &e) {
+		e = cli.Errorf("E_UNEXPECTED", "%v", err)
+	}
+	return e
+}

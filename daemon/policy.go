@@ -1,0 +1,227 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"traverse.internal/config"
+	"traverse.internal/identity"
+	"traverse.internal/internal/cli"
+	"traverse.internal/transfer"
+)
+
+// ContactPolicy is what differs for one contact. The zero value is any contact's.
+type ContactPolicy struct {
+	Blocked    bool   `json:"blocked,omitempty"`         // treated as a stranger: it gets no answer at all
+	AutoAccept int64  `json:"auto_accept_max,omitempty"` // files up to so many bytes are taken unasked [as accept.default says]
+	Downloads  string `json:"download_dir,omitempty"`    // absolute path of the folder for its files [the node's]
+	Listen     bool   `json:"listen,omitempty"`          // it may have this device listen on loopback ports (forward -R)
+}
+
+// PolicyKeys are the names that `contact set` takes, with what they mean.
+var PolicyKeys = [][2]string{
+	{"auto-accept", "files up to this size are taken unasked, 2GiB for example; off: as accept.default says"},
+	{"download-dir", "folder for its files; off: the node's"},
+	{"listen", "on: it may have this device listen on loopback ports (`forward -R` there)"},
+	{"blocked", "on: it gets no answer at all, as a stranger"},
+}
+
+// set changes one value, as `contact set` writes it.
+func (p *ContactPolicy) set(key, value string) (err error) {
+	switch key {
+	case "auto-accept":
+		var size config.Size
+		if value != "off" {
+			size, err = config.ParseSize(value)
+		}
+		p.AutoAccept = int64(size)
+	case "download-dir":
+		if value == "off" {
+			value = ""
+		} else if !filepath.IsAbs(value) {
+			err = errors.New("the folder's path is not absolute")
+		}
+		p.Downloads = value
+	case "listen":
+		p.Listen, err = onOff(value)
+	case "blocked":
+		p.Blocked, err = onOff(value)
+	default:
+		var names []string
+		for _, k := range PolicyKeys {
+			names = append(names, k[0])
+		}
+		err = fmt.Errorf("there are %s", strings.Join(names, ", "))
+	}
+	if err != nil {
+		return cli.Errorf("E_USAGE", "%s=%s cannot be set for a contact", key, value).Because(err).Hint("node contact set -h")
+	}
+	return nil
+}
+
+func onOff(s string) (bool, error) {
+	switch s {
+	case "on":
+		return true, nil
+	case "off":
+		return false, nil
+	}
+	return false, errors.New("it is on or off")
+}
+
+func (c Contact) object() ContactObject { return ContactObject{envelope("contact"), c.entry()} }
+
+func (c Contact) entry() ContactEntry {
+	e := ContactEntry{PeerRef: PeerRef{c.Name, c.Device.String()}}
+	if c.Policy != (ContactPolicy{}) {
+		e.Policy = &c.Policy
+	}
+	return e
+}
+
+func (c *Contacts) object() ContactList {
+	list := ContactList{envelope("contacts"), []ContactEntry{}}
+	for _, have := range c.List() {
+		list.Contacts = append(list.Contacts, have.entry())
+	}
+	return list
+}
+
+// Set changes a contact's policy: all of the values, KEY to VALUE, or none.
+func (c *Contacts) Set(who string, values map[string]string) (Contact, error) {
+	have, err := c.Find(who)
+	if err != nil {
+		return Contact{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := slices.Clone(c.list)
+	i := slices.IndexFunc(list, func(other Contact) bool { return other.Device == have.Device })
+	if i < 0 {
+		return Contact{}, cli.Errorf("E_PEER_UNKNOWN", "%s is no contact any more", have.Name)
+	}
+	for key, value := range values {
+		if err := list[i].Policy.set(key, value); err != nil {
+			return Contact{}, err
+		}
+	}
+	return list[i], c.replaceLocked(list)
+}
+
+// Remove forgets a contact.
+func (c *Contacts) Remove(who string) (Contact, error) {
+	have, err := c.Find(who)
+	if err != nil {
+		return Contact{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return have, c.replaceLocked(slices.DeleteFunc(slices.Clone(c.list), func(other Contact) bool { return other.Device == have.Device }))
+}
+
+// policyOf is what differs for the device; nothing for one that is no contact.
+func (c *Contacts) policyOf(id identity.DeviceID) ContactPolicy {
+	have, _ := c.byDevice(id)
+	return have.Policy
+}
+
+// acceptRule is what happens to a file of so many bytes that the device offers.
+func (d *Daemon) acceptRule(peer identity.DeviceID, size int64) Accept {
+	if p := d.contacts.policyOf(peer); p.AutoAccept > 0 && d.cfg.Accept != AcceptDeny {
+		if size <= p.AutoAccept {
+			return AcceptAuto
+		}
+		return AcceptAsk
+	}
+	return d.cfg.Accept
+}
+
+// downloadsFor is the folder for the device's files. done must be called when it is no longer used.
+func (d *Daemon) downloadsFor(peer identity.DeviceID) (dir *transfer.Dir, done func(), err error) {
+	p := d.contacts.policyOf(peer)
+	if p.Downloads == "" {
+		return d.downloads, func() {}, nil
+	}
+	if dir, err = transfer.OpenDir(p.Downloads); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", transfer.ErrStorage, err)
+	}
+	return dir, func() { _ = dir.Close() }, nil
+}
+
+// SetContact changes a contact's policy. Sessions with one that is blocked end.
+func (d *Daemon) SetContact(who string, values map[string]string) (ContactObject, error) {
+	have, err := d.contacts.Set(who, values)
+	if err != nil {
+		return ContactObject{}, err
+	}
+	if have.Policy.Blocked {
+		d.manager.Disconnect(have.Device)
+	}
+	return d.contactChanged(have, "changed"), nil
+}
+
+// RemoveContact forgets a contact and ends the sessions with it.
+func (d *Daemon) RemoveContact(who string) (ContactObject, error) {
+	have, err := d.contacts.Remove(who)
+	if err != nil {
+		return ContactObject{}, err
+	}
+	d.manager.Disconnect(have.Device)
+	return d.contactChanged(have, "removed"), nil
+}
+
+func (d *Daemon) contactChanged(c Contact, what string) ContactObject {
+	o := c.object()
+	d.events.publish(Event{Type: EventContact, What: what, Peer: &o.PeerRef, Contact: &o})
+	return o
+}
+
+// onContacts changes the contacts through the running daemon, or in the home itself where none runs.
+func onContacts(h Home, online func(*Client) (ContactObject, error), offline func(*Contacts) (Contact, error)) (ContactObject, error) {
+	l, err := lockHome(h)
+	if errors.Is(err, errLocked) {
+		return online(NewClient(h.Socket))
+	}
+	if err != nil {
+		return ContactObject{}, cli.Errorf("E_LOCAL_IO", "cannot use the home %s", h.State).Because(err).Hint("check the permissions, or use another --home")
+	}
+	defer l.release()
+	c, err := LoadContacts(h)
+	if err != nil {
+		return ContactObject{}, err
+	}
+	have, err := offline(c)
+	if err != nil {
+		return ContactObject{}, err
+	}
+	return have.object(), nil
+}
+
+// SetContact changes a contact's policy, with or without a running daemon.
+func SetContact(ctx context.Context, h Home, who string, values map[string]string) (ContactObject, error) {
+	return onContacts(h, func(c *Client) (ContactObject, error) { return c.SetContact(ctx, who, values) },
+		func(c *Contacts) (Contact, error) { return c.Set(who, values) })
+}
+
+// RemoveContact forgets a contact, with or without a running daemon.
+func RemoveContact(ctx context.Context, h Home, who string) (ContactObject, error) {
+	return onContacts(h, func(c *Client) (ContactObject, error) { return c.RemoveContact(ctx, who) },
+		func(c *Contacts) (Contact, error) { return c.Remove(who) })
+}
+
+// ShowContact reads one contact of a home.
+func ShowContact(h Home, who string) (ContactObject, error) {
+	c, err := LoadContacts(h)
+	if err != nil {
+		return ContactObject{}, err
+	}
+	have, err := c.Find(who)
+	if err != nil {
+		return ContactObject{}, err
+	}
+	return have.object(), nil
+}
