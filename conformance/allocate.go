@@ -32,7 +32,7 @@ func needsConfig(what string) func(*probe) {
 }
 
 func notVisible(what string) func(*probe) {
-	return func(p *probe) { p.skipf("cannot be seen on the wire: %s", what) }
+	return func(*probe) { panic(unseen("not on the wire: " + what)) }
 }
 
 func udpForbidden(p *probe) {

@@ -26,8 +26,10 @@ func bindCodes(p *probe) {
 		data := p.dial()
 		return data.ask(stun.MethodConnectionBind, attrs...)
 	}
-	u := p.dialUDP()
-	p.want("over UDP", u.ask(stun.MethodConnectionBind, withConnection(id)), stun.CodeBadRequest)
+	if !p.config.Secure {
+		u := p.dialUDP()
+		p.want("over UDP", u.ask(stun.MethodConnectionBind, withConnection(id)), stun.CodeBadRequest)
+	}
 	p.want("without CONNECTION-ID", bind(), stun.CodeBadRequest)
 	p.want("of an unknown id", bind(withConnection(id+1)), stun.CodeBadRequest)
 	p.want("without credentials", p.dial().exchange(build(stun.MethodConnectionBind.Request(), withConnection(id))), stun.CodeUnauthenticated)

@@ -27,6 +27,9 @@ func channelRange(p *probe) {
 	peer := p.peerFor(c.allocate())
 	for _, n := range []uint16{0, 0x3fff, 0x5000, 0x7fff, 0x8000, 0xffff} {
 		r := c.ask(stun.MethodChannelBind, withChannel(n), withPeer(peer.addr))
+		if r.ok() && n >= 0x5000 && n <= 0x7fff {
+			p.failf("channel number 0x%s: expected 400 as of RFC 8656, got it bound as of RFC 5766", hex(n))
+		}
 		p.want("channel number 0x"+hex(n), r, stun.CodeBadRequest)
 	}
 	c.bind(0x4fff, peer.addr)

@@ -64,6 +64,9 @@ func (p *probe) dialFrom(tcp bool, from netip.AddrPort) *client {
 		p.skipf("cannot reach the server over %s: %v", transport, err)
 	}
 	c.conn = conn
+	if tcp && p.config.Secure {
+		c.conn = p.secure(conn)
+	}
 	p.atEnd(c.end)
 	return c
 }

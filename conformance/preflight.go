@@ -19,6 +19,9 @@ func preflight(ctx context.Context, config *Config) error {
 	for _, server := range config.Servers {
 		answered := false
 		for _, tcp := range []bool{false, true} {
+			if config.Secure && !tcp {
+				continue
+			}
 			p := &probe{ctx: ctx, config: config, server: server, tcp: tcp}
 			var refused reply
 			status, detail := p.try(func(p *probe) {

@@ -24,6 +24,7 @@ type probe struct {
 type (
 	failure string
 	skipped string
+	unseen  string
 )
 
 func (p *probe) failf(format string, args ...any) { panic(failure(fmt.Sprintf(format, args...))) }
@@ -45,6 +46,8 @@ func (p *probe) try(run func(*probe)) (status Status, detail string) {
 			status, detail = Fail, string(end)
 		case skipped:
 			status, detail = Skip, string(end)
+		case unseen:
+			status, detail = Unseen, string(end)
 		default:
 			panic(end)
 		}
@@ -63,6 +66,9 @@ func (p *probe) atEnd(do func()) { p.undo = append(p.undo, do) }
 
 // where names address and transport.
 func (p *probe) where() string {
+	if p.tcp && p.config.Secure {
+		return "tls " + p.server.String()
+	}
 	if p.tcp {
 		return "tcp " + p.server.String()
 	}

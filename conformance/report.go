@@ -9,11 +9,12 @@ import (
 // Status is how a check ended.
 type Status string
 
-// The statuses.
+// The statuses. Unseen is what no client can see: it takes a look into the server, or is a matter of clients.
 const (
-	Pass Status = "pass"
-	Fail Status = "fail"
-	Skip Status = "skip"
+	Pass   Status = "pass"
+	Fail   Status = "fail"
+	Skip   Status = "skip"
+	Unseen Status = "unseen"
 )
 
 // Result is how one behaviour was found.
@@ -30,7 +31,7 @@ type Result struct {
 
 // add takes in how the check ended at one address and transport. One failure is a failure, one pass outweighs skips.
 func (r *Result) add(status Status, where, detail string) {
-	weight := map[Status]int{"": 0, Skip: 1, Pass: 2, Fail: 3}
+	weight := map[Status]int{"": 0, Skip: 1, Unseen: 1, Pass: 2, Fail: 3}
 	switch {
 	case weight[status] > weight[r.Status]:
 		r.Status, r.Detail = status, ""
@@ -57,6 +58,7 @@ type Report struct {
 	Passed  int      `json:"passed"`
 	Failed  int      `json:"failed"`
 	Skipped int      `json:"skipped"`
+	Unseen  int      `json:"unseen"`
 	Results []Result `json:"results"`
 }
 
@@ -71,6 +73,8 @@ func newReport(config Config, results []Result) Report {
 			r.Passed++
 		case Fail:
 			r.Failed++
+		case Unseen:
+			r.Unseen++
 		default:
 			r.Skipped++
 		}
@@ -93,13 +97,13 @@ func (r Report) Numbers(s Status) []int {
 func (r Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	for _, one := range r.Results {
-		fmt.Fprintf(&b, "%4d %-4s  %s (%s)\n", one.Number, one.Status, one.Must, one.Ref)
+		fmt.Fprintf(&b, "%4d %-6s %s (%s)\n", one.Number, one.Status, one.Must, one.Ref)
 		if one.Detail != "" {
 			fmt.Fprintf(&b, "           %s\n", one.Detail)
 		}
 	}
-	fmt.Fprintf(&b, "%s: %d of %d pass, %d fail, %d skipped\n",
-		strings.Join(r.Servers, " "), r.Passed, r.Passed+r.Failed, r.Failed, r.Skipped)
+	fmt.Fprintf(&b, "%s: %d of %d pass, %d fail, %d skipped, %d cannot be seen from outside\n",
+		strings.Join(r.Servers, " "), r.Passed, r.Passed+r.Failed, r.Failed, r.Skipped, r.Unseen)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

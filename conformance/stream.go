@@ -17,7 +17,7 @@ var streamChecks = []check{
 	{number: 98, ref: "RFC 8656 §12.5", over: onTCP, run: streamLongest, must: "ChannelData of 65535 bytes neither hangs the stream nor loses its place"},
 	{number: 99, ref: "RFC 8489 §6.2.2", over: onTCP, run: streamGarbage, must: "garbage ends the connection"},
 	{number: 100, ref: "RFC 8656 §2.1", over: onTCP, run: streamSlow, must: "a client that does not read loses datagrams, and nobody else does"},
-	{number: 101, ref: "RFC 7443, RFC 8656 §3.1", over: onTCP, run: needsConfig("a TLS listener, and turns: in this suite"), must: "TLS 1.2 or later, with ALPN stun.turn"},
+	{number: 101, ref: "RFC 7443, RFC 8656 §3.1", over: onTCP, run: secured, must: "TLS 1.2 or later, with ALPN stun.turn"},
 	{number: 102, ref: "PROXY protocol", over: onTCP, run: proxyHeader, must: "a PROXY header of who is not trusted changes nothing"},
 }
 

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,6 +15,11 @@ import (
 type Config struct {
 	// Servers are the addresses of one server, at most one a family. Each is asked over UDP and TCP at the same port.
 	Servers []netip.AddrPort
+	// Secure says that Servers listen for TLS: everything is then asked over TLS, and nothing over UDP. The certificate has to
+	// be ServerName's (default: the address) under Roots (default: the system's).
+	Secure     bool
+	ServerName string
+	Roots      *x509.CertPool
 	// User and Password may allocate. Realm, if given, has to be the server's.
 	User, Password, Realm string
 	// OtherUser and OtherPassword may allocate too. Without them, what one user may not do to another is skipped.
@@ -143,6 +149,12 @@ func one(ctx context.Context, config *Config, c check) Result {
 			}
 			if ctx.Err() != nil {
 				r.add(Skip, "", "the run was ended")
+				continue
+			}
+			if config.Secure && transport == onUDP {
+				if c.over == onUDP {
+					r.add(Skip, "", "a matter of UDP: turn:")
+				}
 				continue
 			}
 			p := &probe{ctx: ctx, config: config, server: server, tcp: transport == onTCP}

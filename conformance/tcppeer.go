@@ -41,8 +41,14 @@ func (t *tcpPeer) accept() *pipe {
 // pipe is one end of a relayed connection.
 type pipe struct {
 	p    *probe
-	conn *net.TCPConn
+	conn halfCloser
 	who  string
+}
+
+// halfCloser is a connection that can end one direction.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
 }
 
 // call connects to the relayed address, as a peer does.
@@ -115,7 +121,7 @@ func (c *client) join(id uint32) *pipe {
 
 // asPipe is the client's connection after its ConnectionBind.
 func (c *client) asPipe() *pipe {
-	return &pipe{c.p, c.conn.(*net.TCPConn), "the client"}
+	return &pipe{c.p, c.conn.(halfCloser), "the client"}
 }
 
 // attempt waits for a ConnectionAttempt and returns its id and peer.

@@ -22,7 +22,11 @@ func raw(conn syscall.Conn, do func(fd int) error) error {
 
 // setTOS sets the byte of DSCP and ECN of what the client sends.
 func (c *client) setTOS(value int) error {
-	conn, ok := c.conn.(syscall.Conn)
+	var bare any = c.conn
+	if secured, ok := bare.(interface{ NetConn() net.Conn }); ok {
+		bare = secured.NetConn()
+	}
+	conn, ok := bare.(syscall.Conn)
 	if !ok {
 		return syscall.ENOTSUP
 	}

@@ -98,12 +98,8 @@ func (a *app) probes(ctx context.Context, url string, f checkFlags) ([]probe.Con
 	default:
 		return nil, wrong("--family %q is not 4, 6 or both", f.family)
 	}
-	if f.ca != "" {
-		pem, err := os.ReadFile(f.ca)
-		base.Roots = x509.NewCertPool()
-		if err != nil || !base.Roots.AppendCertsFromPEM(pem) {
-			return nil, wrong("--ca %s has no certificates: %v", f.ca, err)
-		}
+	if base.Roots, err = readRoots(f.ca); err != nil {
+		return nil, wrong("--ca %s: %v", f.ca, err)
 	}
 	at, err := resolve(ctx, server.host)
 	if err != nil {
@@ -116,6 +112,22 @@ func (a *app) probes(ctx context.Context, url string, f checkFlags) ([]probe.Con
 		configs = append(configs, c)
 	}
 	return configs, nil
+}
+
+// readRoots reads the certificates to trust; nil: the system's.
+func readRoots(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, errors.New("it has no certificates")
+	}
+	return roots, nil
 }
 
 // password is the one that the flags name.

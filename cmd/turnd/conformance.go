@@ -26,16 +26,17 @@ type conformanceFlags struct {
 func (a *app) conformanceCommand() *cobra.Command {
 	var f conformanceFlags
 	cmd := &cobra.Command{
-		Use: "conformance turn:[USER@]HOST[:PORT]", Short: "ask a TURN server whether it does what the RFCs say",
+		Use: "conformance turn[s]:[USER@]HOST[:PORT]", Short: "ask a TURN server whether it does what the RFCs say",
 		Long: `121 behaviours of RFC 8489, 8656 and 6062, each asked over the wire as a client would, over UDP and TCP and at the host's IPv4 and IPv6
 address. Every one passes, fails (with what was expected and what came), or is skipped with what it would have needed: a second user,
-more time, knowledge of the server's limits. The server has to permit peers on this machine, where the suite opens its own.
+more time, knowledge of the server's limits. Two cannot be seen from outside. turns: asks everything over TLS that is no matter of UDP. The server has to permit peers on this machine, where the suite opens its own.
 
 It disturbs nothing but a small server: it makes some hundred allocations and gives them back.
 
 Exit codes: 0 nothing failed, 9 not reachable, 10 credentials refused, 18 something failed.`,
 		Example: `  turnd conformance turn:127.0.0.1:3478 --user user --pass-file password.txt
   turnd conformance turn:user@192.0.2.1 --pass env:TURN_PASSWORD --peer 192.0.2.7 --only 12,33
+  turnd conformance turns:user@relay.example.org --pass-file password.txt --ca ca.pem
   turnd conformance turn:user@localhost --pass-file a.txt --other-user bert --other-pass env:BERT --long --json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -51,6 +52,7 @@ Exit codes: 0 nothing failed, 9 not reachable, 10 credentials refused, 18 someth
 	flags.StringVar(&f.config.OtherUser, "other-user", "", "a second user, for what one may not do to another")
 	flags.StringVar(&f.otherPass, "other-pass", "", "the second user's password, or env:NAME")
 	flags.StringVar(&f.config.Realm, "realm", "", "the realm that the server has to have")
+	flags.StringVar(&f.ca, "ca", "", "with turns: PEM file of the certificates to trust instead of the system's")
 	flags.StringVar(&f.peer, "peer", "", "address of this machine for the suite's peers (default: the one that faces the server)")
 	flags.IntSliceVar(&f.config.Only, "only", nil, "numbers of the behaviours to ask")
 	flags.BoolVar(&f.config.Long, "long", false, "also what waits for an end: up to 11 minutes")
@@ -78,8 +80,15 @@ func (a *app) conformanceConfig(ctx context.Context, url string, f conformanceFl
 	switch {
 	case err != nil:
 		return c, wrong("%q is no server: %v", url, err)
-	case server.tls || server.transport != "":
+	case server.transport != "" && !server.tls:
 		return c, wrong("%q: the suite asks over UDP and TCP, at the port of both", url)
+	}
+	network := "udp"
+	if server.tls {
+		c.Secure, c.ServerName, network = true, server.host, "tls"
+	}
+	if c.Roots, err = readRoots(f.ca); err != nil {
+		return c, wrong("--ca %s: %v", f.ca, err)
 	}
 	if c.User = f.user; c.User == "" {
 		c.User = server.user
@@ -105,7 +114,7 @@ func (a *app) conformanceConfig(ctx context.Context, url string, f conformanceFl
 		return c, cli.Errorf("E_NO_PATH", "the server cannot be found").Because(err).Hint("check the name %q", server.host)
 	}
 	for _, ip := range ips {
-		c.Servers = append(c.Servers, netip.AddrPortFrom(ip, server.portFor("udp")))
+		c.Servers = append(c.Servers, netip.AddrPortFrom(ip, server.portFor(network)))
 	}
 	return c, nil
 }

@@ -29,7 +29,10 @@ func TestConformance(t *testing.T) {
 		{"nobody there", []string{"turn:u@127.0.0.1:1", "--pass", "p", "--timeout", "200ms"}, 9, []string{"no TURN server answers"}},
 		{"wrong realm", []string{url, "--pass", "p", "--realm", "other"}, 2, []string{`expected realm "other"`}},
 		{"no such number", []string{url, "--pass", "p", "--only", "122"}, 2, []string{"no check 122"}},
-		{"turns", []string{"turns:u@" + at, "--pass", "p"}, 2, []string{"over UDP and TCP"}},
+		{"no TLS there", []string{"turns:u@" + at, "--pass", "p"}, 9, []string{"no TURN server answers"}},
+		{"one transport", []string{url + "?transport=tcp", "--pass", "p"}, 2, []string{"over UDP and TCP"}},
+		{"unseen", []string{url, "--pass", "p", "--only", "59"}, 0, []string{"  59 unseen", "1 cannot be seen"}},
+		{"no such file", []string{"turns:u@" + at, "--pass", "p", "--ca", "/nonexistent"}, 2, []string{"--ca /nonexistent"}},
 		{"no peer", []string{url, "--pass", "p", "--peer", "here"}, 2, []string{"is no address"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

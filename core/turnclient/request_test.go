@@ -273,6 +273,24 @@ func TestErrorResponseWithoutCode(t *testing.T) {
 	}
 }
 
+// TURN.md 120: a server cannot send us round in circles. Where it points is told to the caller, and nobody goes there by
+// itself: one request is all that a 300 costs.
+func TestRedirectionIsToldNotFollowed(t *testing.T) {
+	f := newFake(t)
+	here := f.listen() // where it would answer again, and again
+	f.on[stun.MethodAllocate] = func(r *request) {
+		b := stun.Respond(nil, r.m, stun.ClassError)
+		b.AddErrorCode(stun.CodeTryAlternate)
+		b.AddAddr(stun.AttrAlternateServer, here)
+		b.AddIntegrity(f.key())
+		r.send(b.Bytes())
+	}
+	_, err := f.dial(5*time.Second).Allocate(t.Context(), IPv4)
+	if e := as[*Error](t, err); e.Alternate != here || f.count(stun.MethodAllocate) != 1 {
+		t.Errorf("alternate %v, asked %d times; want %v, once", e.Alternate, f.count(stun.MethodAllocate), here)
+	}
+}
+
 func TestAlternateAndPhrase(t *testing.T) {
 	to := netip.MustParseAddrPort("192.0.2.99:3478")
 	f := newFake(t)

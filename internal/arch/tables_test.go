@@ -57,7 +57,7 @@ var sole = []struct {
 	by      []string
 	tests   []string
 }{
-	{foreign: "crypto/tls", by: []string{"core/tls", "identity", "turn", "turn/mint", "turn/probe", "bench"}}, // bench: opponents run on it
+	{foreign: "crypto/tls", by: []string{"core/tls", "identity", "turn", "turn/mint", "turn/probe", "conformance", "bench"}}, // bench: opponents run on it
 	{foreign: "crypto/hpke", by: []string{"signalling"}},
 	{foreign: "filippo.io/edwards25519", by: []string{"identity"}},
 	{foreign: "github.com/anacrolix", by: []string{"dht"}},
