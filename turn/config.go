@@ -24,6 +24,10 @@ type Config struct {
 	ListenTLS         []netip.AddrPort
 	CertFile, KeyFile string
 
+	// Inherited are sockets that are bound already, such as a service manager's. New uses them up. One that nobody asks for
+	// is closed.
+	Inherited []Inherited
+
 	// ProxyFrom are networks whose TCP and TLS connections begin with a header of the PROXY protocol, version 1 or 2, which
 	// says who the client is. Nobody else's header is believed, and theirs must be there.
 	ProxyFrom []netip.Prefix
@@ -104,6 +108,7 @@ type Config struct {
 
 // withDefaults returns the configuration with every zero field filled in, and relay addresses unmapped.
 func (c Config) withDefaults() Config {
+	c = c.instead()
 	def := func(field *time.Duration, value time.Duration) {
 		if *field == 0 {
 			*field = value

@@ -24,7 +24,7 @@ func (s *Server) listen() error {
 		}
 	}
 	for _, group := range expand(s.config.ListenTCP) {
-		if err := eachOf(group, func(at netip.AddrPort) error { return listenTCP(at, &s.tcp) }); err != nil {
+		if err := eachOf(group, func(at netip.AddrPort) error { return s.listenTCP("tcp", at, &s.tcp) }); err != nil {
 			return err
 		}
 	}
@@ -36,7 +36,7 @@ func (s *Server) listen() error {
 		return err
 	}
 	for _, group := range expand(s.config.ListenTLS) {
-		if err := eachOf(group, func(at netip.AddrPort) error { return listenTCP(at, &s.tls) }); err != nil {
+		if err := eachOf(group, func(at netip.AddrPort) error { return s.listenTCP("tls", at, &s.tls) }); err != nil {
 			return err
 		}
 	}
@@ -79,7 +79,7 @@ func eachOf(group []netip.AddrPort, open func(netip.AddrPort) error) error {
 
 // listenUDP gives every shard a socket of the address.
 func (s *Server) listenUDP(addr netip.AddrPort) error {
-	conns, err := udp.ListenShards(addr, len(s.shards), udp.Options{
+	conns, err := s.openUDP(addr, udp.Options{
 		RecvBuffer: socketBuffer, SendBuffer: socketBuffer, Trains: true, TOS: true,
 	})
 	if err != nil {
@@ -94,7 +94,14 @@ func (s *Server) listenUDP(addr netip.AddrPort) error {
 	return nil
 }
 
-func listenTCP(addr netip.AddrPort, into *[]*net.TCPListener) error {
+func (s *Server) listenTCP(transport string, addr netip.AddrPort, into *[]*net.TCPListener) error {
+	switch l, err := s.adoptTCP(transport, addr); {
+	case err != nil:
+		return err
+	case l != nil:
+		*into = append(*into, l)
+		return nil
+	}
 	network := "tcp6" // which also sets IPV6_V6ONLY
 	if addr.Addr().Is4() {
 		network = "tcp4"

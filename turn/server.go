@@ -31,6 +31,7 @@ type Server struct {
 	tcp    []*net.TCPListener
 	tls    []*net.TCPListener
 	cert   *certificate // nil: none
+	handed []Inherited  // sockets that nobody has taken yet, while New runs
 	ports  [2][2]ports  // by family, and protocol: UDP, TCP
 
 	ledgerMu sync.Mutex // guards ledger, and the alloc.Ports in ports
@@ -95,7 +96,12 @@ func New(config Config) (*Server, error) {
 		s.shards = append(s.shards, sh)
 	}
 	s.setLimits(config.Limits)
+	s.handed = slices.Clone(config.Inherited)
 	err := s.listen()
+	for _, in := range s.handed {
+		in.File.Close()
+	}
+	s.handed = nil
 	if err == nil {
 		err = s.setPolicy(config)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"traverse.internal/internal/cli"
+	"traverse.internal/internal/relayadmin"
 	"traverse.internal/turn"
 )
 
@@ -43,6 +45,14 @@ func (a *app) adminCommand(use, short string, args cobra.PositionalArgs, do func
 		return do(cmd.Context(), admin{a, path}, args)
 	}
 	return cmd
+}
+
+// adminSocket is where the socket is: the configured place or, with optional set, the usual one, where it may fail.
+func (a *app) adminSocket(configured string) (path string, optional bool) {
+	if dir := a.getenv("XDG_RUNTIME_DIR"); configured == "" && filepath.IsAbs(dir) {
+		return filepath.Join(dir, "turnd.sock"), true
+	}
+	return configured, false
 }
 
 // ask sends a request and reads the answer.
@@ -81,7 +91,7 @@ func (c admin) ask(ctx context.Context, method, path string, values url.Values, 
 func (a *app) reloadCommand() *cobra.Command {
 	cmd := a.adminCommand("reload", "apply the configuration, users and rules anew, without dropping anything", noArgs,
 		func(ctx context.Context, c admin, _ []string) error {
-			var done reloaded
+			var done relayadmin.Reloaded
 			if err := c.ask(ctx, http.MethodPost, "/v1/reload", nil, &done); err != nil {
 				return err
 			}
@@ -105,7 +115,7 @@ func (a *app) drainCommand() *cobra.Command {
 			if cmd.Flag("grace").Changed {
 				values.Set("grace", grace.String())
 			}
-			var started drainStarted
+			var started relayadmin.DrainStarted
 			if err := c.ask(ctx, http.MethodPost, "/v1/drain", values, &started); err != nil {
 				return err
 			}
@@ -150,10 +160,10 @@ func (a *app) sessionsCommand() *cobra.Command {
 					return a.print(object, func() { a.printSession(s) })
 				}
 			}
-			return noSession(args[0])
+			return relayadmin.NoSession(args[0])
 		}),
 		a.adminCommand("kill ID", "end one; its client learns with its next request", one, func(ctx context.Context, c admin, args []string) error {
-			var done killed
+			var done relayadmin.Killed
 			if err := c.ask(ctx, http.MethodPost, "/v1/kill", url.Values{"id": args}, &done); err != nil {
 				return err
 			}
@@ -163,7 +173,7 @@ func (a *app) sessionsCommand() *cobra.Command {
 	return cmd
 }
 
-func (c admin) sessions(ctx context.Context) (list sessionList, err error) {
+func (c admin) sessions(ctx context.Context) (list relayadmin.SessionList, err error) {
 	return list, c.ask(ctx, http.MethodGet, "/v1/sessions", nil, &list)
 }
 
@@ -226,7 +236,7 @@ func (a *app) topCommand() *cobra.Command {
 }
 
 // printTop orders by what moved since the last time.
-func (a *app) printTop(list sessionList, before map[string]uint64, interval time.Duration, rows int) {
+func (a *app) printTop(list relayadmin.SessionList, before map[string]uint64, interval time.Duration, rows int) {
 	rate := func(s turn.Session) uint64 {
 		return (s.BytesUp + s.BytesDown - min(before[s.ID], s.BytesUp+s.BytesDown)) / uint64(interval/time.Second)
 	}

@@ -26,23 +26,28 @@ func listenMint(conf config.Config) (*mint.Server, error) {
 }
 
 // reloadMint puts the configuration of the endpoint in force.
-func (o *operator) reloadMint(conf config.Config) error {
-	if o.mint == nil || conf.Turnd.Mint.Listen == "" { // beginning and ending take a restart
+func reloadMint(minter *mint.Server, conf config.Config) error {
+	if minter == nil || conf.Turnd.Mint.Listen == "" { // beginning and ending take a restart
 		return nil
 	}
 	c, err := turndconf.Mint(conf)
 	if err != nil {
 		return err
 	}
-	if err := o.mint.Set(c); err != nil {
+	if err := minter.Set(c); err != nil {
 		return cli.Errorf("E_CONFIG", "the endpoint that mints credentials stays as it was").Because(err)
 	}
 	return nil
 }
 
-// protect keeps relays from an address of the administration, whatever --allow-peer names.
-func (o *operator) protect(address string) {
-	if at, err := netip.ParseAddrPort(address); err == nil {
-		o.admin = append(o.admin, at)
+// mintAddrs is where the endpoint listens: no address, or one.
+func mintAddrs(minter *mint.Server) []netip.AddrPort {
+	if minter == nil {
+		return nil
 	}
+	at, err := netip.ParseAddrPort(minter.Addr().String())
+	if err != nil {
+		return nil
+	}
+	return []netip.AddrPort{at}
 }

@@ -18,6 +18,8 @@ type app struct {
 	stdout, stderr io.Writer
 	signals        *signals
 
+	kept []string // names of sockets that an earlier run had stored
+
 	home   string
 	config string
 	json   bool

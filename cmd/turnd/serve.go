@@ -16,9 +16,12 @@ import (
 	"traverse.internal/internal/cli"
 	"traverse.internal/internal/configcmd"
 	"traverse.internal/internal/logging"
+	"traverse.internal/internal/relayadmin"
+	"traverse.internal/internal/sdnotify"
 	"traverse.internal/internal/turndconf"
 	"traverse.internal/metrics"
 	"traverse.internal/turn"
+	"traverse.internal/turn/mint"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -89,7 +92,14 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 	if err != nil {
 		return err
 	}
-	log := logging.New(a.stderr, conf.Log.Level, conf.Log.Format)
+	log, loudness := logging.NewSwitched(a.stderr, conf.Log.Level, conf.Log.Format)
+	manager, err := sdnotify.Open(a.getenv)
+	if err != nil {
+		log.Warn("the service manager cannot be told", "error", err)
+	}
+	if t.Inherited, err = a.inherit(); err != nil {
+		return cli.Errorf("E_CONFIG", "cannot use the sockets of the service manager").Because(err)
+	}
 	for _, name := range conf.UnknownEnv {
 		log.Warn("an environment variable is no key's", "name", name)
 	}
@@ -99,39 +109,40 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 	case len(t.Users) > 0 && *made == nil:
 		log.Warn("the users file has passwords in plain text", "users", len(t.Users), "try", "turnd user add, which stores keys")
 	}
-	o := &operator{load: load, log: log, signals: a.signals, conf: conf, asked: make(chan struct{}, 1)}
-	parts := []func(context.Context) error{o.Serve}
-	ready := readiness{Envelope: cli.Envelope{Schema: "turnd.v1", Kind: "ready"}, Credentials: *made}
-	if o.mint, err = listenMint(conf); err != nil {
+	o := &relayadmin.Operator{
+		Load: load, Program: "turnd", Log: log, Conf: conf, HUP: a.signals.hup, TERM: a.signals.term, Announce: manager.Reloading,
+	}
+	stats := func() turn.Stats { return o.Server.Stats() } // not called before Serve
+	minter, err := listenMint(conf)
+	if err != nil {
 		return err
 	}
-	if o.mint != nil {
-		defer o.mint.Close()
-		parts = append(parts, o.mint.Serve)
-		ready.Mint = o.mint.Addr().String()
-		o.protect(ready.Mint)
+	src := metrics.Sources{Program: "turnd", Turnd: stats, Ready: o.Ready}
+	if minter != nil {
+		defer minter.Close()
+		src.Mint = minter.Stats
 	}
-	if conf.Metrics.Listen != "" {
-		stats := func() turn.Stats { return o.srv.Stats() } // not called before Serve
-		src := metrics.Sources{Program: "turnd", WebConfig: conf.Metrics.WebConfig, Turnd: stats, Ready: o.ready}
-		if o.mint != nil {
-			src.Mint = o.mint.Stats
-		}
-		m, err := metrics.Listen(conf.Metrics.Listen, src)
-		if err != nil {
-			return explainListen(err, "--metrics")
-		}
-		defer m.Close()
-		parts = append(parts, m.Serve)
-		ready.Metrics = m.Addr().String()
-		o.protect(ready.Metrics)
+	page := &endpoint{sources: src, changed: make(chan struct{}, 1)}
+	if err := page.open(conf.Metrics.Listen, conf.Metrics.WebConfig); err != nil {
+		return explainListen(err, "--metrics")
+	}
+	page.use()
+	defer page.close()
+	// No relay reaches the administration, whatever --allow-peer names.
+	o.Own = func() []netip.AddrPort { return append(page.addrs(), mintAddrs(minter)...) }
+	o.Prepare = prepare(page, loudness, minter)
+	parts := []func(context.Context) error{o.Serve, page.Serve}
+	ready := readiness{Envelope: cli.Envelope{Schema: "turnd.v1", Kind: "ready"}, Metrics: page.addr(), Credentials: *made}
+	if minter != nil {
+		parts = append(parts, minter.Serve)
+		ready.Mint = minter.Addr().String()
 	}
 	if path, optional := a.adminSocket(conf.Turnd.AdminSocket); path != "" {
-		l, err := listenAdmin(path)
+		l, err := relayadmin.Listen(path)
 		switch {
 		case err == nil:
 			defer l.Close()
-			parts = append(parts, o.serveAdmin(l))
+			parts = append(parts, o.ServeAdmin(l))
 			ready.Admin = path
 		case optional: // another turnd may have it
 			log.Warn("there is no admin socket", "error", err)
@@ -139,24 +150,49 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 			return explainListen(err, "--admin-socket")
 		}
 	}
-	t.DenyEndpoints = append(t.DenyEndpoints, o.admin...)
-	if o.srv, err = turn.New(t); err != nil {
+	t.DenyEndpoints = append(t.DenyEndpoints, o.Own()...)
+	if o.Server, err = turn.New(t); err != nil {
 		return explainListen(err, "--listen-udp and --listen-tcp")
 	}
-	defer o.srv.Close()
-	parts = append(parts, o.srv.Serve, func(ctx context.Context) error {
-		a.notify(ctx, log, o.srv.Stats)
+	defer o.Server.Close()
+	parts = append(parts, o.Server.Serve, func(ctx context.Context) error {
+		tell(ctx, manager, o.Server.Stats)
 		return nil
 	})
+	a.store(manager, log, o.Server.Sockets())
 	a.signals.serving.Store(true)
-	ready.UDP, ready.TCP, ready.TLS = o.srv.UDPAddrs(), o.srv.TCPAddrs(), o.srv.TLSAddrs()
+	ready.UDP, ready.TCP, ready.TLS = o.Server.UDPAddrs(), o.Server.TCPAddrs(), o.Server.TLSAddrs()
 	if err := a.announce(ready); err != nil {
 		return err
 	}
 	log.Info("serving", "udp", fmt.Sprint(ready.UDP), "tcp", fmt.Sprint(ready.TCP), "tls", fmt.Sprint(ready.TLS), "users", len(t.Users)+len(t.Keys))
 	err = all(ctx, parts)
-	log.Info("ended", "allocations", o.srv.Stats().AllocationsCreated)
+	log.Info("ended", "allocations", o.Server.Stats().AllocationsCreated)
 	return err
+}
+
+// prepare readies what a reload changes beside the server: log and metrics.
+func prepare(page *endpoint, loudness *logging.Switch, minter *mint.Server) func(from, to config.Config) ([]string, func(), func(), error) {
+	return func(from, to config.Config) (keys []string, apply, cancel func(), err error) {
+		keys, cancel = []string{"log.level", "log.format"}, func() {}
+		moves := from.Metrics.Listen != to.Metrics.Listen
+		if moves {
+			if err := page.open(to.Metrics.Listen, to.Metrics.WebConfig); err != nil {
+				return nil, nil, nil, explainListen(err, "--metrics")
+			}
+			keys, cancel = append(keys, "metrics.listen", "metrics.web_config"), page.drop
+		}
+		if err := reloadMint(minter, to); err != nil {
+			cancel()
+			return nil, nil, nil, err
+		}
+		return keys, func() {
+			loudness.Set(to.Log.Level, to.Log.Format)
+			if moves {
+				page.use()
+			}
+		}, cancel, nil
+	}
 }
 
 // all runs the parts until ctx ends or one of them does, waits for the others, and returns the first error.

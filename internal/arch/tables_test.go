@@ -40,6 +40,7 @@ var arrows = []struct {
 	{"internal/sdnotify", nil},
 	{"internal/secretfile", []string{"internal/cli"}},
 	{"internal/configcmd", []string{"config", "internal/cli"}},
+	{"internal/relayadmin", []string{"config", "turn", "internal/cli"}},
 	{"internal/coturn", []string{"config"}},
 	{"internal/turndconf", []string{"config", "turn", "turn/alloc", "turn/mint", "core/stun", "internal/cli", "internal/secretfile"}},
 	{"daemon", []string{anyAbove}},
@@ -75,8 +76,8 @@ var sole = []struct {
 	{foreign: "github.com/spf13", by: []string{"cmd/node", "cmd/turnd", "internal/manpage", "internal/configcmd"}},
 	{foreign: "github.com/vmihailenco/msgpack", by: []string{"core/framing"}},
 	{foreign: "golang.org/x/text", by: []string{"core/stun"}},
-	{foreign: "log", by: []string{"metrics", "turn/mint"}},                                                        // net/http and client_golang take a *log.Logger
-	{foreign: "log/slog", by: []string{"cmd/node", "cmd/turnd", "daemon", "demo", "internal/logging", "metrics"}}, // metrics: exporter-toolkit takes one, and gets one that discards
+	{foreign: "log", by: []string{"metrics", "turn/mint"}},                                                                               // net/http and client_golang take a *log.Logger
+	{foreign: "log/slog", by: []string{"cmd/node", "cmd/turnd", "daemon", "demo", "internal/logging", "internal/relayadmin", "metrics"}}, // metrics: exporter-toolkit takes one, and gets one that discards
 	{foreign: "github.com/stretchr/testify"},
 }
 

@@ -40,6 +40,7 @@ denied-peer-ip=10.0.0.0-10.255.255.255
 allowed-peer-ip=10.0.0.5
 no-cli
 no-tlsv1
+bps-capacity=1000000
 max-bps=64000
 simple-log
 prometheus
@@ -60,7 +61,7 @@ func TestConvert(t *testing.T) {
 		"turnd.listen_udp": "192.0.2.1:3478,[2001:db8::1]:3478", "turnd.listen_tls": "192.0.2.1:443,[2001:db8::1]:443",
 		"turnd.relay_ip4": "10.0.0.5", "turnd.external_ip4": "192.0.2.1", "turnd.port_range": "50000-50999", "turnd.realm": "example.org",
 		"turnd.users_file": files.Users, "turnd.secret_file": files.Secrets, "turnd.cert_file": "/etc/ssl/turn.pem",
-		"turnd.limits.per_user": "12", "turnd.limits.allocations": "1200", "turnd.allow_peer": "10.0.0.5/32", "metrics.listen": "127.0.0.1:9641",
+		"turnd.limits.per_user": "12", "turnd.limits.allocations": "1200", "turnd.limits.rate": "1000000B", "turnd.allow_peer": "10.0.0.5/32", "metrics.listen": "127.0.0.1:9641",
 	} {
 		if got[key] != want {
 			t.Errorf("%s = %q, want %q", key, got[key], want)
@@ -75,10 +76,10 @@ func TestConvert(t *testing.T) {
 			t.Errorf("%s is denied: %v, want %v", ip, has, want)
 		}
 	}
-	if c.Unknown() != 1 || !strings.Contains(c.TOML(), "# line 27: stun-only-mode-of-tomorrow: unknown: ") {
+	if c.Unknown() != 1 || !strings.Contains(c.TOML(), "# line 28: stun-only-mode-of-tomorrow: unknown: ") {
 		t.Errorf("%d unknown lines in\n%s", c.Unknown(), c.TOML())
 	}
-	if n := len(c.Notes); n != 25 { // all lines but two comments
+	if n := len(c.Notes); n != 26 { // all lines but two comments
 		t.Errorf("%d notes, want one a line: %v", n, c.Notes)
 	}
 	if text := c.TOML() + fmt.Sprint(c.Notes); strings.Contains(text, "north") || strings.Contains(text, "word=") || strings.Contains(text, "pass=") {

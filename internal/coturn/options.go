@@ -258,7 +258,7 @@ func takeRate(r *reader, v string) error {
 		return fmt.Errorf("%q is no number of bytes", v)
 	}
 	if n > 0 {
-		r.set("", strconv.FormatUint(n, 10)+"B")
+		r.set("max-rate", strconv.FormatUint(n, 10)+"B")
 	}
 	return nil
 }

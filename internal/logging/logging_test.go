@@ -26,3 +26,19 @@ func TestNew(t *testing.T) {
 		}
 	}
 }
+
+// A switch changes loggers that are in use, those with attributes too.
+func TestSwitch(t *testing.T) {
+	var out strings.Builder
+	log, s := NewSwitched(&out, "warn", "json")
+	child := log.With("part", "x")
+	child.Info("unheard")
+	s.Set("debug", "text")
+	child.Debug("heard")
+	s.Set("info", "auto")
+	child.Debug("unheard")
+	child.Info("last")
+	if got := out.String(); strings.Contains(got, "unheard") || !strings.Contains(got, "msg=heard part=x") || !strings.Contains(got, `"msg":"last","part":"x"`) {
+		t.Errorf("got %s", got)
+	}
+}

@@ -71,19 +71,8 @@ func (n *Notifier) Serve(ctx context.Context, status func() string) {
 	}
 }
 
-// send sends one datagram. It dials each time: the manager may have been started anew, and its socket with it.
+// send tells a state and the status.
 func (n *Notifier) send(state, status string) error {
-	c, err := net.DialUnix("unixgram", nil, n.socket)
-	if err != nil {
-		return fmt.Errorf("sdnotify: %w", err)
-	}
-	defer c.Close()
-	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
-		return fmt.Errorf("sdnotify: %w", err)
-	}
 	status = strings.ReplaceAll(status[:min(len(status), maxStatus)], "\n", " ")
-	if _, err := c.Write([]byte(state + "\nSTATUS=" + status + "\n")); err != nil {
-		return fmt.Errorf("sdnotify: %w", err)
-	}
-	return nil
+	return n.sendRaw(state+"\nSTATUS="+status+"\n", nil)
 }

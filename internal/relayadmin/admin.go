@@ -1,4 +1,4 @@
-package main
+package relayadmin
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -16,36 +15,28 @@ import (
 	"traverse.internal/turn"
 )
 
-// sessionList is the answer to GET /v1/sessions.
-type sessionList struct {
+// SessionList is the answer to GET /v1/sessions.
+type SessionList struct {
 	cli.Envelope
 	Draining bool           `json:"draining"`
 	Sessions []turn.Session `json:"sessions"`
 }
 
-// drainStarted is the answer to POST /v1/drain.
-type drainStarted struct {
+// DrainStarted is the answer to POST /v1/drain.
+type DrainStarted struct {
 	cli.Envelope
 	Sessions int           `json:"sessions"` // that are left
 	Grace    time.Duration `json:"grace_ns"`
 }
 
-// killed is the answer to POST /v1/kill.
-type killed struct {
+// Killed is the answer to POST /v1/kill.
+type Killed struct {
 	cli.Envelope
 	ID string `json:"id"`
 }
 
-// adminSocket is where the socket is: the configured place or, with optional set, the usual one, where it may fail.
-func (a *app) adminSocket(configured string) (path string, optional bool) {
-	if dir := a.getenv("XDG_RUNTIME_DIR"); configured == "" && filepath.IsAbs(dir) {
-		return filepath.Join(dir, "turnd.sock"), true
-	}
-	return configured, false
-}
-
-// listenAdmin opens the socket, 0600. A socket where nobody answers is left from a dead process, and replaced.
-func listenAdmin(path string) (net.Listener, error) {
+// Listen opens the socket, 0600. A socket where nobody answers is left from a dead process, and replaced.
+func Listen(path string) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&os.ModeSocket == 0 {
 			return nil, fmt.Errorf("%s is there, and is no socket", path)
@@ -61,23 +52,23 @@ func listenAdmin(path string) (net.Listener, error) {
 	return listenPrivately(path)
 }
 
-// serveAdmin answers on the socket until ctx ends.
-func (o *operator) serveAdmin(l net.Listener) func(context.Context) error {
+// ServeAdmin answers on the socket until ctx ends.
+func (o *Operator) ServeAdmin(l net.Listener) func(context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/sessions", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, sessionList{cli.Envelope{Schema: "turnd.v1", Kind: "sessions"}, o.srv.Stats().Draining, o.srv.Sessions()})
+		answer(w, SessionList{cli.Envelope{Schema: "turnd.v1", Kind: "sessions"}, o.Server.Stats().Draining, o.Server.Sessions()})
 	})
 	mux.HandleFunc("POST /v1/kill", func(w http.ResponseWriter, r *http.Request) {
 		id := r.FormValue("id")
-		if !o.srv.Kill(id) {
-			refuse(w, noSession(id))
+		if !o.Server.Kill(id) {
+			refuse(w, NoSession(id))
 			return
 		}
-		o.log.Info("session killed", "id", id)
-		answer(w, killed{cli.Envelope{Schema: "turnd.v1", Kind: "killed"}, id})
+		o.Log.Info("session killed", "id", id)
+		answer(w, Killed{cli.Envelope{Schema: "turnd.v1", Kind: "killed"}, id})
 	})
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, _ *http.Request) {
-		done, err := o.reload()
+		done, err := o.Reload()
 		if err != nil {
 			refuse(w, err)
 			return
@@ -85,7 +76,7 @@ func (o *operator) serveAdmin(l net.Listener) func(context.Context) error {
 		answer(w, done)
 	})
 	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, r *http.Request) {
-		grace := o.grace()
+		grace := o.Grace()
 		if text := r.FormValue("grace"); text != "" {
 			var err error
 			if grace, err = time.ParseDuration(text); err != nil || grace < 0 {
@@ -93,7 +84,7 @@ func (o *operator) serveAdmin(l net.Listener) func(context.Context) error {
 				return
 			}
 		}
-		answer(w, drainStarted{cli.Envelope{Schema: "turnd.v1", Kind: "drain"}, o.drain(grace), grace})
+		answer(w, DrainStarted{cli.Envelope{Schema: "turnd.v1", Kind: "drain"}, o.Drain(grace), grace})
 	})
 	return func(ctx context.Context) error {
 		srv := &http.Server{
@@ -119,7 +110,8 @@ func (o *operator) serveAdmin(l net.Listener) func(context.Context) error {
 	}
 }
 
-func noSession(id string) error {
+// NoSession is the error about a session that is not there.
+func NoSession(id string) error {
 	return cli.Errorf("E_USAGE", "there is no session %q", id).Hint("turnd sessions ls")
 }
 

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package sdnotify
+
+// There is no systemd here.
+
+func closeOnExec(int) {}
+
+func rights(int) []byte { return nil }
+
+func monotonic() int64 { return 0 }
+
+func inode(int) string { return "0" }
