@@ -24,7 +24,7 @@ type Options struct {
 
 // ICMPError is what came back for a datagram that was sent.
 type ICMPError struct {
-	Peer       netip.AddrPort // where the datagram should have gone
+	Peer       netip.AddrPort // where the datagram should have gone; port 0 when this machine refused it and does not say
 	Type, Code uint8          // of ICMP, or ICMPv6 when Peer has an IPv6 address
 	MTU        uint32         // of the hop for which it was too long; else 0
 }

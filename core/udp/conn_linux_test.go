@@ -2,7 +2,9 @@ package udp
 
 import (
 	"bytes"
+	"runtime"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -162,3 +164,71 @@ func TestKeepWhole(t *testing.T) {
 }
 
 func places(p *Poller) int { return len(p.slots) }
+
+// smallPath has the test run where loopback takes datagrams of 1,280 bytes.
+func smallPath(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skipf("no network namespace: %v", err)
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for _, request := range []struct {
+		number uint
+		value  uint32
+	}{{unix.SIOCSIFMTU, 1280}, {unix.SIOCSIFFLAGS, unix.IFF_UP | unix.IFF_LOOPBACK}} {
+		ifr, err := unix.NewIfreq("lo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ifr.SetUint32(request.value); request.number == unix.SIOCSIFFLAGS {
+			ifr.SetUint16(uint16(request.value))
+		}
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request.number), uintptr(unsafe.Pointer(ifr))); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+}
+
+// Where the path takes less than a datagram, trains are sent one by one, in pieces; what must stay whole is dropped, and the
+// sender told how long it may be. Others in the batch do not suffer.
+func TestSmallPath(t *testing.T) {
+	trains() // asked before: it is the same everywhere
+	smallPath(t)
+	for _, l := range loopbacks {
+		a, b := mustListenWith(t, l.addr, Options{Errors: true, Fragment: true}), mustListen(t, l.addr)
+		long, short := make([]byte, 1400), make([]byte, 1000)
+		batch := [][]byte{long, long, long, short, short, long}
+		if dropped := a.send(b.LocalAddr(), batch...); dropped != (Drops{}) {
+			t.Errorf("%s: dropped %v", l.name, dropped)
+		}
+		got, _ := b.collect(len(batch))
+		for i := range batch {
+			if len(got[i]) != len(batch[i]) {
+				t.Errorf("%s, datagram %d: %d bytes, want %d", l.name, i, len(got[i]), len(batch[i]))
+			}
+		}
+		if n := a.stats.Load(); haveTrains && n.Fallbacks == 0 {
+			t.Errorf("%s: %+v", l.name, n)
+		}
+		for { // IPv6 has learned something already
+			if _, ok := a.NextError(a.in); !ok {
+				break
+			}
+		}
+		a.KeepWhole(true)
+		if dropped := a.send(b.LocalAddr(), batch...); dropped.TooBig != 4 || dropped.Total() != 4 {
+			t.Errorf("%s, whole: dropped %v, want 4 too big", l.name, dropped)
+		}
+		if got, _ := b.collect(2); len(got[0]) != 1000 || len(got[1]) != 1000 {
+			t.Errorf("%s, whole: got %d and %d bytes", l.name, len(got[0]), len(got[1]))
+		}
+		if e, ok := a.NextError(a.in); !ok || e.MTU != 1280 || e.Peer.Addr() != b.LocalAddr().Addr() {
+			t.Errorf("%s, whole: %+v, %v", l.name, e, ok)
+		}
+	}
+}
