@@ -81,6 +81,7 @@ func fragments(p *probe) {
 	}
 	peer := p.peerFor(relayed)
 	c.permit(peer.addr)
+	fragment, err := peer.watchDF()
 	c.toPeer(peer.addr, []byte("whole"), dontFragment)
 	c.toPeer(peer.addr, []byte("next"))
 	if supported {
@@ -90,6 +91,17 @@ func fragments(p *probe) {
 		p.note = "not supported: 420"
 	}
 	peer.expect("Send without it", []byte("next"))
+	switch {
+	case !supported || !relayed.Addr().Is4():
+	case err != nil:
+		p.note += "; whether DF is set was not seen: " + err.Error()
+	default:
+		if df, ok := fragment("whole"); ok && !df {
+			p.failf("Send with DONT-FRAGMENT: expected DF, got a datagram without it")
+		} else if ok {
+			p.note += ", with DF"
+		}
+	}
 }
 
 func tokenAlone(p *probe) {

@@ -100,7 +100,7 @@ func (r *request) wish() (w wish, answer []byte) {
 	default:
 		return w, r.fail(stun.CodeUnsupportedTransport)
 	}
-	if dontFragment {
+	if dontFragment && !udp.KeepsWhole {
 		return w, r.unknown([]stun.AttrType{stun.AttrDontFragment})
 	}
 	if hasToken {

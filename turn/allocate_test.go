@@ -6,8 +6,16 @@ import (
 	"time"
 
 	"traverse.internal/core/stun"
+	"traverse.internal/core/udp"
 	"traverse.internal/turn/alloc"
 )
+
+func ifElse(is bool, yes, no stun.ErrorCode) stun.ErrorCode {
+	if is {
+		return yes
+	}
+	return no
+}
 
 // TURN.md 38 to 52 and 103, 104.
 func TestAllocateRequests(t *testing.T) {
@@ -29,7 +37,7 @@ func TestAllocateRequests(t *testing.T) {
 		{name: "TCP, even port", tcp: true, add: []attrs{wantTCP, even}, want: 400},
 		{name: "TCP, token", tcp: true, add: []attrs{wantTCP, tokenOf(1)}, want: 400},
 		{name: "TCP, dont fragment", tcp: true, add: []attrs{wantTCP, noFrag}, want: 400},
-		{name: "dont fragment", add: []attrs{wantUDP, noFrag}, want: 420},
+		{name: "dont fragment", add: []attrs{wantUDP, noFrag}, want: ifElse(udp.KeepsWhole, 0, 420)},
 		{name: "IPv4", add: []attrs{wantUDP, want4}},
 		{name: "family 3", add: []attrs{wantUDP, raw(stun.AttrRequestedAddressFamily, 3, 0, 0, 0)}, want: 440},
 		{name: "short family", add: []attrs{wantUDP, raw(stun.AttrRequestedAddressFamily, 1)}, want: 400},

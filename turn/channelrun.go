@@ -105,7 +105,7 @@ func (w *worker) queue() {
 	for _, i := range run.first[:sockets] {
 		for {
 			p := &run.packets[i]
-			w.uplink.add(p.relay, p.data, p.peer, p.tos)
+			w.uplink.add(p.relay, p.data, p.peer, p.tos, false)
 			p.relay, p.data = nil, nil
 			if i = p.next; i == 0 {
 				break

@@ -47,7 +47,7 @@
 //   - A nonce is bound to the client's address and port. ConnectionBind may use the one of its control connection.
 //   - The relay port of a TCP allocation is bound at once and listens from the first permission on. Until then a peer
 //     is refused, which clients retry; accepting and closing it, as RFC 6062 §5.3 has it, ends their attempt for good.
-//   - DONT-FRAGMENT is not supported: 420, as RFC 8656 §7.2 asks for.
+//   - DONT-FRAGMENT is obeyed on Linux; elsewhere it is not supported: 420, as RFC 8656 §7.2 asks for.
 //   - A dual allocation is charged twice, an address each. TCP allocations have one family: ADDRESS-ERROR-CODE says 440
 //     for the other.
 //   - Channel numbers up to 0x7fff are bound, as RFC 5766 had it, because coturn's tools draw from all of them;

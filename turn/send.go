@@ -16,6 +16,7 @@ type uplink struct {
 	relay *relay         // whose datagrams out has; nil: none
 	out   *udp.SendBatch // borrowed until flush
 	bytes uint64         // in out
+	whole bool           // out must not be cut: DONT-FRAGMENT
 }
 
 // channelData relays a ChannelData message of a stream: RFC 8656 §12.6. A datagram for a peer is then not ECN-capable, and
@@ -33,7 +34,7 @@ func (u *uplink) channelData(now time.Time, tuple alloc.FiveTuple, frame []byte)
 		u.shard.stats.drop(plan.drop)
 		return
 	}
-	u.add(plan.relay, data, plan.peer, 0)
+	u.add(plan.relay, data, plan.peer, 0, false)
 }
 
 // indication relays a Send indication, with the traffic class that it came with: RFC 8656 §11.2. Indications are neither
@@ -48,8 +49,8 @@ func (u *uplink) indication(now time.Time, tuple alloc.FiveTuple, msg stun.Messa
 		return
 	}
 	var unknown [stun.MaxUnknown]stun.AttrType
-	// DONT-FRAGMENT is among what we do not understand.
-	if len(msg.AppendUnknown(unknown[:0], understood)) > 0 || msg.Has(stun.AttrDontFragment) {
+	whole := msg.Has(stun.AttrDontFragment)
+	if len(msg.AppendUnknown(unknown[:0], understood)) > 0 || whole && !udp.KeepsWhole {
 		u.shard.stats.drop(DropUnknown)
 		return
 	}
@@ -72,7 +73,7 @@ func (u *uplink) indication(now time.Time, tuple alloc.FiveTuple, msg stun.Messa
 		u.shard.stats.drop(DropDenied)
 		return
 	}
-	u.add(r, data, peer, tos)
+	u.add(r, data, peer, tos, whole)
 }
 
 // byPermission expects the shard's lock.
@@ -92,15 +93,15 @@ func (u *uplink) byPermission(now time.Time, tuple alloc.FiveTuple, peer netip.A
 	return r.toward(peer.Addr()), 0, true
 }
 
-// add queues a datagram for a peer.
-func (u *uplink) add(r *relay, data []byte, peer netip.AddrPort, tos uint8) {
+// add queues a datagram for a peer, which must not be cut when it is whole.
+func (u *uplink) add(r *relay, data []byte, peer netip.AddrPort, tos uint8, whole bool) {
 	if !r.afford(up, len(data)) {
 		u.shard.stats.drop(DropRate)
 		return
 	}
-	if u.relay != r || u.out.Full() {
+	if u.relay != r || u.out.Full() || u.whole != whole {
 		u.send()
-		u.relay = r
+		u.relay, u.whole = r, whole
 		if u.out == nil {
 			u.out = u.shard.sends.Get().(*udp.SendBatch)
 		}
@@ -115,6 +116,7 @@ func (u *uplink) send() {
 		return
 	}
 	u.relay.relayed(up, uint64(u.out.Len()), u.bytes)
+	u.relay.udp.KeepWhole(u.whole) // a system call only where this differs from what was sent before
 	u.shard.stats.dropped(u.relay.udp.Send(u.out))
 	u.relay, u.bytes = nil, 0
 }

@@ -157,6 +157,9 @@ func (c *Conn) Close() error {
 	return nil
 }
 
+// KeepsWhole says that KeepWhole has an effect.
+const KeepsWhole = true
+
 // KeepWhole forbids routers and this machine to cut what is sent from now on, or allows it again: IPv4's DF. What is too
 // long is then dropped as too big, and NextError knows the length. To be called between Sends; it costs a system call when
 // something changes. Not for concurrent use with Send.

@@ -56,6 +56,9 @@ func (c *Conn) share() error { return nil }
 // Close ends the socket.
 func (c *Conn) Close() error { return c.udp.Close() }
 
+// KeepsWhole says that KeepWhole has no effect.
+const KeepsWhole = false
+
 // KeepWhole does nothing here.
 func (c *Conn) KeepWhole(bool) {}
 
