@@ -26,7 +26,11 @@ func (r *request) channelBind() []byte {
 			r.shard.stats.denied[reason].Add(1)
 			return stun.CodeForbidden
 		}
-		return stun.ErrorCode(r.shard.table.BindChannel(r.now, a, number, peer))
+		verdict := r.shard.table.BindChannel(r.now, a, number, peer)
+		if verdict == alloc.OK {
+			rel.toward(peer.Addr()).offer(number, peer)
+		}
+		return stun.ErrorCode(verdict)
 	}, func() []byte {
 		if r.stream != nil && number > stun.MaxChannel {
 			r.stream.wide = true

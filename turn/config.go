@@ -75,6 +75,9 @@ type Config struct {
 	// MobilityGrace is how long such an allocation stays after its TCP connection has ended. Default 30 s.
 	MobilityGrace time.Duration
 
+	// Offload relays the channels of UDP clients past this process. None: it does not. Who made it closes it, after Serve.
+	Offload Offloader
+
 	// Shards share the work. Default one a core.
 	Shards int
 	// Limits of allocations and of what hangs on them.

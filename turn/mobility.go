@@ -179,6 +179,7 @@ func (r *relay) settle() {
 	for _, h := range [2]*relay{r, r.second} {
 		if h != nil {
 			h.client.Store(t.next)
+			h.holdLocked()
 		}
 	}
 	t.next, t.lost = nil, false

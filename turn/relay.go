@@ -50,6 +50,8 @@ type relay struct {
 	moved  [2]moved         // datagrams, by direction
 	held   alloc.Held       // the accounts that it counts in
 	flows  [2]zerocopy.Flow // of data connections, by direction; they add to the shard's
+
+	offloads map[uint16]*offloaded // by channel; guarded by the shard's lock
 }
 
 // moved counts what was relayed.
@@ -112,6 +114,7 @@ func (r *relay) close() {
 // free frees one relayed address: with its allocation, or before, when the other family's goes on.
 func (r *relay) free() {
 	s := r.shard.server
+	r.endOffloads()
 	protocol := 0
 	if r.tcp != nil {
 		protocol = 1

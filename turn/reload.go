@@ -11,6 +11,7 @@ import (
 // reloadable are the fields of Config that Reload applies; all others take a new server.
 var reloadable = []string{
 	"Users", "Keys", "Secrets", "AllowPeers", "DenyPeers", "OwnRelays", "DenyEndpoints", "Alternates", "Limits", "MaxStreams", "MaxStrangers", "Inherited", "StrangerRate",
+	"Offload", // which stays
 }
 
 // Reload applies what can be changed under way: users, the peer policy, limits, alternates. No socket is touched and no
@@ -62,6 +63,7 @@ func (s *Server) setPolicy(config Config) error {
 	p, err := newPolicy(config, s.Addrs())
 	if err == nil {
 		s.policy.current.Store(p)
+		s.kernel.invalidate()
 	}
 	return err
 }

@@ -45,6 +45,8 @@ type Server struct {
 	streamsMu sync.Mutex // guards streams
 	streams   map[*stream]struct{}
 
+	kernel kernel // what is relayed past this process
+
 	metered atomic.Bool   // some rate is limited
 	rate    atomic.Int64  // of a user; 0: not limited
 	epoch   atomic.Uint64 // of policy and limits
@@ -78,6 +80,7 @@ func New(config Config) (*Server, error) {
 		drained: make(chan struct{}),
 	}
 	s.seal = newSeal()
+	s.kernel.server, s.kernel.off = s, config.Offload
 	s.users.realm = config.Realm
 	s.users.replace(config.Users, config.Keys, config.Secrets)
 	s.alternates.Store(&config.Alternates)
@@ -143,6 +146,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	s.tasks.Go(s.expireLoop)
 	s.tasks.Wait()
+	s.kernel.end()
 	select {
 	case err := <-failed:
 		return err
@@ -215,6 +219,7 @@ func (s *Server) expire() {
 	if s.again.Swap(false) {
 		s.recheck()
 	}
+	s.kernel.tick(now)
 	s.noteDrained()
 	if s.cert != nil {
 		s.cert.follow(now)

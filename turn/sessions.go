@@ -27,6 +27,8 @@ type Session struct {
 	BytesUp     uint64 `json:"bytes_up"`
 	BytesDown   uint64 `json:"bytes_down"`
 
+	Offloaded int `json:"offloaded,omitempty"` // of the channels, those that are relayed in the kernel
+
 	Permissions []SessionPeer `json:"permissions"`
 	Channels    []SessionPeer `json:"channels"`
 	Connections []SessionPeer `json:"connections"` // of a TCP allocation
@@ -78,6 +80,11 @@ func (sh *shard) session(a *alloc.Allocation, now time.Time) (Session, bool) {
 	}
 	for _, peer := range a.Conns() {
 		out.Connections = append(out.Connections, SessionPeer{Peer: peer.String()})
+	}
+	for _, h := range [2]*relay{rel, rel.second} {
+		if h != nil {
+			out.Offloaded += h.offloadedLocked()
+		}
 	}
 	sh.mu.Unlock()
 	for _, peers := range [][]SessionPeer{out.Permissions, out.Channels, out.Connections} {

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"traverse.internal/core/offload"
 	"traverse.internal/core/udp"
 	"traverse.internal/core/zerocopy"
 	"traverse.internal/turn/alloc"
@@ -120,11 +121,12 @@ type Stats struct {
 	Quotas             map[string]uint64 // refusals by the limit that did it, an alloc.Quota
 	Revoked            uint64            // permissions and channels that a reload took back
 	Draining           bool
-	CertExpires        time.Time // zero: no certificate
-	CertFailures       uint64    // changes of its files that could not be used
-	Streams            int       // TCP connections of clients, data connections included
-	Strangers          int       // of those, not authenticated
-	DataPairs          int       // peer connections joined with their client's
+	CertExpires        time.Time      // zero: no certificate
+	CertFailures       uint64         // changes of its files that could not be used
+	Offload            *offload.Stats // nil: nothing is relayed in the kernel
+	Streams            int            // TCP connections of clients, data connections included
+	Strangers          int            // of those, not authenticated
+	DataPairs          int            // peer connections joined with their client's
 }
 
 // AllocationCount is the number of allocations of a relayed family ("4", "6") from a client transport ("udp", "tcp", "tls").
@@ -134,7 +136,7 @@ type AllocationCount struct {
 }
 
 // RelayCount is what was relayed in a direction ("up": to the peer, "down": to the client) and family, and how:
-// "batch" are datagrams, "splice" and "copy" TCP connections that stayed in the kernel or did not. Packets are counted
+// "batch" are datagrams, "tc" those that stayed in the kernel, "splice" and "copy" TCP connections that stayed in the kernel or did not. Packets are counted
 // for datagrams only.
 type RelayCount struct {
 	Dir, Family, Mode string
@@ -150,6 +152,10 @@ func (s *Server) Stats() Stats {
 		Refusals:     make(map[string]uint64),
 	}
 	st.Quotas = s.refusals()
+	if s.kernel.off != nil {
+		kernel := s.kernel.off.Stats()
+		st.Offload = &kernel
+	}
 	st.Streams, st.Strangers = s.door.counts()
 	if s.cert != nil {
 		st.CertExpires, st.CertFailures = s.cert.expires(), s.cert.failures.Load()
@@ -177,6 +183,12 @@ func (s *Server) Stats() Stats {
 				copied.Bytes += sh.stats.flows[dir][family].Copied.Load()
 			}
 			st.Relayed = append(st.Relayed, batch, splice, copied)
+			if s.kernel.off != nil {
+				m := &s.kernel.moved[dir][family]
+				st.Relayed = append(st.Relayed, RelayCount{
+					Dir: dirName, Family: familyName, Mode: "tc", Packets: m.packets.Load(), Bytes: m.bytes.Load(),
+				})
+			}
 		}
 	}
 	for _, sh := range s.shards {

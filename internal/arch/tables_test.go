@@ -27,7 +27,7 @@ var arrows = []struct {
 	{"core/ice", []string{"core/turnclient", "core/stun", "core/reason"}},
 	{"signalling", []string{"identity", "core/reason"}},
 	{"dht", []string{"identity", "core/reason", "signalling"}},
-	{"turn", []string{"turn/alloc", "core/bufpool", "core/dtlsserver", "core/stun", "core/udp", "core/zerocopy"}},
+	{"turn", []string{"turn/alloc", "core/bufpool", "core/dtlsserver", "core/offload", "core/stun", "core/udp", "core/zerocopy"}},
 	{"turn/mint", []string{"turn"}},
 	{"conformance", []string{"core/stun", "core/turnclient", "core/reason"}},
 	{"transfer", []string{"core/reason"}},

@@ -88,3 +88,20 @@ func (a *Allocation) Conns() []netip.AddrPort {
 	}
 	return out
 }
+
+// ChannelUntil returns until when data may go between a channel's client and the peer, as far as can be said now; the zero
+// time when they may not, or the channel is another peer's.
+func (a *Allocation) ChannelUntil(now time.Time, number uint16, peer netip.AddrPort) time.Time {
+	c := live(now, a.byNumber[number])
+	i := a.half(peer.Addr().Is4())
+	if c == nil || c.peer != peer || !now.Before(c.permission.expires) || i < 0 || !a.halves[i].live {
+		return time.Time{}
+	}
+	until := c.expires
+	for _, other := range []time.Time{c.permission.expires, a.halves[i].expires} {
+		if other.Before(until) {
+			until = other
+		}
+	}
+	return until
+}
