@@ -33,13 +33,16 @@ func (c *Config) check() error {
 	if len(c.Turnd.ListenTLS) > 0 && (c.Turnd.Cert == "" || c.Turnd.Key == "") {
 		return wrong("turnd.listen_tls", "it takes turnd.cert_file and turnd.key_file")
 	}
-	if len(c.Turnd.ListenUDP)+len(c.Turnd.ListenTCP)+len(c.Turnd.ListenTLS) == 0 {
+	if len(c.Turnd.ListenDTLS) > 0 && (c.Turnd.Cert == "" || c.Turnd.Key == "") {
+		return wrong("turnd.listen_dtls", "it takes turnd.cert_file and turnd.key_file")
+	}
+	if len(c.Turnd.ListenUDP)+len(c.Turnd.ListenTCP)+len(c.Turnd.ListenTLS)+len(c.Turnd.ListenDTLS) == 0 {
 		return wrong("turnd.listen_udp", "neither it nor turnd.listen_tcp has an address")
 	}
 	for _, l := range []struct {
 		key  string
 		list []netip.AddrPort
-	}{{"node.listen", c.Node.Listen}, {"turnd.listen_udp", c.Turnd.ListenUDP}, {"turnd.listen_tcp", c.Turnd.ListenTCP}, {"turnd.listen_tls", c.Turnd.ListenTLS}} {
+	}{{"node.listen", c.Node.Listen}, {"turnd.listen_udp", c.Turnd.ListenUDP}, {"turnd.listen_tcp", c.Turnd.ListenTCP}, {"turnd.listen_tls", c.Turnd.ListenTLS}, {"turnd.listen_dtls", c.Turnd.ListenDTLS}} {
 		if err := twice(l.list); err != nil {
 			return wrong(l.key, "%w", err)
 		}

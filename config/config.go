@@ -92,7 +92,8 @@ type Turnd struct {
 	ListenUDP     []netip.AddrPort
 	ListenTCP     []netip.AddrPort
 	ListenTLS     []netip.AddrPort
-	Cert, Key     string         // files, for ListenTLS
+	ListenDTLS    []netip.AddrPort
+	Cert, Key     string         // files, for ListenTLS and ListenDTLS
 	ProxyFrom     []netip.Prefix // whose streams begin with the PROXY protocol
 	RelayIP4      netip.Addr     // invalid means: none given
 	RelayIP6      netip.Addr

@@ -155,8 +155,13 @@ var mainKeys = []Key{
 		field: list(func(c *Config) *[]netip.AddrPort { return &c.Turnd.ListenTLS }, "addresses", parseListen),
 	},
 	{
+		Name: "turnd.listen_dtls", Flag: "listen-dtls", Programs: both,
+		Help:  "DTLS addresses of the server (RFC 7350), commonly :5349; empty: none",
+		field: list(func(c *Config) *[]netip.AddrPort { return &c.Turnd.ListenDTLS }, "addresses", parseListen),
+	},
+	{
 		Name: "turnd.cert_file", Flag: "cert", Programs: both,
-		Help:  "certificate and its chain for listen_tls, PEM; read again when it changes",
+		Help:  "certificate and its chain for listen_tls and listen_dtls, PEM; read again when it changes",
 		field: path(func(c *Config) *string { return &c.Turnd.Cert }),
 	},
 	{

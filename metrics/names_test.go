@@ -49,16 +49,17 @@ func everything() Sources {
 		Mint:      func() mint.Stats { return mint.Stats{Minted: 1, Refused: map[string]uint64{"token": 1}} },
 		Turnd: func() turn.Stats {
 			return turn.Stats{
-				Allocations:  []turn.AllocationCount{{Family: "4", Transport: "udp", Count: 2}},
-				Relayed:      []turn.RelayCount{{Dir: "up", Family: "4", Mode: "batch", Packets: 10, Bytes: 1000}},
-				AuthFailures: map[string]uint64{"password": 1},
-				DeniedPeers:  map[string]uint64{"special": 1},
-				Drops:        map[string]uint64{"garbage": 1},
-				Refusals:     map[string]uint64{"486": 1},
-				Quotas:       map[string]uint64{"user_new_peers": 1},
-				Streams:      3,
-				Strangers:    1,
-				CertExpires:  time.Unix(1, 0),
+				Allocations:    []turn.AllocationCount{{Family: "4", Transport: "udp", Count: 2}},
+				Relayed:        []turn.RelayCount{{Dir: "up", Family: "4", Mode: "batch", Packets: 10, Bytes: 1000}},
+				AuthFailures:   map[string]uint64{"password": 1},
+				DeniedPeers:    map[string]uint64{"special": 1},
+				Drops:          map[string]uint64{"garbage": 1},
+				Refusals:       map[string]uint64{"486": 1},
+				Quotas:         map[string]uint64{"user_new_peers": 1},
+				Streams:        3,
+				Strangers:      1,
+				DTLSHandshakes: map[string]uint64{"done": 1},
+				CertExpires:    time.Unix(1, 0),
 			}
 		},
 	}
@@ -164,7 +165,7 @@ node_sessions{state="lingering"} 2
 # HELP node_signal_calls_active Calls begun and not ended.
 # TYPE node_signal_calls_active gauge
 node_signal_calls_active 1
-# HELP turnd_streams TCP connections of clients, data connections included.
+# HELP turnd_streams TCP connections and DTLS sessions of clients, data connections included.
 # TYPE turnd_streams gauge
 turnd_streams{state="authenticated"} 2
 turnd_streams{state="stranger"} 1

@@ -23,14 +23,16 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 	drops := counter("turnd_drops_total", "Packets not relayed.", "reason")
 	refusals := counter("turnd_refusals_total", "Allocations refused for want of quota or capacity, by error code.", "code")
 	quotas := counter("turnd_quota_refusals_total", "Requests refused with 486 or 508, by the limit that did it.", "what")
-	streams := gauge("turnd_streams", "TCP connections of clients, data connections included.", "state")
+	streams := gauge("turnd_streams", "TCP connections and DTLS sessions of clients, data connections included.", "state")
+	dtls := gauge("turnd_dtls_sessions", "Of the streams, those over DTLS; pending are handshakes under way.", "state")
+	handshakes := counter("turnd_dtls_handshakes_total", "DTLS handshakes by how they ended; asked are ClientHellos answered by a cookie and nothing else.", "outcome")
 	pairs := gauge("turnd_data_pairs", "Peer connections joined with their client's.")
 	revoked := counter("turnd_revoked_total", "Permissions, channels and peer connections that a reload took back.")
 	draining := gauge("turnd_draining", "1 while no new allocation is let in.")
 	expiry := gauge("turnd_cert_expiry_timestamp_seconds", "When the certificate of the TLS listeners ends, in Unix time.")
 	certFailures := counter("turnd_cert_failures_total", "Changes of the certificate's files that could not be used.")
 	families := []family{
-		allocations, tcp, created, reserved, bytes, packets, calls, trains, icmp, requests, auth, denied, drops, refusals, quotas, streams, pairs, revoked, draining, expiry, certFailures,
+		allocations, tcp, created, reserved, bytes, packets, calls, trains, icmp, requests, auth, denied, drops, refusals, quotas, streams, dtls, handshakes, pairs, revoked, draining, expiry, certFailures,
 	}
 	return collector{families, func(s scrape) {
 		st := read()
@@ -60,6 +62,9 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 		s.countEach(quotas, st.Quotas)
 		s.add(streams, float64(st.Strangers), "stranger")
 		s.add(streams, float64(st.Streams-st.Strangers), "authenticated")
+		s.add(dtls, float64(st.DTLSSessions), "open")
+		s.add(dtls, float64(st.DTLSPending), "pending")
+		s.countEach(handshakes, st.DTLSHandshakes)
 		s.add(pairs, float64(st.DataPairs))
 		s.count(revoked, st.Revoked)
 		if !st.CertExpires.IsZero() {

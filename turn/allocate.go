@@ -301,9 +301,7 @@ func (r *request) insert(rel *relay, n alloc.New) bool {
 		return false
 	}
 	sh.stats.created.Add(1)
-	if r.stream != nil {
-		r.stream.setAllocated(true)
-	}
+	rel.client.Load().setAllocated(true)
 	for _, h := range halves {
 		if h.udp != nil && sh.poller.Add(h.udp, h) != nil {
 			sh.end(n.Tuple) // the system lets nobody wait for more sockets, or the server is closing

@@ -23,6 +23,9 @@ type Config struct {
 	// read again when they change; while they are wrong the old ones stay.
 	ListenTLS         []netip.AddrPort
 	CertFile, KeyFile string
+	// ListenDTLS is as ListenUDP, with the same certificate. MaxStreams and MaxStrangers, FirstMessage and Unallocated hold
+	// for its clients as they do for TCP connections.
+	ListenDTLS []netip.AddrPort
 
 	// Inherited are sockets that are bound already, such as a service manager's. New uses them up. One that nobody asks for
 	// is closed.
@@ -162,11 +165,11 @@ func (c Config) Check() error {
 
 // check names the first thing that is wrong with a configuration that has its defaults.
 func (c Config) check() error {
-	if len(c.ListenUDP)+len(c.ListenTCP)+len(c.ListenTLS) == 0 {
+	if len(c.ListenUDP)+len(c.ListenTCP)+len(c.ListenTLS)+len(c.ListenDTLS) == 0 {
 		return errors.New("turn: no address to listen on")
 	}
-	if len(c.ListenTLS) > 0 && (c.CertFile == "" || c.KeyFile == "") {
-		return errors.New("turn: listening over tls takes a certificate and a key")
+	if len(c.ListenTLS)+len(c.ListenDTLS) > 0 && (c.CertFile == "" || c.KeyFile == "") {
+		return errors.New("turn: listening over tls or dtls takes a certificate and a key")
 	}
 	if !c.RelayIP4.IsValid() && !c.RelayIP6.IsValid() {
 		return errors.New("turn: no relay address")

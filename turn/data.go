@@ -70,8 +70,11 @@ func (w *worker) plan(now time.Time, r *relay, i int, plan []downlink) {
 
 // forward puts header and padding around a datagram and leaves it with the listener, or the stream; false: it is dropped.
 func (w *worker) forward(c *client, i int, number uint16) bool {
-	if c.stream != nil {
+	switch {
+	case c.stream != nil:
 		return w.toStream(c, i, number)
+	case c.secured != nil:
+		return w.toSecured(c, i, number)
 	}
 	l := c.listener
 	if l.out.Full() {
@@ -109,9 +112,22 @@ func (w *worker) forward(c *client, i int, number uint16) bool {
 
 // toStream sends a datagram to a client that speaks TCP.
 func (w *worker) toStream(c *client, i int, number uint16) bool {
+	frame := w.whole(i, number, stun.ChannelDataPadding(len(w.down.Packet(i)))) // RFC 8656 §12.5
+	if frame == nil {
+		return false
+	}
+	if !c.stream.sendData(frame) {
+		w.shard.stats.drop(DropSlowClient)
+		return false
+	}
+	return true
+}
+
+// whole returns a message with a datagram in one piece, good until the next call; nil: it is dropped. The padding is that of
+// ChannelData; an indication has its own.
+func (w *worker) whole(i int, number uint16, padding int) []byte {
 	packet := w.down.Packet(i)
-	head, padding := stun.ChannelDataHeaderLen, stun.ChannelDataPadding(len(packet)) // RFC 8656 §12.5
-	from := w.down.From(i)
+	head, from := stun.ChannelDataHeaderLen, w.down.From(i)
 	if number == 0 {
 		head, padding = dataHeadLen(from), dataPadding(packet)
 	}
@@ -123,14 +139,10 @@ func (w *worker) toStream(c *client, i int, number uint16) bool {
 	if number != 0 {
 		stun.AppendChannelDataHeader(frame[:0], number, len(packet))
 	} else if !w.dataHead(frame[:0], from, len(packet)) {
-		return false
+		return nil
 	}
 	clear(frame[len(frame)-padding:])
-	if !c.stream.sendData(frame) {
-		w.shard.stats.drop(DropSlowClient)
-		return false
-	}
-	return true
+	return frame
 }
 
 func dataPadding(packet []byte) int { return (4 - len(packet)%4) % 4 }

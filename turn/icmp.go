@@ -54,6 +54,10 @@ func (w *worker) tellError(r *relay, e udp.ICMPError) {
 		}
 		return
 	}
+	if c.secured != nil {
+		w.seal(c, m.Bytes(), 0)
+		return
+	}
 	l := c.listener
 	if l.out.Full() {
 		l.deliver()

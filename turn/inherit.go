@@ -13,7 +13,7 @@ import (
 
 // Inherited is a listening socket that somebody else opened.
 type Inherited struct {
-	Transport string         // "udp", "tcp" or "tls"
+	Transport string         // "udp", "tcp", "tls" or "dtls"
 	Addr      netip.AddrPort // as Identify says
 	// Kept says that an earlier run of this program opened it: it is used where the configuration has its address. Another
 	// one, such as a .socket unit's, stands for itself: where there is one of a transport, the configuration's addresses of
@@ -43,7 +43,7 @@ func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Add
 
 // instead returns the configuration with the addresses of sockets that stand for themselves.
 func (c Config) instead() Config {
-	for transport, list := range map[string]*[]netip.AddrPort{"udp": &c.ListenUDP, "tcp": &c.ListenTCP, "tls": &c.ListenTLS} {
+	for transport, list := range map[string]*[]netip.AddrPort{"udp": &c.ListenUDP, "tcp": &c.ListenTCP, "tls": &c.ListenTLS, "dtls": &c.ListenDTLS} {
 		var own []netip.AddrPort
 		for _, in := range c.Inherited {
 			if in.Transport == transport && !in.Kept && !slices.Contains(own, in.Addr) {
@@ -70,8 +70,8 @@ func (s *Server) inherited(transport string, at netip.AddrPort) (files []*os.Fil
 }
 
 // openUDP gives the sockets of an address: inherited ones, or new ones, one a shard.
-func (s *Server) openUDP(at netip.AddrPort, o udp.Options) ([]*udp.Conn, error) {
-	files := s.inherited("udp", at)
+func (s *Server) openUDP(transport string, at netip.AddrPort, o udp.Options) ([]*udp.Conn, error) {
+	files := s.inherited(transport, at)
 	if len(files) == 0 {
 		return udp.ListenShards(at, len(s.shards), o)
 	}
@@ -100,7 +100,7 @@ func (s *Server) adoptTCP(transport string, at netip.AddrPort) (*net.TCPListener
 
 // Socket is one that the server listens on.
 type Socket struct {
-	Transport string // "udp", "tcp" or "tls"
+	Transport string // "udp", "tcp", "tls" or "dtls"
 	Conn      syscall.Conn
 }
 
@@ -109,7 +109,11 @@ func (s *Server) Sockets() []Socket {
 	var out []Socket
 	for _, sh := range s.shards {
 		for _, l := range sh.listeners {
-			out = append(out, Socket{"udp", l.conn})
+			transport := "udp"
+			if l.secured != nil {
+				transport = "dtls"
+			}
+			out = append(out, Socket{transport, l.conn})
 		}
 	}
 	for _, l := range s.tcp {

@@ -50,6 +50,13 @@ func (s *strangers) answer(now time.Time, source netip.Addr) bool {
 	return true
 }
 
+// allowStranger is answer, under the lock.
+func (sh *shard) allowStranger(now time.Time, source netip.Addr) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.strangers.answer(now, source)
+}
+
 // neighbourhood is a prefix that is commonly one party's: an IPv4 /24, an IPv6 /56.
 func neighbourhood(ip netip.Addr) netip.Prefix {
 	length := 24

@@ -19,7 +19,7 @@ const socketBuffer = 4 << 20
 // listen opens every listening socket.
 func (s *Server) listen() error {
 	for _, group := range expand(s.config.ListenUDP) {
-		if err := eachOf(group, s.listenUDP); err != nil {
+		if err := eachOf(group, func(at netip.AddrPort) error { return s.listenUDP("udp", at) }); err != nil {
 			return err
 		}
 	}
@@ -28,12 +28,17 @@ func (s *Server) listen() error {
 			return err
 		}
 	}
-	if len(s.config.ListenTLS) == 0 {
+	if len(s.config.ListenTLS)+len(s.config.ListenDTLS) == 0 {
 		return nil
 	}
 	s.cert = &certificate{certFile: s.config.CertFile, keyFile: s.config.KeyFile}
 	if err := s.cert.load(); err != nil {
 		return err
+	}
+	for _, group := range expand(s.config.ListenDTLS) {
+		if err := eachOf(group, s.listenDTLS); err != nil {
+			return err
+		}
 	}
 	for _, group := range expand(s.config.ListenTLS) {
 		if err := eachOf(group, func(at netip.AddrPort) error { return s.listenTCP("tls", at, &s.tls) }); err != nil {
@@ -77,13 +82,13 @@ func eachOf(group []netip.AddrPort, open func(netip.AddrPort) error) error {
 	return nil
 }
 
-// listenUDP gives every shard a socket of the address.
-func (s *Server) listenUDP(addr netip.AddrPort) error {
-	conns, err := s.openUDP(addr, udp.Options{
+// listenUDP gives every shard a socket of the address, for a transport: UDP or DTLS.
+func (s *Server) listenUDP(transport string, addr netip.AddrPort) error {
+	conns, err := s.openUDP(transport, addr, udp.Options{
 		RecvBuffer: socketBuffer, SendBuffer: socketBuffer, Trains: true, TOS: true,
 	})
 	if err != nil {
-		return fmt.Errorf("turn: listen on udp %v: %w", addr, err)
+		return fmt.Errorf("turn: listen on %s %v: %w", transport, addr, err)
 	}
 	for i, conn := range conns {
 		sh := s.shards[i]

@@ -48,7 +48,7 @@ func newSeal() cipher.AEAD {
 
 // client is the way back to who asks.
 func (r *request) client() *client {
-	return &client{stream: r.stream, listener: r.listener, addr: r.tuple.Client, from: r.arrived}
+	return &client{stream: r.stream, listener: r.listener, addr: r.tuple.Client, from: r.arrived, secured: r.secured}
 }
 
 // addTicket adds the allocation's ticket, if it has any.
@@ -89,7 +89,7 @@ func (r *request) resume(value []byte, seconds uint32, ends bool) []byte {
 		return r.fail(stun.CodeBadRequest)
 	}
 	var lifetime time.Duration
-	var left *stream // by who moved elsewhere before it arrived
+	var left *client // by who moved elsewhere before it arrived
 	sh.mu.Lock()
 	a := sh.mobile[id]
 	verdict := r.judge(a, serial)
@@ -104,13 +104,13 @@ func (r *request) resume(value []byte, seconds uint32, ends bool) []byte {
 		}
 		return r.refuse(verdict)
 	}
-	if left != nil && left != r.stream {
+	if left != nil && !left.is(r.client()) {
 		left.setAllocated(false)
 	}
 	if ends {
 		sh.endMobile(id)
-	} else if r.stream != nil {
-		r.stream.setAllocated(true)
+	} else {
+		r.client().setAllocated(true)
 	}
 	b := r.begin(r.method.Success())
 	b.AddUint32(stun.AttrLifetime, uint32(lifetime/time.Second))
@@ -146,14 +146,14 @@ func (r *request) again(t *ticket, serial uint32) bool {
 }
 
 // move expects the shard's lock, and judge's consent. It returns the connection that was moved to before and is not any more.
-func (r *request) move(a *alloc.Allocation, serial uint32) (left *stream) {
+func (r *request) move(a *alloc.Allocation, serial uint32) (left *client) {
 	rel := relayOf(a)
 	t := rel.ticket
 	if r.again(t, serial) {
 		return nil
 	}
 	if t.next != nil {
-		left = t.next.stream
+		left = t.next
 	}
 	r.shard.table.Move(a, r.tuple)
 	t.serial++
@@ -174,7 +174,7 @@ func (r *relay) arrive(from alloc.FiveTuple) {
 // settle makes the place where a move leads to the client's only one. It expects the shard's lock.
 func (r *relay) settle() {
 	t := r.ticket
-	before := r.client.Load().stream
+	before := r.client.Load()
 	r.shard.table.Arrive(r.alloc)
 	for _, h := range [2]*relay{r, r.second} {
 		if h != nil {
@@ -183,8 +183,8 @@ func (r *relay) settle() {
 		}
 	}
 	t.next, t.lost = nil, false
-	if before != nil && before != r.client.Load().stream {
-		time.AfterFunc(0, func() { before.setAllocated(false) }) // which sets a deadline: not under this lock
+	if !before.is(r.client.Load()) {
+		time.AfterFunc(0, func() { before.setAllocated(false) }) // which takes other locks: not under this one
 	}
 }
 

@@ -78,7 +78,23 @@ type client struct {
 	stream   *stream
 	listener *listener
 	addr     netip.AddrPort
-	from     netip.Addr // of ours, where the socket has several
+	from     netip.Addr  // of ours, where the socket has several
+	secured  *dtlsClient // whose session what goes to the address is sealed with; nil: plain UDP
+}
+
+// setAllocated notes that the client has an allocation, or no longer has one.
+func (c *client) setAllocated(allocated bool) {
+	switch {
+	case c.stream != nil:
+		c.stream.setAllocated(allocated)
+	case c.secured != nil:
+		c.secured.setAllocated(allocated)
+	}
+}
+
+// is says whether both are the same connection, or both none.
+func (c *client) is(other *client) bool {
+	return c.stream == other.stream && c.secured == other.secured
 }
 
 // relayOf returns what hangs on an allocation.
@@ -103,9 +119,7 @@ func (r *relay) close() {
 			h.free()
 		}
 	}
-	if stream := r.client.Load().stream; stream != nil {
-		stream.setAllocated(false)
-	}
+	r.client.Load().setAllocated(false)
 	if r.ticket != nil {
 		r.shard.forget(r.ticket)
 	}

@@ -13,9 +13,10 @@ type request struct {
 	shard    *shard
 	now      time.Time
 	tuple    alloc.FiveTuple
-	stream   *stream    // where it came from, one of two
-	listener *listener  //
-	arrived  netip.Addr // of ours, where the listener has several
+	stream   *stream     // where it came from, one of two
+	listener *listener   //
+	arrived  netip.Addr  // of ours, where the listener has several
+	secured  *dtlsClient // over DTLS
 
 	msg         stun.Message
 	method      stun.Method
@@ -114,14 +115,9 @@ func (r *request) binding() []byte {
 
 // toStranger answers an unauthenticated request, unless its source, which over UDP may be anybody, had enough answers.
 func (r *request) toStranger(answer func() []byte) []byte {
-	if r.stream == nil {
-		r.shard.mu.Lock()
-		ok := r.shard.strangers.answer(r.now, r.tuple.Client.Addr())
-		r.shard.mu.Unlock()
-		if !ok {
-			r.shard.stats.drop(DropStranger)
-			return nil
-		}
+	if r.stream == nil && r.secured == nil && !r.shard.allowStranger(r.now, r.tuple.Client.Addr()) {
+		r.shard.stats.drop(DropStranger)
+		return nil
 	}
 	return answer()
 }

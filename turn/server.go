@@ -32,7 +32,12 @@ type Server struct {
 	tls    []*net.TCPListener
 	cert   *certificate // nil: none
 	handed []Inherited  // sockets that nobody has taken yet, while New runs
-	ports  [2][2]ports  // by family, and protocol: UDP, TCP
+
+	dtlsJobs   chan dtlsJob
+	dtlsStats  dtlsStats
+	dtlsLooked time.Time // expireLoop's
+
+	ports [2][2]ports // by family, and protocol: UDP, TCP
 
 	ledgerMu sync.Mutex // guards ledger, and the alloc.Ports in ports
 	ledger   *alloc.Ledger
@@ -78,6 +83,8 @@ func New(config Config) (*Server, error) {
 		ledger:  alloc.NewLedger(config.Limits),
 		streams: make(map[*stream]struct{}),
 		drained: make(chan struct{}),
+
+		dtlsJobs: make(chan dtlsJob, dtlsQueue),
 	}
 	s.seal = newSeal()
 	s.kernel.server, s.kernel.off = s, config.Offload
@@ -134,6 +141,9 @@ func (s *Server) Serve(ctx context.Context) error {
 				fail(err)
 			}
 		})
+	}
+	if s.secured() {
+		s.tasks.Go(s.dtlsLoop)
 	}
 	for transport, listeners := range map[alloc.Transport][]*net.TCPListener{alloc.TCP: s.tcp, alloc.TLS: s.tls} {
 		for _, l := range listeners {
@@ -220,6 +230,7 @@ func (s *Server) expire() {
 		s.recheck()
 	}
 	s.kernel.tick(now)
+	s.expireSecured(now)
 	s.noteDrained()
 	if s.cert != nil {
 		s.cert.follow(now)
@@ -233,7 +244,9 @@ func (s *Server) now() time.Time { return time.Now().Add(time.Duration(s.skew.Lo
 func (s *Server) UDPAddrs() []netip.AddrPort {
 	var addrs []netip.AddrPort
 	for _, l := range s.shards[0].listeners {
-		addrs = append(addrs, l.local)
+		if l.secured == nil {
+			addrs = append(addrs, l.local)
+		}
 	}
 	return addrs
 }
@@ -254,7 +267,7 @@ func addrsOf(listeners []*net.TCPListener) []netip.AddrPort {
 
 // Addrs returns all addresses that are listened on.
 func (s *Server) Addrs() []netip.AddrPort {
-	return slices.Concat(s.UDPAddrs(), s.TCPAddrs(), s.TLSAddrs())
+	return slices.Concat(s.UDPAddrs(), s.TCPAddrs(), s.TLSAddrs(), s.DTLSAddrs())
 }
 
 // random64 returns a number that nobody can foretell.

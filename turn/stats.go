@@ -71,13 +71,13 @@ var (
 
 // counters of a shard. Nobody else writes them.
 type counters struct {
-	packets     [2][2]atomic.Uint64 // datagrams, by direction and family
-	bytes       [2][2]atomic.Uint64 // and their payload
-	flows       [2][2]zerocopy.Flow // of TCP allocations
-	allocations [2][3]atomic.Int64  // now, by relayed family and client transport
-	tcp         atomic.Int64        // of those, TCP allocations
-	created     atomic.Uint64       // allocations ever
-	conns       atomic.Int64        // pairs of data connections now
+	packets     [2][2]atomic.Uint64                  // datagrams, by direction and family
+	bytes       [2][2]atomic.Uint64                  // and their payload
+	flows       [2][2]zerocopy.Flow                  // of TCP allocations
+	allocations [2][alloc.NumTransports]atomic.Int64 // now, by relayed family and client transport
+	tcp         atomic.Int64                         // of those, TCP allocations
+	created     atomic.Uint64                        // allocations ever
+	conns       atomic.Int64                         // pairs of data connections now
 	drops       [numDropReasons]atomic.Uint64
 	denied      [numDenyReasons]atomic.Uint64
 	auth        [numAuthFailures]atomic.Uint64
@@ -124,12 +124,17 @@ type Stats struct {
 	CertExpires        time.Time      // zero: no certificate
 	CertFailures       uint64         // changes of its files that could not be used
 	Offload            *offload.Stats // nil: nothing is relayed in the kernel
-	Streams            int            // TCP connections of clients, data connections included
+	Streams            int            // TCP connections and DTLS sessions of clients, data connections included
 	Strangers          int            // of those, not authenticated
-	DataPairs          int            // peer connections joined with their client's
+	DTLSSessions       int            // of those, DTLS
+	DTLSPending        int            // of those, handshakes under way
+	// DTLSHandshakes by how they ended: done, failed, timeout, refused (too many clients), dropped (too many at once); and
+	// asked, ClientHellos that were answered by a cookie and nothing else.
+	DTLSHandshakes map[string]uint64
+	DataPairs      int // peer connections joined with their client's
 }
 
-// AllocationCount is the number of allocations of a relayed family ("4", "6") from a client transport ("udp", "tcp", "tls").
+// AllocationCount is the number of allocations of a relayed family ("4", "6") from a client transport ("udp", "tcp", "tls", "dtls").
 type AllocationCount struct {
 	Family, Transport string
 	Count             int
@@ -157,6 +162,13 @@ func (s *Server) Stats() Stats {
 		st.Offload = &kernel
 	}
 	st.Streams, st.Strangers = s.door.counts()
+	st.DTLSPending, st.DTLSSessions = s.dtlsCounts()
+	if d := &s.dtlsStats; s.secured() {
+		st.DTLSHandshakes = map[string]uint64{
+			"asked": d.asked.Load(), "done": d.done.Load(), "failed": d.failed.Load(), "timeout": d.timeout.Load(),
+			"refused": d.refused.Load(), "dropped": d.dropped.Load(),
+		}
+	}
 	if s.cert != nil {
 		st.CertExpires, st.CertFailures = s.cert.expires(), s.cert.failures.Load()
 	}
@@ -165,7 +177,7 @@ func (s *Server) Stats() Stats {
 	st.Reserved = s.ledger.Reserved()
 	s.ledgerMu.Unlock()
 	for family, familyName := range familyNames {
-		for transport := range 3 {
+		for transport := range alloc.NumTransports {
 			count := AllocationCount{Family: familyName, Transport: alloc.Transport(transport).String()}
 			for _, sh := range s.shards {
 				count.Count += int(sh.stats.allocations[family][transport].Load())

@@ -22,6 +22,9 @@ const (
 	copyBuffer = 16 << 10
 )
 
+// protocols of ours, RFC 7443 §3.
+var protocols = []string{"stun.turn", "stun.nat-discovery"}
+
 // certificate is the server's, as its files have it.
 type certificate struct {
 	certFile, keyFile string
@@ -92,7 +95,7 @@ func (c *certificate) expires() time.Time {
 func (c *certificate) tlsConfig() *stdtls.Config {
 	return &stdtls.Config{
 		MinVersion: stdtls.VersionTLS12,
-		NextProtos: []string{"stun.turn", "stun.nat-discovery"},
+		NextProtos: protocols,
 		GetCertificate: func(*stdtls.ClientHelloInfo) (*stdtls.Certificate, error) {
 			return c.current.Load(), nil
 		},

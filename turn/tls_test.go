@@ -19,7 +19,7 @@ import (
 )
 
 // writeCertificate makes a self-signed certificate with a serial number.
-func writeCertificate(t *testing.T, dir string, serial int64) (certFile, keyFile string) {
+func writeCertificate(t testing.TB, dir string, serial int64) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

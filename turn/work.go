@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"traverse.internal/core/dtlsserver"
 	"traverse.internal/core/stun"
 	"traverse.internal/core/udp"
 	"traverse.internal/turn/alloc"
@@ -19,6 +20,8 @@ type listener struct {
 	conn  *udp.Conn
 	local netip.AddrPort
 	out   *udp.SendBatch // what peers sent to its clients; the work goroutine's
+
+	secured *dtlsSocket // whose clients speak DTLS; nil: plain
 }
 
 // worker is what a shard's one goroutine works with.
@@ -33,6 +36,7 @@ type worker struct {
 	ids    *rand.ChaCha8                                     // transaction ids of indications
 	frame  [udp.Headroom + udp.MaxPacket + udp.Tailroom]byte // of a stream, where it cannot be built in place
 	buf    [1 << 10]byte                                     // answers are built here; longer ones are allocated
+	sealed [1<<10 + dtlsserver.Overhead]byte                 // and sealed here
 }
 
 // fairShare is how many messages one relayed socket has of a batch when many have something.
@@ -90,6 +94,11 @@ func (w *worker) fromClients(now time.Time, l *listener) error {
 		return err
 	}
 	for i := 0; i < w.up.Len(); {
+		if l.secured != nil {
+			l.secured.take(w, now, i)
+			i++
+			continue
+		}
 		if packet := w.up.Packet(i); len(packet) > 0 && isChannel(packet[0]) {
 			i = w.channels(now, l, i)
 			continue
@@ -103,7 +112,13 @@ func (w *worker) fromClients(now time.Time, l *listener) error {
 
 // take deals with a datagram that is not ChannelData.
 func (w *worker) take(now time.Time, l *listener, i int) {
-	packet, sh := w.up.Packet(i), w.shard
+	arrived := w.up.To(i)
+	w.message(now, l, l.tuple(w.up.From(i), arrived), arrived, w.up.Packet(i), w.up.TOS(i), nil)
+}
+
+// message deals with what should be a STUN message. via is who sent it, over DTLS.
+func (w *worker) message(now time.Time, l *listener, tuple alloc.FiveTuple, arrived netip.Addr, packet []byte, tos uint8, via *dtlsClient) {
+	sh := w.shard
 	if len(packet) == 0 || stun.KindOf(packet[0]) != stun.KindSTUN {
 		sh.stats.drop(DropGarbage)
 		return
@@ -113,16 +128,18 @@ func (w *worker) take(now time.Time, l *listener, i int) {
 		sh.stats.drop(DropGarbage)
 		return
 	}
-	arrived := w.up.To(i)
-	tuple := l.tuple(w.up.From(i), arrived)
 	switch msg.Type().Class {
 	case stun.ClassIndication:
-		w.uplink.indication(now, tuple, msg, w.up.TOS(i))
+		w.uplink.indication(now, tuple, msg, tos)
 	case stun.ClassRequest:
 		w.uplink.send() // what came before it goes out before it
 		r := newRequest(sh, now, tuple, msg, w.buf[:0])
-		r.listener, r.arrived = l, arrived
-		if answer := r.serve(); answer != nil {
+		r.listener, r.arrived, r.secured = l, arrived, via
+		answer := r.serve()
+		if via != nil && answer != nil {
+			answer = via.session.Seal(w.sealed[:0], answer)
+		}
+		if answer != nil {
 			w.answer.Add(answer, udp.Route{To: tuple.Client, From: arrived})
 			l.conn.Send(w.answer)
 		}
@@ -134,6 +151,9 @@ func (w *worker) take(now time.Time, l *listener, i int) {
 // tuple is the 5-tuple of a client that was heard at one of our addresses; the zero Addr where there is only one.
 func (l *listener) tuple(client netip.AddrPort, arrived netip.Addr) alloc.FiveTuple {
 	t := alloc.FiveTuple{Client: client, Server: l.local, Transport: alloc.UDP}
+	if l.secured != nil {
+		t.Transport = alloc.DTLS
+	}
 	if arrived.IsValid() {
 		t.Server = netip.AddrPortFrom(arrived, l.local.Port())
 	}
@@ -171,5 +191,8 @@ func (w *worker) deliver() {
 func (l *listener) deliver() {
 	if l.out.Len() > 0 {
 		l.shard.stats.dropped(l.conn.Send(l.out))
+	}
+	if l.secured != nil {
+		l.secured.sealed = l.secured.sealed[:0]
 	}
 }

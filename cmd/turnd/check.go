@@ -25,7 +25,7 @@ import (
 // checkFlags are what the command line of check says.
 type checkFlags struct {
 	user, pass, passFile, family, ca string
-	udp, tcp, tls, noData            bool
+	udp, tcp, tls, dtls, noData      bool
 	timeout                          time.Duration
 }
 
@@ -34,8 +34,8 @@ func (a *app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check turn:[USER@]HOST[:PORT]", Short: "act as a client and say what is wrong with a server",
 		Long: `It takes a client's steps: bind, allocate for IPv4 and IPv6, permit, bind a channel, send data both ways from one relayed address to
-another, and over TCP and TLS a peer connection (RFC 6062). Without --udp, --tcp or --tls a turn: server is asked over UDP and TCP, a
-turns: server over TLS. Where policy does not let relayed addresses be peers, a socket of this machine is the other end.
+another, and over TCP and TLS a peer connection (RFC 6062). Without --udp, --tcp, --tls or --dtls a turn: server is asked over UDP and TCP,
+a turns: server over TLS, or over DTLS when it says ?transport=udp. Where policy does not let relayed addresses be peers, a socket of this machine is the other end.
 
 Exit codes: 0 works, 9 not reachable, 10 credentials refused, 17 something else refused, 18 only one of the two families.`,
 		Example: `  turnd check turn:user@192.0.2.1 --pass-file password.txt
@@ -57,6 +57,7 @@ Exit codes: 0 works, 9 not reachable, 10 credentials refused, 17 something else 
 	flags.BoolVar(&f.udp, "udp", false, "over UDP")
 	flags.BoolVar(&f.tcp, "tcp", false, "over TCP")
 	flags.BoolVar(&f.tls, "tls", false, "over TLS")
+	flags.BoolVar(&f.dtls, "dtls", false, "over DTLS")
 	flags.BoolVar(&f.noData, "no-data", false, "end after the allocations: for servers that permit none of the peers there are")
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Second, "of one answer")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -164,7 +165,7 @@ func parseServer(url string) (server, error) {
 	rest, query, _ := strings.Cut(rest, "?")
 	switch transport, isTransport := strings.CutPrefix(query, "transport="); {
 	case query == "":
-	case isTransport && (transport == "udp" && !s.tls || transport == "tcp"):
+	case isTransport && (transport == "udp" || transport == "tcp"):
 		s.transport = transport
 	default:
 		return s, fmt.Errorf("%q is not transport=udp or transport=tcp", query)
@@ -192,7 +193,7 @@ func (s server) networks(f checkFlags) []string {
 	for _, n := range []struct {
 		name string
 		on   bool
-	}{{"udp", f.udp}, {"tcp", f.tcp}, {"tls", f.tls}} {
+	}{{"udp", f.udp}, {"tcp", f.tcp}, {"tls", f.tls}, {"dtls", f.dtls}} {
 		if n.on {
 			list = append(list, n.name)
 		}
@@ -200,6 +201,8 @@ func (s server) networks(f checkFlags) []string {
 	switch {
 	case len(list) > 0:
 		return list
+	case s.tls && s.transport == "udp":
+		return []string{"dtls"}
 	case s.tls:
 		return []string{"tls"}
 	case s.transport != "":
@@ -212,7 +215,7 @@ func (s server) portFor(network string) uint16 {
 	switch {
 	case s.port != 0:
 		return s.port
-	case network == "tls":
+	case network == "tls" || network == "dtls":
 		return 5349
 	}
 	return stun.DefaultPort

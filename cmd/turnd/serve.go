@@ -162,10 +162,11 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 	a.store(manager, log, o.Server.Sockets())
 	a.signals.serving.Store(true)
 	ready.UDP, ready.TCP, ready.TLS = o.Server.UDPAddrs(), o.Server.TCPAddrs(), o.Server.TLSAddrs()
+	ready.DTLS = o.Server.DTLSAddrs()
 	if err := a.announce(ready); err != nil {
 		return err
 	}
-	log.Info("serving", "udp", fmt.Sprint(ready.UDP), "tcp", fmt.Sprint(ready.TCP), "tls", fmt.Sprint(ready.TLS), "users", len(t.Users)+len(t.Keys))
+	log.Info("serving", "udp", fmt.Sprint(ready.UDP), "tcp", fmt.Sprint(ready.TCP), "tls", fmt.Sprint(ready.TLS), "dtls", fmt.Sprint(ready.DTLS), "users", len(t.Users)+len(t.Keys))
 	err = all(ctx, parts)
 	log.Info("ended", "allocations", o.Server.Stats().AllocationsCreated)
 	return err
@@ -220,6 +221,7 @@ type readiness struct {
 	UDP         []netip.AddrPort `json:"udp"`
 	TCP         []netip.AddrPort `json:"tcp"`
 	TLS         []netip.AddrPort `json:"tls,omitempty"`
+	DTLS        []netip.AddrPort `json:"dtls,omitempty"`
 	Metrics     string           `json:"metrics,omitempty"`
 	Mint        string           `json:"mint,omitempty"`
 	Admin       string           `json:"admin,omitempty"`
@@ -238,6 +240,7 @@ func (a *app) announce(r readiness) error {
 	listen(a.stdout, "udp", r.UDP)
 	listen(a.stdout, "tcp", r.TCP)
 	listen(a.stdout, "tls", r.TLS)
+	listen(a.stdout, "dtls", r.DTLS)
 	if r.Metrics != "" {
 		fmt.Fprintf(a.stdout, "metrics on http://%s/metrics\n", r.Metrics)
 	}

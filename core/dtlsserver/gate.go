@@ -66,6 +66,16 @@ func (g *Gate) Check(now time.Time, client netip.AddrPort, datagram, dst []byte)
 	return NoCookie, append(dst, g.cookie(period, client, h.random)...)
 }
 
+// MayBeHello says whether a datagram may be a ClientHello, which is quicker than to Check it.
+func MayBeHello(datagram []byte) bool {
+	return len(datagram) > recordHeader && datagram[0] == typeHandshake && datagram[recordHeader] == msgClientHello
+}
+
+// MayBeHandshake says whether a datagram begins with something of a handshake, rather than with what Session.Seal made.
+func MayBeHandshake(datagram []byte) bool {
+	return len(datagram) > recordHeader && (datagram[0] == typeHandshake || datagram[0] == typeChangeCipherSpec)
+}
+
 // cookie is valid until the next call.
 func (g *Gate) cookie(period int64, client netip.AddrPort, random []byte) []byte {
 	binary.BigEndian.PutUint64(g.input[:], uint64(period))

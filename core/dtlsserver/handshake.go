@@ -1,6 +1,7 @@
 package dtlsserver
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdh"
 	"crypto/rand"
@@ -35,9 +36,13 @@ type Error struct {
 
 func (e *Error) Error() string { return "dtlsserver: " + e.why }
 
-// Record is the alert that tells the client.
-func (e *Error) Record() []byte {
-	return append(appendRecordHeader(nil, typeAlert, version12, 0, maxSequence, 2), alertFatal, e.alert)
+// Alert is the datagram that tells the client why its handshake cannot go on.
+func Alert(err error) []byte {
+	alert := uint8(alertInternalError)
+	if e := (*Error)(nil); errors.As(err, &e) {
+		alert = e.alert
+	}
+	return append(appendRecordHeader(nil, typeAlert, version12, 0, maxSequence, 2), alertFatal, alert)
 }
 
 var (
@@ -128,6 +133,12 @@ func Begin(c *Config, datagram []byte) (*Handshake, error) {
 
 // Flight is what the client is to be sent, and sent again when it repeats its ClientHello.
 func (h *Handshake) Flight() [][]byte { return h.flight }
+
+// Begins says whether the datagram has the ClientHello that this handshake began with.
+func (h *Handshake) Begins(datagram []byte) bool {
+	in, ok := parseHello(datagram)
+	return ok && bytes.Equal(in.random, h.random[0])
+}
 
 func (h *Handshake) serverHello(in *hello) []byte {
 	b := binary.BigEndian.AppendUint16(nil, version12)

@@ -116,7 +116,7 @@ func (s *echoServer) loop() {
 				s.send(answer, from)
 			case Proven:
 				if h, err = Begin(s.config, b); err != nil {
-					s.send(err.(*Error).Record(), from)
+					s.send(Alert(err), from)
 					s.result <- err
 					return
 				}

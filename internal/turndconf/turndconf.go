@@ -18,7 +18,7 @@ func Build(conf config.Config) (turn.Config, error) {
 	c := conf.Turnd
 	out := turn.Config{
 		ListenUDP: c.ListenUDP, ListenTCP: c.ListenTCP, Realm: c.Realm,
-		ListenTLS: c.ListenTLS, CertFile: c.Cert, KeyFile: c.Key, ProxyFrom: c.ProxyFrom,
+		ListenTLS: c.ListenTLS, ListenDTLS: c.ListenDTLS, CertFile: c.Cert, KeyFile: c.Key, ProxyFrom: c.ProxyFrom,
 		RelayIP4: c.RelayIP4, RelayIP6: c.RelayIP6, AdvertisedIP4: c.ExternalIP4, AdvertisedIP6: c.ExternalIP6,
 		PortMin: c.PortRange.First, PortMax: c.PortRange.Last,
 		AllowPeers: c.AllowPeer, DenyPeers: c.DenyPeer, OwnRelays: c.OwnRelays,
@@ -55,7 +55,7 @@ func Build(conf config.Config) (turn.Config, error) {
 		out.Secrets = secrets
 	}
 	if !c.RelayIP4.IsValid() && !c.RelayIP6.IsValid() {
-		listen := slices.Concat(c.ListenUDP, c.ListenTCP, c.ListenTLS)
+		listen := slices.Concat(c.ListenUDP, c.ListenTCP, c.ListenTLS, c.ListenDTLS)
 		out.RelayIP4, out.RelayIP6 = relayAddrs(listen, interfaceAddrs)
 		if !out.RelayIP4.IsValid() && !out.RelayIP6.IsValid() {
 			return turn.Config{}, cli.Errorf("E_CONFIG", "there is no address to relay from").

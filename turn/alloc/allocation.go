@@ -12,12 +12,15 @@ type Transport uint8
 const (
 	UDP Transport = iota
 	TCP
-	TLS // over TCP
+	TLS  // over TCP
+	DTLS // over UDP
+	// NumTransports is how many there are.
+	NumTransports = iota
 )
 
 // String returns the name as metrics spell it.
 func (t Transport) String() string {
-	return [...]string{"udp", "tcp", "tls"}[t]
+	return [...]string{"udp", "tcp", "tls", "dtls"}[t]
 }
 
 // Protocol is what the server speaks to the peers, by its IANA number, as REQUESTED-TRANSPORT has it.

@@ -2,12 +2,16 @@ package probe
 
 import (
 	"bytes"
+	"context"
 	stdtls "crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"time"
+
+	piondtls "github.com/pion/dtls/v2"
 
 	"traverse.internal/core/stun"
 )
@@ -55,8 +59,8 @@ type client struct {
 }
 
 func (r *run) dial() (*client, error) {
-	network := r.Network
-	if network == "tls" {
+	network := "udp"
+	if r.stream() {
 		network = "tcp"
 	}
 	d := net.Dialer{Timeout: r.Timeout}
@@ -76,7 +80,51 @@ func (r *run) dial() (*client, error) {
 		}
 		conn = secured
 	}
-	return &client{run: r, conn: conn, stream: network == "tcp"}, nil
+	if r.Network == "dtls" {
+		if conn, err = r.secure(conn); err != nil {
+			return nil, err
+		}
+	}
+	return &client{run: r, conn: conn, stream: r.stream()}, nil
+}
+
+// secure speaks DTLS 1.2 over a connection, which it takes over: RFC 7350.
+func (r *run) secure(conn net.Conn) (net.Conn, error) {
+	ctx, cancel := context.WithDeadline(r.ctx, r.deadline())
+	defer cancel()
+	secured, err := piondtls.ClientWithContext(ctx, conn, &piondtls.Config{
+		ServerName: r.ServerName, SupportedProtocols: []string{"stun.turn"}, FlightInterval: firstRetry,
+		// The library does not compare the certificate with a name that is an address; verify does.
+		InsecureSkipVerify: true, VerifyPeerCertificate: r.verify,
+	})
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
+// verify verifies the server's chain for the name or address that it is called by.
+func (r *run) verify(raw [][]byte, _ [][]*x509.Certificate) error {
+	var chain []*x509.Certificate
+	for _, der := range raw {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return err
+		}
+		chain = append(chain, cert)
+	}
+	if len(chain) == 0 {
+		return errors.New("the server has no certificate")
+	}
+	options := x509.VerifyOptions{Roots: r.Roots, DNSName: r.ServerName, Intermediates: x509.NewCertPool()}
+	for _, cert := range chain[1:] {
+		options.Intermediates.AddCert(cert)
+	}
+	if _, err := chain[0].Verify(options); err != nil {
+		return &stdtls.CertificateVerificationError{UnverifiedCertificates: chain, Err: err}
+	}
+	return nil
 }
 
 // deadline of the next answer.

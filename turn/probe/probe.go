@@ -14,16 +14,19 @@ import (
 
 // Config says which server to ask, and for what.
 type Config struct {
-	Network    string         // "udp", "tcp" or "tls"
+	Network    string         // "udp", "tcp", "tls" or "dtls"
 	Server     netip.AddrPort // of the server
-	ServerName string         // for "tls": whose certificate it has to be
-	Roots      *x509.CertPool // for "tls"; nil: the system's
+	ServerName string         // for "tls" and "dtls": whose certificate it has to be
+	Roots      *x509.CertPool // for those; nil: the system's
 	User       string
 	Password   string
 	Families   []stun.Family // of relayed addresses, in order
 	NoData     bool          // ends after the allocations
 	Timeout    time.Duration // of one answer; default 5 s
 }
+
+// stream says whether frames follow one another without datagrams around them.
+func (c *Config) stream() bool { return c.Network == "tcp" || c.Network == "tls" }
 
 // Kind is what a failure means for who operates the server.
 type Kind uint8
@@ -101,7 +104,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	if len(works) == 0 {
 		return report, refused
 	}
-	if c.Network != "udp" && !c.NoData {
+	if c.stream() && !c.NoData {
 		return report, r.peerConnection(works[0])
 	}
 	return report, nil

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"math/big"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -18,14 +19,14 @@ import (
 	"traverse.internal/turn/probe"
 )
 
-// Over TLS everything works too, data connections included, and the certificate is looked at.
-func TestTLS(t *testing.T) {
+// Over TLS and DTLS everything works too, over TLS data connections included, and the certificate is looked at.
+func TestSecured(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"relay.test"},
+		SerialNumber: big.NewInt(1), DNSNames: []string{"relay.test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true,
 	}
@@ -46,21 +47,37 @@ func TestTLS(t *testing.T) {
 	}
 	s := serve(t, func(c *turn.Config) {
 		c.ListenTLS = []netip.AddrPort{netip.AddrPortFrom(loop4, 0)}
+		c.ListenDTLS = c.ListenTLS
 		c.CertFile, c.KeyFile = certFile, keyFile
 	})
-	conf := config(s, "tls")
-	conf.Server, conf.ServerName, conf.Roots = s.TLSAddrs()[0], "relay.test", x509.NewCertPool()
-	if !conf.Roots.AppendCertsFromPEM(cert) {
-		t.Fatal("no certificate")
-	}
-	report, err := probe.Run(t.Context(), conf)
-	if err != nil || len(report.Steps) != 1+2*4+1 || report.Steps[9].Detail != "relay to relay over TCP" {
-		t.Errorf("%v, %+v", err, report.Steps)
-	}
-	conf.ServerName = "other.test"
-	_, err = probe.Run(t.Context(), conf)
-	var e *probe.Error
-	if !errors.As(err, &e) || e.Kind != probe.Auth {
-		t.Errorf("another server's certificate: got %v", err)
+	for _, c := range []struct {
+		network string
+		server  netip.AddrPort
+		steps   int
+		last    string
+	}{
+		{"tls", s.TLSAddrs()[0], 1 + 2*4 + 1, "relay to relay over TCP"},
+		{"dtls", s.DTLSAddrs()[0], 1 + 2*4, "both ways"},
+	} {
+		conf := config(s, c.network)
+		conf.Server, conf.Roots = c.server, x509.NewCertPool()
+		if !conf.Roots.AppendCertsFromPEM(cert) {
+			t.Fatal("no certificate")
+		}
+		for _, name := range []string{"relay.test", "127.0.0.1"} {
+			conf.ServerName = name
+			report, err := probe.Run(t.Context(), conf)
+			if err != nil || len(report.Steps) != c.steps || report.Steps[c.steps-1].Detail != c.last {
+				t.Errorf("%s: %v, %+v", c.network, err, report.Steps)
+			}
+		}
+		for _, name := range []string{"other.test", "127.0.0.2"} {
+			conf.ServerName = name
+			_, err = probe.Run(t.Context(), conf)
+			var e *probe.Error
+			if !errors.As(err, &e) || e.Kind != probe.Auth {
+				t.Errorf("%s: another server's certificate: got %v", c.network, err)
+			}
+		}
 	}
 }
