@@ -12,8 +12,8 @@ import (
 // stored is how names of sockets begin that an earlier run gave to the service manager.
 const stored = "turnd-"
 
-// inherit takes the sockets that the service manager has for the program. One that is called tls listens over TLS; what the
-// others are is seen.
+// inherit takes the sockets that the service manager has for the program. One that is called tls or dtls listens over that;
+// what the others are is seen.
 func (a *app) inherit() ([]turn.Inherited, error) {
 	sockets, err := sdnotify.Sockets(a.getenv)
 	if err != nil {
@@ -26,8 +26,12 @@ func (a *app) inherit() ([]turn.Inherited, error) {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
 		own, kept := strings.CutPrefix(s.Name, stored)
-		if own, _, _ = strings.Cut(own, "-"); transport == "tcp" && (own == "tls" || strings.HasSuffix(s.Name, "tls")) {
+		own, _, _ = strings.Cut(own, "-")
+		switch {
+		case transport == "tcp" && (own == "tls" || strings.HasSuffix(s.Name, "tls")):
 			transport = "tls"
+		case transport == "udp" && (own == "dtls" || strings.HasSuffix(s.Name, "dtls")):
+			transport = "dtls"
 		}
 		out = append(out, turn.Inherited{Transport: transport, Addr: at, Kept: kept, File: s.File})
 		if kept {
