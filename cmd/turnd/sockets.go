@@ -10,7 +10,7 @@ import (
 )
 
 // stored is how names of sockets begin that an earlier run gave to the service manager.
-const stored = "turnd-"
+const stored = "kept-"
 
 // inherit takes the sockets that the service manager has for the program. One that is called tls or dtls listens over that;
 // what the others are is seen.

@@ -93,7 +93,7 @@ func (n *Notifier) sendRaw(text string, oob []byte) error {
 		return fmt.Errorf("sdnotify: %w", err)
 	}
 	if len(oob) > 0 {
-		_, _, err = c.WriteMsgUnix([]byte(text), oob, nil)
+		err = sendBeside(c, []byte(text), oob) // net.UnixConn does it only without a connection
 	} else {
 		_, err = c.Write([]byte(text))
 	}

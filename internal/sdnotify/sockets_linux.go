@@ -1,6 +1,7 @@
 package sdnotify
 
 import (
+	"net"
 	"strconv"
 	"time"
 
@@ -27,4 +28,21 @@ func inode(fd int) string {
 		return "0"
 	}
 	return strconv.FormatUint(st.Ino, 10)
+}
+
+// sendBeside sends a datagram with what goes beside it. It waits at most for the connection's deadline.
+func sendBeside(c *net.UnixConn, text, oob []byte) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Write(func(fd uintptr) bool {
+		sent = unix.Sendmsg(int(fd), text, oob, nil, unix.MSG_NOSIGNAL)
+		return sent != unix.EAGAIN
+	})
+	if err != nil {
+		return err
+	}
+	return sent
 }

@@ -1,0 +1,9 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+)
+
+// giveTo does nothing: files belong to who made them.
+func giveTo(*os.File, fs.FileInfo) error { return nil }
