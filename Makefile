@@ -5,7 +5,7 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 TEST_TIMEOUT ?= 10m
 FUZZ_TIME    ?= 20s
 
-.PHONY: build cross test lint race k8s image fuzz bench microbench deps clean
+.PHONY: build cross test lint race k8s image release release-test fuzz bench microbench deps clean
 
 build: ## bin/node and bin/turnd
 	$(GO) build -o bin/ ./cmd/node ./cmd/turnd
@@ -15,7 +15,7 @@ cross: ## that both programs build for other systems; prints nothing when they d
 		for program in node turnd; do GOOS=$$os CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/$$program || exit 1; done; \
 	done
 
-test: deps lint cross race k8s ## what CI runs
+test: deps lint cross race k8s release-test ## what CI runs
 
 deps: ## Debian packages that tests use, when root
 	@scripts/test-deps.sh
@@ -38,6 +38,12 @@ image: ## the OCI image traverse:dev, with podman or docker
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/static/traverse ./cmd/node
 	$$(command -v podman || echo docker) build -t traverse:dev -f deploy/k8s/Containerfile bin/static
 
+release: ## archives, packages, image, bills of materials and checksums in dist/
+	cd deploy/release && $(GO) run .
+
+release-test: ## that a release can be repeated byte by byte; a module of its own (docs/adr/0050)
+	cd deploy/release && $(GO) vet ./... && $(GO) test ./...
+
 fuzz: ## every fuzz test for FUZZ_TIME
 	@for package in $$($(GO) list ./...); do \
 		for name in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
@@ -54,4 +60,4 @@ microbench: ## the Go benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 clean:
-	rm -rf bin
+	rm -rf bin dist
