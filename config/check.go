@@ -24,7 +24,9 @@ func (c *Config) check() error {
 		switch {
 		case r.URL == "":
 			return wrong(name(relayURL), "it is missing from [[relay]] number %d", i+1)
-		case r.PasswordFile == "" && r.Password == "":
+		case r.ByDevice() && r.PasswordFile+r.Password != "":
+			return wrong(name(relayURL), "the relay has a password and no user")
+		case r.PasswordFile == "" && r.Password == "" && !r.ByDevice():
 			return &Error{Key: name(relayURL), Where: c.Origin(name(relayURL)).Where, Err: fmt.Errorf("the relay has no %s", relayPasswordFile)}
 		case r.PasswordFile != "" && r.Password != "":
 			return wrong(name(relayPassword), "there is %s too; one of them", relayPasswordFile)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -58,6 +59,11 @@ type Relay struct {
 	Password     string // resolved from env:NAME; never shown
 }
 
+// ByDevice says that the relay knows the device by its certificate: its URL has TLS and no user.
+func (r Relay) ByDevice() bool {
+	return strings.HasPrefix(r.URL, "turns:") && !strings.Contains(r.URL, "@")
+}
+
 // Transfer is about files.
 type Transfer struct {
 	MinFree Size
@@ -100,8 +106,10 @@ type Turnd struct {
 	ExternalIP4   netip.Addr // told to clients instead of RelayIP4, behind a NAT; invalid means: not told
 	ExternalIP6   netip.Addr
 	PortRange     PortRange
-	UsersFile     string // "" means: no such user
-	Secret        string // file; "" means: no time-limited credentials
+	UsersFile     string   // "" means: no such user
+	Devices       []string // ids that may allocate by certificate
+	DevicesFile   string   // with more of them; "" means none
+	Secret        string   // file; "" means: no time-limited credentials
 	AllowPeer     []netip.Prefix
 	DenyPeer      []netip.Prefix // wins over AllowPeer
 	OwnRelays     bool           // relayed addresses may be peers of each other

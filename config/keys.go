@@ -81,7 +81,7 @@ var mainKeys = []Key{
 	},
 	{
 		Name: relayURL, Flag: "relay", Programs: nodeOnly,
-		Help:  "TURN server, turn:USER@HOST:PORT?transport=tcp, in a [[relay]] of the file; as flag or variable it replaces all of those",
+		Help:  "TURN server, turn:USER@HOST:PORT?transport=tcp, or turns:HOST:PORT for TLS where the relay knows this device's id, in a [[relay]] of the file; as flag or variable it replaces all of those",
 		field: relayField(func(r *Relay) *string { return &r.URL }, understandURL),
 	},
 	{
@@ -208,6 +208,16 @@ var mainKeys = []Key{
 		Name: "turnd.secret_file", Flag: "auth-secret-file", Programs: both,
 		Help:  "file of secrets for time-limited credentials, one a line, 4 at most, 0600; the first mints; empty: none",
 		field: path(func(c *Config) *string { return &c.Turnd.Secret }),
+	},
+	{
+		Name: "turnd.devices", Flag: "devices", Programs: turndOnly,
+		Help:  "ids of devices that may allocate over TLS by their certificate, without a password",
+		field: list(func(c *Config) *[]string { return &c.Turnd.Devices }, "device ids", single(parseName)),
+	},
+	{
+		Name: "turnd.devices_file", Flag: "devices-file", Programs: turndOnly,
+		Help:  "file with more of them, one a line, what comes after a space is a comment",
+		field: path(func(c *Config) *string { return &c.Turnd.DevicesFile }),
 	},
 	{
 		Name: "turnd.allow_peer", Flag: "allow-peer", Programs: both,

@@ -245,14 +245,20 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// understandURL takes what looks like turn:USER@HOST:PORT; the node reads the parts. A password in it is refused, and
+// understandURL takes what looks like turn:USER@HOST:PORT, or turns:HOST:PORT; the node reads the parts. A password in it is refused, and
 // not repeated in the message.
 func understandURL(v value) (string, error) {
 	rest, ok := strings.CutPrefix(v.text, "turn:")
 	user, host, at := strings.Cut(rest, "@")
+	if secure, found := strings.CutPrefix(v.text, "turns:"); found {
+		if ok = true; !strings.Contains(secure, "@") {
+			secure = "-@" + secure // the device itself
+		}
+		user, host, at = strings.Cut(secure, "@")
+	}
 	switch {
 	case !ok || !at || user == "" || host == "":
-		return "", errors.New("a relay is written turn:USER@HOST:PORT?transport=tcp")
+		return "", errors.New("a relay is written turn:USER@HOST:PORT?transport=tcp, or turns:HOST:PORT where this device is known")
 	case strings.Contains(user, ":"):
 		return "", fmt.Errorf("a password does not stand in the address; put it in a file and name that with %s", relayPasswordFile)
 	}

@@ -77,7 +77,7 @@ func relayOf(r config.Relay) (RelayConfig, error) {
 	if err != nil {
 		return RelayConfig{}, err
 	}
-	if r.PasswordFile == "" {
+	if r.PasswordFile == "" { // or both are empty, and the device's certificate counts
 		return RelayConfig{u, r.Password}, nil
 	}
 	secret, err := secretfile.Line(r.PasswordFile)

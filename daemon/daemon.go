@@ -207,7 +207,7 @@ func (d *Daemon) openNetwork(device *identity.Device) error {
 	}
 	iceCfg := ice.Config{Policy: d.cfg.Policy, Addrs: addrs, Loopback: loopback, Port: d.cfg.Port}
 	for _, r := range d.cfg.Relays {
-		iceCfg.Relays = append(iceCfg.Relays, ice.Relay{Server: r.URL.Address(), Username: r.URL.User, Password: r.Password})
+		iceCfg.Relays = append(iceCfg.Relays, r.forICE(device))
 	}
 	var err error
 	if d.endpoint, err = ice.Listen(iceCfg); err != nil {

@@ -10,11 +10,16 @@ import (
 	"strings"
 	"unicode"
 
+	"traverse.internal/core/ice"
+	"traverse.internal/core/turnclient"
+	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
 )
 
-// RelayURL is a parsed [[relay]] url: turn:USER@HOST[:PORT][?transport=tcp], RFC 7065 with the user in front.
+// RelayURL is a parsed [[relay]] url: turn:USER@HOST[:PORT][?transport=tcp], RFC 7065 with the user in front, or turns: for
+// TLS, where without a user the device's certificate says who it is.
 type RelayURL struct {
+	TLS  bool
 	Host string
 	Port uint16
 	User string
@@ -27,12 +32,18 @@ func ParseRelayURL(raw string) (RelayURL, error) {
 			Because(errors.New(why)).Hint("write it as 'turn:USER@HOST:PORT?transport=tcp', quoted in a shell, and the password in a file")
 	}
 	scheme, rest, ok := strings.Cut(raw, ":")
-	if !ok || scheme != "turn" {
-		return fail("it does not begin with turn:")
+	if !ok || scheme != "turn" && scheme != "turns" {
+		return fail("it does not begin with turn: or turns:")
 	}
+	secure := scheme == "turns"
 	rest, query, _ := strings.Cut(rest, "?")
 	user, hostport, ok := strings.Cut(rest, "@")
-	if !ok || user == "" {
+	if !ok && secure {
+		user, hostport, ok = "", rest, true
+	} else if user == "" {
+		ok = false
+	}
+	if !ok {
 		return fail("it names no user")
 	}
 	if strings.Contains(user, ":") {
@@ -54,7 +65,10 @@ func ParseRelayURL(raw string) (RelayURL, error) {
 			return fail(fmt.Sprintf("transport %q; the relayed path needs tcp", v[0]))
 		}
 	}
-	u := RelayURL{Host: hostport, Port: 3478, User: user}
+	u := RelayURL{TLS: secure, Host: hostport, Port: 3478, User: user}
+	if secure {
+		u.Port = 5349
+	}
 	if host, port, err := net.SplitHostPort(hostport); err == nil {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
@@ -89,7 +103,26 @@ func (u RelayURL) Address() string { return net.JoinHostPort(u.Host, strconv.Ito
 func (u RelayURL) String() string {
 	// QueryEscape leaves nothing that means something in the URL, but writes a space as +, which stands for itself here.
 	user := strings.ReplaceAll(url.QueryEscape(u.User), "+", "%20")
-	return fmt.Sprintf("turn:%s@%s?transport=tcp", user, u.Address())
+	scheme := "turn"
+	if u.TLS {
+		scheme = "turns"
+	}
+	if user != "" {
+		user += "@"
+	}
+	return fmt.Sprintf("%s:%s%s?transport=tcp", scheme, user, u.Address())
+}
+
+// forICE is the relay as paths use it. Without a user it is the device that asks, by its certificate.
+func (r RelayConfig) forICE(device *identity.Device) ice.Relay {
+	out := ice.Relay{Server: r.URL.Address(), Username: r.URL.User, Password: r.Password}
+	switch {
+	case r.URL.TLS && r.URL.User == "":
+		out.Username, out.TLS = device.ID().String(), turnclient.NewTLS(r.URL.Host, device.Certificate())
+	case r.URL.TLS:
+		out.TLS = turnclient.NewTLS(r.URL.Host)
+	}
+	return out
 }
 
 // redactURL keeps a password that was put into a URL out of messages and logs.

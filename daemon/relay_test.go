@@ -59,3 +59,26 @@ func FuzzParseRelayURL(f *testing.F) {
 		}
 	})
 }
+
+// turns: is TLS on its own port, and without a user the device itself.
+func TestParseSecureRelayURL(t *testing.T) {
+	for raw, want := range map[string]RelayURL{
+		"turns:relay.example":                         {TLS: true, Host: "relay.example", Port: 5349},
+		"turns:relay.example:443?transport=tcp":       {TLS: true, Host: "relay.example", Port: 443},
+		"turns:anna@192.0.2.1:5349":                   {TLS: true, Host: "192.0.2.1", Port: 5349, User: "anna"},
+		"turns:anna@[2001:db8::1]:5349?transport=tcp": {TLS: true, Host: "2001:db8::1", Port: 5349, User: "anna"},
+	} {
+		got, err := ParseRelayURL(raw)
+		if err != nil || got != want {
+			t.Errorf("%s: %+v, %v; want %+v", raw, got, err, want)
+		}
+		if again, err := ParseRelayURL(got.String()); err != nil || again != got {
+			t.Errorf("%s: written as %s, read as %+v, %v", raw, got, again, err)
+		}
+	}
+	for _, raw := range []string{"turns:@relay.example", "turns:a:b@relay.example", "turns:", "turnss:x"} {
+		if u, err := ParseRelayURL(raw); err == nil {
+			t.Errorf("%s is taken: %+v", raw, u)
+		}
+	}
+}

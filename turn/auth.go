@@ -42,8 +42,8 @@ func (r *request) authenticate() ([]byte, bool) {
 	if string(realm) != r.shard.server.config.Realm {
 		return r.challenge(authRealm, stun.CodeUnauthenticated)
 	}
-	var room [maxSecrets]user
-	found, expired := r.shard.server.users.find(room[:0], name, r.now, r.method == stun.MethodAllocate)
+	var room [maxSecrets + 1]user
+	found, expired := r.candidates(room[:0], name)
 	known := len(found) > 0
 	if !known {
 		found = append(found, nobody)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"traverse.internal/identity"
 	"traverse.internal/turn/alloc"
 )
 
@@ -43,6 +44,10 @@ type Config struct {
 	Keys map[string]Keys
 	// Secrets accept time-limited credentials, as Mint makes them. At most 4: the present one, and old ones for a while.
 	Secrets []string
+
+	// Devices may allocate by their certificate, over TLS, with their id as the name and a password that both ends derive
+	// from the connection.
+	Devices []identity.DeviceID
 
 	// RelayIP4 and RelayIP6 are the local addresses on which relayed addresses are made. A family without one is
 	// answered with 440. At least one is needed.

@@ -10,7 +10,7 @@ import (
 
 // reloadable are the fields of Config that Reload applies; all others take a new server.
 var reloadable = []string{
-	"Users", "Keys", "Secrets", "AllowPeers", "DenyPeers", "OwnRelays", "DenyEndpoints", "Alternates", "Limits", "MaxStreams", "MaxStrangers", "Inherited", "StrangerRate",
+	"Users", "Keys", "Secrets", "Devices", "AllowPeers", "DenyPeers", "OwnRelays", "DenyEndpoints", "Alternates", "Limits", "MaxStreams", "MaxStrangers", "Inherited", "StrangerRate",
 	"Offload", // which stays
 }
 
@@ -46,6 +46,7 @@ func (s *Server) Reload(config Config) (restart []string, err error) {
 	}
 	s.users.replace(config.Users, config.Keys, config.Secrets)
 	s.config.Users, s.config.Keys, s.config.Secrets = config.Users, config.Keys, config.Secrets // for SetUsers
+	s.setDevices(config.Devices)
 	s.alternates.Store(&config.Alternates)
 	s.door.setMax(config.MaxStreams, config.MaxStrangers)
 	s.setLimits(config.Limits)

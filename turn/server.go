@@ -21,17 +21,18 @@ const tick = 200 * time.Millisecond
 // Server is a TURN server. It is made by New, works in Serve, and ends with it. Its other methods are safe for concurrent
 // use.
 type Server struct {
-	config Config
-	users  users
-	nonces *nonces
-	seal   cipher.AEAD // of mobility tickets
-	policy guard
-	door   *doorman
-	shards []*shard
-	tcp    []*net.TCPListener
-	tls    []*net.TCPListener
-	cert   *certificate // nil: none
-	handed []Inherited  // sockets that nobody has taken yet, while New runs
+	config  Config
+	users   users
+	nonces  *nonces
+	devices atomic.Pointer[deviceSet]
+	seal    cipher.AEAD // of mobility tickets
+	policy  guard
+	door    *doorman
+	shards  []*shard
+	tcp     []*net.TCPListener
+	tls     []*net.TCPListener
+	cert    *certificate // nil: none
+	handed  []Inherited  // sockets that nobody has taken yet, while New runs
 
 	dtlsJobs   chan dtlsJob
 	dtlsStats  dtlsStats
@@ -90,6 +91,7 @@ func New(config Config) (*Server, error) {
 	s.kernel.server, s.kernel.off = s, config.Offload
 	s.users.realm = config.Realm
 	s.users.replace(config.Users, config.Keys, config.Secrets)
+	s.setDevices(config.Devices)
 	s.alternates.Store(&config.Alternates)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for family := range s.ports {

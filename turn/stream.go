@@ -77,7 +77,7 @@ func (s *Server) newStream(conn *net.TCPConn, client netip.AddrPort, transport a
 	st.uplink = uplink{shard: st.shard}
 	var err error
 	if transport == alloc.TLS {
-		st.secure = stdtls.Server(conn, s.cert.tlsConfig()) // its handshake comes with the first read
+		st.secure = stdtls.Server(conn, s.askDevice(s.cert.tlsConfig())) // its handshake comes with the first read
 		st.conn = st.secure
 	} else {
 		st.raw, err = conn.SyscallConn()

@@ -104,7 +104,7 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 		log.Warn("an environment variable is no key's", "name", name)
 	}
 	switch {
-	case len(t.Users)+len(t.Keys)+len(t.Secrets) == 0:
+	case len(t.Users)+len(t.Keys)+len(t.Secrets)+len(t.Devices) == 0:
 		log.Warn("there are no users, so nobody gets a relay", "try", "--users-file FILE")
 	case len(t.Users) > 0 && *made == nil:
 		log.Warn("the users file has passwords in plain text", "users", len(t.Users), "try", "turnd user add, which stores keys")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"traverse.internal/core/stun"
+	"traverse.internal/core/turnclient"
 )
 
 // Relay is a TURN server that lends us TCP allocations (RFC 6062), over plain TCP.
@@ -15,6 +16,7 @@ type Relay struct {
 	Server   string // host:port; a name is resolved at every Gather
 	Username string
 	Password string
+	TLS      *turnclient.TLS // nil: plain TCP
 }
 
 // Config says how an Endpoint finds paths. The zero Config listens on every interface and has no relay.

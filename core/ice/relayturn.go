@@ -8,7 +8,7 @@ import (
 
 // allocateTURN borrows a TCP port of one family from a TURN server, on a control connection of its own.
 func allocateTURN(ctx context.Context, r Relay, v6 bool) (lender, error) {
-	client, err := turnclient.Dial(ctx, turnclient.Config{Host: r.Server, Username: r.Username, Password: r.Password})
+	client, err := turnclient.Dial(ctx, turnclient.Config{Host: r.Server, Username: r.Username, Password: r.Password, TLS: r.TLS})
 	if err != nil {
 		return nil, err
 	}

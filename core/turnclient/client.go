@@ -20,6 +20,8 @@ type Config struct {
 	Host string
 	// Username and Password are the long-term credentials. They are used when the server asks for them.
 	Username, Password string
+	// TLS secures all connections. nil: none of them.
+	TLS *TLS
 	// Local is the source address of all connections. Zero: the system chooses.
 	Local netip.Addr
 	// Timeout bounds the dialling of a connection and each request's answer, except Connect's (see connectTimeout).
@@ -63,10 +65,11 @@ func (cfg *Config) target() string {
 // Client is one control connection to a relay. It can hold one allocation, because a TURN server knows an allocation by
 // the connection it was made on. Safe for concurrent use.
 type Client struct {
-	cfg    Config
-	conn   net.Conn     // the control connection
-	server string       // for dialling data connections, and for errors
-	local  *net.TCPAddr // source of data connections; nil: the system chooses
+	cfg      Config
+	conn     net.Conn     // the control connection
+	password string       // that the control connection uses
+	server   string       // for dialling data connections, and for errors
+	local    *net.TCPAddr // source of data connections; nil: the system chooses
 
 	life context.Context // ends with the control connection; its cause is Err
 	kill context.CancelCauseFunc
@@ -95,7 +98,17 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, failure(ctx, target, "dial", err)
 	}
-	c := newClient(conn, target, cfg)
+	secured, err := cfg.secure(ctx, conn)
+	if err != nil {
+		return nil, failure(ctx, target, "tls handshake", err)
+	}
+	password, err := cfg.password(secured)
+	if err != nil {
+		_ = secured.Close()
+		return nil, failure(ctx, target, "tls exporter", err)
+	}
+	c := newClient(secured, target, cfg)
+	c.password = password // before the first request
 	// The address that answered, not the name: a data connection belongs to the same server, and comes from the same
 	// address of ours, or the server would not believe it.
 	c.server = conn.RemoteAddr().String()
@@ -108,7 +121,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 // newClient starts a client on a control connection.
 func newClient(conn net.Conn, server string, cfg Config) *Client {
 	c := &Client{
-		cfg: cfg, conn: conn, server: server,
+		cfg: cfg, conn: conn, server: server, password: cfg.Password,
 		attempts: make(chan attempt, maxAttempts),
 		slots:    make(chan struct{}, maxRequests),
 		calls:    make(map[stun.TransactionID]*call),

@@ -132,9 +132,13 @@ func (c *Client) bind(ctx context.Context, id uint32) (*net.TCPConn, error) {
 
 func (c *Client) bindConn(ctx context.Context, id uint32) (*net.TCPConn, error) {
 	const method = stun.MethodConnectionBind
-	conn, err := dialTCP(ctx, c.cfg.Timeout, c.local, c.server)
+	tcp, err := dialTCP(ctx, c.cfg.Timeout, c.local, c.server)
 	if err != nil {
 		return nil, failure(ctx, c.server, method.String(), err)
+	}
+	conn, err := c.cfg.secure(ctx, tcp)
+	if err != nil {
+		return nil, failure(ctx, c.server, "tls handshake", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	err = c.handshake(ctx, conn, id)
@@ -142,19 +146,29 @@ func (c *Client) bindConn(ctx context.Context, id uint32) (*net.TCPConn, error) 
 		// The function may still be about to set its deadline, so the connection cannot be given away any more.
 		err = failure(ctx, c.server, method.String(), timeoutError{})
 	}
+	var bare *net.TCPConn
+	if err == nil {
+		if bare, err = c.bare(conn); err != nil {
+			err = failure(ctx, c.server, method.String(), err)
+		}
+	}
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	return conn, nil
+	return bare, nil
 }
 
 // handshake sends ConnectionBind and reads its answer, exactly: the byte behind it is the peer's.
-func (c *Client) handshake(ctx context.Context, conn *net.TCPConn, id uint32) error {
+func (c *Client) handshake(ctx context.Context, conn net.Conn, id uint32) error {
 	const method = stun.MethodConnectionBind
 	// The nonce of the control connection serves here too with most servers. One that gives a nonce to a single address
 	// and port challenges once more; its new nonce is for this connection only.
-	cr := c.credentials()
+	password, err := c.cfg.password(conn)
+	if err != nil {
+		return failure(ctx, c.server, "tls exporter", err)
+	}
+	cr := c.credentials().on(password)
 	for try := 1; ; try++ {
 		transaction := stun.NewTransactionID()
 		request := appendRequest(nil, method, transaction, cr, func(b *stun.Builder) {
@@ -181,7 +195,7 @@ func (c *Client) handshake(ctx context.Context, conn *net.TCPConn, id uint32) er
 		if err == nil || !again || try == maxTries {
 			return err
 		}
-		next, ok := cr.challenged(m, c.cfg.Username, c.cfg.Password)
+		next, ok := cr.challenged(m, c.cfg.Username, password)
 		if !ok {
 			return err
 		}

@@ -104,7 +104,7 @@ func (c *Client) do(ctx context.Context, method stun.Method, timeout time.Durati
 		if !again || try == maxTries {
 			return stun.Message{}, err
 		}
-		next, ok := cr.challenged(m, c.cfg.Username, c.cfg.Password)
+		next, ok := cr.challenged(m, c.cfg.Username, c.password)
 		if !ok {
 			return stun.Message{}, err
 		}

@@ -27,7 +27,7 @@ var arrows = []struct {
 	{"core/ice", []string{"core/turnclient", "core/stun", "core/reason"}},
 	{"signalling", []string{"identity", "core/reason"}},
 	{"dht", []string{"identity", "core/reason", "signalling"}},
-	{"turn", []string{"turn/alloc", "core/bufpool", "core/dtlsserver", "core/offload", "core/stun", "core/udp", "core/zerocopy"}},
+	{"turn", []string{"identity", "turn/alloc", "core/bufpool", "core/dtlsserver", "core/offload", "core/stun", "core/udp", "core/zerocopy"}},
 	{"turn/mint", []string{"turn"}},
 	{"conformance", []string{"core/stun", "core/turnclient", "core/reason"}},
 	{"transfer", []string{"core/reason"}},
@@ -43,7 +43,7 @@ var arrows = []struct {
 	{"internal/configcmd", []string{"config", "internal/cli"}},
 	{"internal/relayadmin", []string{"config", "turn", "internal/cli"}},
 	{"internal/coturn", []string{"config"}},
-	{"internal/turndconf", []string{"config", "turn", "turn/alloc", "turn/mint", "core/stun", "internal/cli", "internal/secretfile"}},
+	{"internal/turndconf", []string{"identity", "config", "turn", "turn/alloc", "turn/mint", "core/stun", "internal/cli", "internal/secretfile"}},
 	{"daemon", []string{anyAbove}},
 	{"demo", []string{anyAbove}},
 	{"cmd/node", []string{anyAbove}},
@@ -59,7 +59,7 @@ var sole = []struct {
 	by      []string
 	tests   []string
 }{
-	{foreign: "crypto/tls", by: []string{"core/tls", "identity", "turn", "turn/mint", "turn/probe", "conformance", "bench"}}, // bench: opponents run on it
+	{foreign: "crypto/tls", by: []string{"core/tls", "identity", "core/turnclient", "turn", "turn/mint", "turn/probe", "conformance", "bench"}}, // bench: opponents run on it
 	{foreign: "crypto/hpke", by: []string{"signalling"}},
 	{foreign: "filippo.io/edwards25519", by: []string{"identity"}},
 	{foreign: "github.com/anacrolix", by: []string{"dht"}},

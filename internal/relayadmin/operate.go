@@ -17,7 +17,7 @@ import (
 
 // reloadable are the keys that a reload applies. Whoever changes another one starts the server anew.
 var reloadable = []string{
-	"turnd.users_file", "turnd.secret_file", "turnd.allow_peer", "turnd.deny_peer", "turnd.own_relays", "turnd.alternate", "turnd.drain_grace",
+	"turnd.users_file", "turnd.secret_file", "turnd.devices", "turnd.devices_file", "turnd.allow_peer", "turnd.deny_peer", "turnd.own_relays", "turnd.alternate", "turnd.drain_grace",
 }
 
 // reloads says whether a reload applies a key.

@@ -47,6 +47,11 @@ func Build(conf config.Config) (turn.Config, error) {
 				Hint("turnd user add, or one name:password a line, mode 0600")
 		}
 	}
+	ids, err := devices(c)
+	if err != nil {
+		return turn.Config{}, cli.Errorf("E_CONFIG", "cannot use turnd.devices or the devices file").Because(err).Hint("ids as node id prints them")
+	}
+	out.Devices = ids
 	if c.Secret != "" {
 		secrets, err := ReadSecrets(c.Secret)
 		if err != nil {
