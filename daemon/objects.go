@@ -10,6 +10,9 @@ import (
 // Schema names the version of the objects below.
 const Schema = "node.v1"
 
+// Envelope begins an object that a command makes of several answers.
+func Envelope(kind string) cli.Envelope { return envelope(kind) }
+
 func envelope(kind string) cli.Envelope { return cli.Envelope{Schema: Schema, Kind: kind} }
 
 // Path says which way a session's bytes go, and why that way.

@@ -279,7 +279,7 @@ func (c *Client) Listen(ctx context.Context, req ListenRequest) (*Stream, error)
 	return c.stream(ctx, "/v1/listeners", req)
 }
 
-// stream posts a request whose answer is a connection. The end of ctx closes that too.
+// stream posts a request whose answer is a connection. ctx bounds the opening alone.
 func (c *Client) stream(ctx context.Context, path string, in any) (*Stream, error) {
 	raw, err := json.Marshal(in)
 	if err != nil {
@@ -310,6 +310,10 @@ func (c *Client) stream(ctx context.Context, path string, in any) (*Stream, erro
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		defer conn.Close()
 		return nil, readAnswer(res, nil)
+	}
+	if !stop() {
+		conn.Close()
+		return nil, c.failed(ctx, ctx.Err())
 	}
 	s := &Stream{Framed: service.NewFramed(buffered{conn, from}, func(err error) string { return err.Error() }), c: conn}
 	_ = json.Unmarshal([]byte(res.Header.Get("Traverse-Peer")), &s.Peer)

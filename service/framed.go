@@ -150,3 +150,12 @@ func (f *Framed) putLocked(head uint32, data []byte) error {
 	_, err := f.c.Write(data)
 	return err
 }
+
+// Gone waits behind the other side's end until the connection ends too, and says how: nil when it was closed, an *AbortError, ErrCut when it broke.
+func (f *Framed) Gone() error {
+	_, err := f.readHead()
+	if err == ErrCut { // not one that wraps it, which is a failure
+		return nil
+	}
+	return err
+}

@@ -3,12 +3,15 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"traverse.internal/daemon"
+	"traverse.internal/internal/cli"
 )
 
 // quick bounds commands that only ask the daemon something.
@@ -52,12 +55,103 @@ func (a *app) contactCommand() *cobra.Command {
 				return a.print(list, func(w io.Writer) {
 					tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 					for _, c := range list.Contacts {
-						fmt.Fprintf(tw, "%s\t%s\n", c.Name, c.Device)
+						fmt.Fprintf(tw, "%s\t%s\t%s\n", c.Name, c.Device, policyText(c.Policy))
 					}
 					tw.Flush()
 				})
 			},
 		},
+		&cobra.Command{
+			Use: "show NAME", Short: "one contact and what it may do", Args: exactArgs(1), Example: "  node contact show phone",
+			RunE: func(_ *cobra.Command, args []string) error {
+				return a.oneContact(func(h daemon.Home) (daemon.ContactObject, error) { return daemon.ShowContact(h, args[0]) })
+			},
+		},
+		a.contactSetCommand(),
+		&cobra.Command{
+			Use: "block NAME", Short: "treat a contact as a stranger: no answer at all", Args: exactArgs(1),
+			Example: "  node contact block phone\n  node contact set phone blocked=off",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return a.setContact(cmd, args[0], map[string]string{"blocked": "on"})
+			},
+		},
+		&cobra.Command{
+			Use: "rm NAME", Short: "forget a contact, and end the sessions with it", Args: exactArgs(1), Example: "  node contact rm phone",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				ctx, cancel := a.limit(cmd.Context(), quick)
+				defer cancel()
+				return a.oneContact(func(h daemon.Home) (daemon.ContactObject, error) { return daemon.RemoveContact(ctx, h, args[0]) })
+			},
+		},
 	)
 	return cmd
+}
+
+func (a *app) contactSetCommand() *cobra.Command {
+	long := "Set changes what differs for one contact, with or without a running daemon:\n"
+	for _, k := range daemon.PolicyKeys {
+		long += fmt.Sprintf("\n  %-13s %s", k[0], k[1])
+	}
+	return &cobra.Command{
+		Use: "set NAME KEY=VALUE...", Short: "change what a contact may do", Args: minArgs(2), Long: long,
+		Example: "  node contact set phone auto-accept=2GiB download-dir=/home/me/phone\n  node contact set phone auto-accept=off",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			values := map[string]string{}
+			for _, pair := range args[1:] {
+				key, value, ok := strings.Cut(pair, "=")
+				if !ok {
+					return usage(cmd, fmt.Errorf("%q is not KEY=VALUE", pair))
+				}
+				values[key] = value
+			}
+			if dir := values["download-dir"]; dir != "" && dir != "off" {
+				path, err := filepath.Abs(dir)
+				if err != nil {
+					return cli.Errorf("E_LOCAL_IO", "cannot find the current folder").Because(err)
+				}
+				values["download-dir"] = path
+			}
+			return a.setContact(cmd, args[0], values)
+		},
+	}
+}
+
+func (a *app) setContact(cmd *cobra.Command, who string, values map[string]string) error {
+	ctx, cancel := a.limit(cmd.Context(), quick)
+	defer cancel()
+	return a.oneContact(func(h daemon.Home) (daemon.ContactObject, error) { return daemon.SetContact(ctx, h, who, values) })
+}
+
+// oneContact prints the contact that a call gives.
+func (a *app) oneContact(call func(daemon.Home) (daemon.ContactObject, error)) error {
+	h, err := a.place()
+	if err != nil {
+		return err
+	}
+	c, err := call(h)
+	if err != nil {
+		return err
+	}
+	return a.print(c, func(w io.Writer) { fmt.Fprintf(w, "%s  %s  %s\n", c.Name, c.Device, policyText(c.Policy)) })
+}
+
+// policyText is a contact's policy as `contact set` takes it.
+func policyText(p *daemon.ContactPolicy) string {
+	var parts []string
+	if p == nil {
+		return ""
+	}
+	if p.Blocked {
+		parts = append(parts, "blocked=on")
+	}
+	if p.AutoAccept > 0 {
+		parts = append(parts, "auto-accept="+strings.ReplaceAll(size(p.AutoAccept), " ", ""))
+	}
+	if p.Downloads != "" {
+		parts = append(parts, "download-dir="+p.Downloads)
+	}
+	if p.Listen {
+		parts = append(parts, "listen=on")
+	}
+	return strings.Join(parts, " ")
 }

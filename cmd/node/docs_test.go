@@ -100,6 +100,9 @@ func leaves(cmd *cobra.Command) []*cobra.Command {
 		return []*cobra.Command{cmd}
 	}
 	var all []*cobra.Command
+	if cmd.Annotations["arguments"] != "" {
+		all = append(all, cmd)
+	}
 	for _, sub := range cmd.Commands() {
 		if sub.Hidden {
 			continue

@@ -38,6 +38,7 @@ func TestGolden(t *testing.T) {
 	object("id", h.node("laptop", 0, "id"))
 	object("contact add", h.node("laptop", 0, "contact", "add", "phone", h.id("phone")))
 	h.node("phone", 0, "contact", "add", "laptop", h.id("laptop"))
+	h.node("phone", 0, "contact", "set", "laptop", "listen=on")
 	object("contact ls", h.node("laptop", 0, "contact", "ls"))
 
 	first := h.up("laptop", "--relay", "turn:u@127.0.0.1:13478?transport=tcp", "--relay-password-file", h.file("password", "p", 0o600), "--path", "direct-only",
@@ -60,6 +61,7 @@ func TestGolden(t *testing.T) {
 	id = h.offer(report)
 	object("transfers cancel", h.node("laptop", 0, "transfers", "cancel", id))
 	object("send", h.send(report))
+	h.services(object)
 	object("error", h.node("laptop", 6, "send", report, "tablet"))
 	object("status", h.forget(h.node("laptop", 0, "status")))
 	object("demo", h.demo())
@@ -166,8 +168,9 @@ func (h *twoHomes) send(path string) string {
 		c := daemon.NewClient(daemon.HomeAt(filepath.Join(h.dir, "phone")).Socket)
 		for h.t.Context().Err() == nil {
 			if list, err := c.Inbox(h.t.Context()); err == nil && len(list.Transfers) > 0 {
-				_, _ = c.Accept(h.t.Context(), list.Transfers[0].ID)
-				return
+				if _, err := c.Accept(h.t.Context(), list.Transfers[0].ID); err == nil {
+					return // an offer that was cancelled a moment ago may still be listed
+				}
 			}
 			<-time.After(5 * time.Millisecond)
 		}

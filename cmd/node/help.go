@@ -18,7 +18,8 @@ Examples:
 {{.}}
 {{end}}
 Usage:
-  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
+  {{if .HasAvailableSubCommands}}{{if index .Annotations "arguments"}}{{.UseLine}}
+  {{end}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
 {{if .HasAvailableSubCommands}}
 Commands:
 {{range .Commands}}{{if or .IsAvailableCommand (eq .Name "help")}}  {{rpad .Name .NamePadding}} {{.Short}}
@@ -29,6 +30,9 @@ Flags:
 Flags of every command:
 {{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}
 {{end}}`
+
+// takesArguments marks a command that does something itself besides having subcommands.
+var takesArguments = map[string]string{"arguments": "yes"}
 
 // helpCommand explains commands, exit codes and error codes.
 func helpCommand(root *cobra.Command) *cobra.Command {

@@ -12,7 +12,7 @@ import (
 
 func main() {
 	ctx, stop := untilSignal(context.Background())
-	a := &app{name: calledAs(os.Args[0]), env: os.Environ(), stdout: os.Stdout, stderr: os.Stderr}
+	a := &app{name: calledAs(os.Args[0]), env: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	code := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ import (
 type app struct {
 	name           string // what the program is called here: node, or traverse where that is taken
 	env            []string
+	stdin          io.Reader
 	stdout, stderr io.Writer
 
 	home    string
@@ -32,7 +34,7 @@ type app struct {
 
 // run executes one command line and returns its exit code. It ends early when ctx does.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
-	return (&app{name: ownName, env: env, stdout: stdout, stderr: stderr}).run(ctx, args)
+	return (&app{name: ownName, env: env, stdin: os.Stdin, stdout: stdout, stderr: stderr}).run(ctx, args)
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
@@ -91,6 +93,8 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.demoCommand(), a.initCommand(), a.idCommand(), a.upCommand(), a.statusCommand(),
 		a.contactCommand(), a.sendCommand(), a.inboxCommand(), a.transfersCommand(), a.configCommand(), a.manCommand(),
+		a.pipeCommand(), a.listenCommand(), a.forwardCommand(), a.exposeCommand(), a.proxyCommand(), a.sshCommand(),
+		a.connsCommand(), a.channelsCommand(), a.kickCommand(), a.watchCommand(), a.apiCommand(),
 	)
 	root.SetHelpTemplate(helpTemplate)
 	root.SetHelpCommand(helpCommand(root))
@@ -120,6 +124,26 @@ func exactArgs(n int) cobra.PositionalArgs {
 			return e.Hint("%s -h", cmd.CommandPath())
 		}
 		return cli.Errorf("E_USAGE", "%s takes %d arguments, got %d", cmd.CommandPath(), n, len(args)).Hint("%s -h", cmd.CommandPath())
+	}
+}
+
+// rangeArgs is cobra.RangeArgs with our error.
+func rangeArgs(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && len(args) <= most {
+			return nil
+		}
+		return cli.Errorf("E_USAGE", "%s takes %d to %d arguments, got %d", cmd.CommandPath(), least, most, len(args)).Hint("%s -h", cmd.CommandPath())
+	}
+}
+
+// minArgs is cobra.MinimumNArgs with our error.
+func minArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= n {
+			return nil
+		}
+		return cli.Errorf("E_USAGE", "%s takes %d arguments or more, got %d", cmd.CommandPath(), n, len(args)).Hint("%s -h", cmd.CommandPath())
 	}
 }
 

@@ -58,6 +58,10 @@ func TestScripts(t *testing.T) {
 			"tinydisk": cmdTinyDisk,
 			"mistype":  cmdMistype,
 			"garbage":  cmdGarbage,
+			// services
+			"echoserver": cmdEchoServer,
+			"roundtrip":  cmdRoundTrip,
+			"interrupt":  cmdInterrupt,
 		},
 	})
 }

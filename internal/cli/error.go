@@ -36,13 +36,13 @@ func Errorf(code, format string, args ...any) *Error {
 // Because adds a cause and returns the error. A cause may have a peer's words in it, so it becomes one line that does nothing to a terminal.
 func (e *Error) Because(err error) *Error {
 	if err != nil {
-		e.Why = append(e.Why, oneLine(err.Error()))
+		e.Why = append(e.Why, OneLine(err.Error()))
 	}
 	return e
 }
 
-// oneLine replaces line ends, which join errors, and what a terminal would obey: escapes, and marks that turn the writing around.
-func oneLine(s string) string {
+// OneLine makes one harmless line of a text: it replaces line ends, which join errors, and what a terminal would obey: escapes, and marks that turn the writing around.
+func OneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '?'

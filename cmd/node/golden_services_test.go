@@ -1,0 +1,29 @@
+package main
+
+import (
+	"encoding/json"
+
+	"traverse.internal/daemon"
+)
+
+// services runs the commands about contacts, services and forwards, between the two homes that are up.
+func (h *twoHomes) services(object func(name, raw string)) {
+	h.t.Helper()
+	object("contact set", h.node("laptop", 0, "contact", "set", "phone", "auto-accept=2GiB", "download-dir="+h.dir+"/from-phone"))
+	h.node("laptop", 0, "contact", "set", "phone", "auto-accept=off", "download-dir=off")
+	object("expose", h.node("phone", 0, "expose", "web", "127.0.0.1:8080", "--to", "laptop"))
+	object("expose ls", h.node("phone", 0, "expose", "ls"))
+	made := h.node("laptop", 0, "forward", "phone", "-L", "0:web", "-R", "0:127.0.0.1:3000")
+	object("forward", made)
+	object("conns", h.node("laptop", 0, "conns"))
+	object("channels", h.node("laptop", 0, "channels", "phone"))
+	var list daemon.ForwardList
+	if err := json.Unmarshal([]byte(made), &list); err != nil {
+		h.t.Fatal(err)
+	}
+	for i, f := range list.Forwards {
+		if raw := h.node("laptop", 0, "forward", "rm", f.ID); i == 0 {
+			object("forward rm", raw)
+		}
+	}
+}
