@@ -268,7 +268,7 @@ func (a *app) sshLine(h daemon.Home, contact daemon.ContactObject, user, service
 	for i, word := range proxy {
 		proxy[i] = "'" + strings.NewReplacer("'", `'\''`, "%", "%%").Replace(word) + "'" // for the shell, and ssh's own % before it
 	}
-	line := []string{ssh, "-o", "ProxyCommand=" + strings.Join(proxy, " "), "-o", "HostKeyAlias=traverse-" + contact.Device}
+	line := []string{ssh, "-o", "ProxyCommand=" + strings.Join(proxy, " "), "-o", "HostKeyAlias=traverse-" + strings.ToLower(contact.Device)} // ssh notes it so
 	if user != "" {
 		line = append(line, "-l", user)
 	}

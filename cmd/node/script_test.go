@@ -62,6 +62,7 @@ func TestScripts(t *testing.T) {
 			"echoserver": cmdEchoServer,
 			"roundtrip":  cmdRoundTrip,
 			"interrupt":  cmdInterrupt,
+			"sshd":       cmdSSHD,
 		},
 	})
 }
