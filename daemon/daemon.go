@@ -258,6 +258,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	parts := []part{
 		{"DHT", d.watchDHT},
 		{"connection manager", d.manager.Serve},
+		{"home", d.watchHome},
 		{"local API", func(ctx context.Context) error { return serveAPI(ctx, d.api, d.handler()) }},
 	}
 	if d.turnd != nil {
@@ -333,6 +334,9 @@ func (d *Daemon) runPart(ctx context.Context, p part) error {
 	}
 	if err == nil {
 		err = errors.New("ended by itself")
+	}
+	if told := (*cli.Error)(nil); errors.As(err, &told) {
+		return told
 	}
 	return cli.Errorf("E_UNEXPECTED", "the %s stopped", p.name).Because(err)
 }
