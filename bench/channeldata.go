@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -14,25 +16,35 @@ import (
 	"traverse.internal/core/stun"
 )
 
-// The ChannelData benches: one flow of single packets of 100 bytes, saturated.
+// The ChannelData benches: packets of 100 bytes, saturated. Single packets of one
+// flow, of a thousand that take turns, and bursts of 16 of one flow, as a network
+// card that joins them hands them over. What is sent as a burst is taken as such:
+// the receiver's kernel does then not cut it at the relay's cost.
 var (
-	channelDataUp = bench{
-		name:  "channeldata up",
-		units: []string{"relay ns/packet"},
-		must:  []string{"1.4x"},
-		open: func(ctx context.Context, set settings) (*rig, error) {
-			return openChannelData(ctx, set, true)
-		},
-	}
-	channelDataDown = bench{
-		name:  "channeldata down",
-		units: []string{"relay ns/packet"},
-		must:  []string{"1.4x"},
-		open: func(ctx context.Context, set settings) (*rig, error) {
-			return openChannelData(ctx, set, false)
-		},
-	}
+	channelDataUp        = channelDataBench("channeldata up", "1.4x", flowShape{1, 1, true})
+	channelDataDown      = channelDataBench("channeldata down", "1.4x", flowShape{1, 1, false})
+	channelDataManyUp    = channelDataBench("channeldata up, 1000 flows", "1.15x", flowShape{1000, 1, true})
+	channelDataManyDown  = channelDataBench("channeldata down, 1000 flows", "1.15x", flowShape{1000, 1, false})
+	channelDataBurstUp   = channelDataBench("channeldata up, bursts of 16", "8x", flowShape{1, 16, true})
+	channelDataBurstDown = channelDataBench("channeldata down, bursts of 16", "8x", flowShape{1, 16, false})
 )
+
+// flowShape is what a bench loads a relay with.
+type flowShape struct {
+	flows, burst int
+	up           bool
+}
+
+func channelDataBench(name, must string, shape flowShape) bench {
+	return bench{
+		name:  name,
+		units: []string{"relay ns/packet"},
+		must:  []string{must},
+		open: func(ctx context.Context, set settings) (*rig, error) {
+			return openChannelData(ctx, set, shape)
+		},
+	}
+}
 
 const (
 	payload = 100 // bytes
@@ -45,7 +57,7 @@ const (
 	window = 192
 )
 
-func openChannelData(ctx context.Context, set settings, up bool) (*rig, error) {
+func openChannelData(ctx context.Context, set settings, shape flowShape) (*rig, error) {
 	list, missing, stop, err := relays(ctx, set)
 	if err != nil {
 		return nil, err
@@ -53,33 +65,18 @@ func openChannelData(ctx context.Context, set settings, up bool) (*rig, error) {
 	g := &rig{missing: missing, close: stop}
 	for _, r := range list {
 		g.variants = append(g.variants, variant{r.name, false, func(ctx context.Context) (sample, error) {
-			return runChannelData(ctx, r, set.load, up)
+			return runChannelData(ctx, r, set.load, shape)
 		}})
 	}
 	return g, nil
 }
 
-func runChannelData(ctx context.Context, r relay, load time.Duration, up bool) (sample, error) {
-	peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		return sample{}, err
-	}
-	defer peer.Close()
-	client, err := bindChannel(r.addr, peer.LocalAddr().(*net.UDPAddr).AddrPort())
+func runChannelData(ctx context.Context, r relay, load time.Duration, shape flowShape) (sample, error) {
+	l, err := newUDPLoad(r, shape)
 	if err != nil {
 		return sample{}, fmt.Errorf("%s: %w", r.name, err)
 	}
-	defer client.conn.Close()
-
-	l := &udpLoad{from: client.conn, to: peer}
-	if up {
-		l.packet = stun.AppendChannelDataHeader(nil, benchChannel, payload)
-	} else {
-		l.from, l.to = peer, client.conn
-		l.dst = net.UDPAddrFromAddrPort(client.relayed)
-	}
-	l.packet = append(l.packet, make([]byte, payload)...)
-
+	defer l.close()
 	pinSelf()
 	warm, cancel := context.WithTimeout(ctx, load/5)
 	defer cancel()
@@ -100,41 +97,76 @@ func runChannelData(ctx context.Context, r relay, load time.Duration, up bool) (
 // udpLoad sends packets through a relay and takes them at the other end, in a
 // closed loop on one thread.
 type udpLoad struct {
-	from, to      *net.UDPConn
-	dst           net.Addr // of unconnected sockets
-	packet        []byte
+	flowShape
+	peer          *net.UDPConn
+	clients       []*turnClient
+	send          []ipv4.Message // a window of them, or of bursts
+	take          []ipv4.Message
+	size          int // of a packet that arrives
+	next          int // flow
 	arrived, lost int
 }
 
+func newUDPLoad(r relay, shape flowShape) (*udpLoad, error) {
+	peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, err
+	}
+	l := &udpLoad{flowShape: shape, peer: peer}
+	for range shape.flows {
+		var client *turnClient
+		for range 5 { // coturn remembers the ports of clients who left a moment ago
+			if client, err = bindChannel(r.addr, peer.LocalAddr().(*net.UDPAddr).AddrPort()); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			l.close()
+			return nil, err
+		}
+		l.clients = append(l.clients, client)
+	}
+	var packet []byte
+	if shape.up {
+		packet = stun.AppendChannelDataHeader(nil, benchChannel, payload)
+	}
+	packet = append(packet, make([]byte, payload)...)
+	l.size = 4 + 2*payload - len(packet) // with a header where it left without
+	message := ipv4.Message{Buffers: [][]byte{bytes.Repeat(packet, shape.burst)}}
+	if shape.burst > 1 {
+		message.OOB = segmentControl(len(packet))
+		err = errors.Join(takeBursts(peer), takeBursts(l.clients[0].conn))
+	}
+	for range window / shape.burst {
+		l.send = append(l.send, message)
+		l.take = append(l.take, ipv4.Message{Buffers: [][]byte{make([]byte, 1<<16)}})
+	}
+	return l, err
+}
+
+func (l *udpLoad) close() {
+	l.peer.Close()
+	for _, c := range l.clients {
+		c.release()
+	}
+}
+
 func (l *udpLoad) run(ctx context.Context) error {
-	l.to.SetReadBuffer(4 << 20) // as much as the system gives; the window fits anyway
-	out, in := ipv4.NewPacketConn(l.from), ipv4.NewPacketConn(l.to)
-	send := make([]ipv4.Message, batch)
-	take := make([]ipv4.Message, window)
-	for i := range send {
-		send[i] = ipv4.Message{Buffers: [][]byte{l.packet}, Addr: l.dst}
-	}
-	for i := range take {
-		take[i].Buffers = [][]byte{make([]byte, 2048)}
-	}
 	flying := 0
 	for ctx.Err() == nil {
 		for flying+batch <= window {
-			n, err := out.WriteBatch(send, 0)
+			n, err := l.sendSome(batch / l.burst)
 			if err != nil && !errors.Is(err, unix.ECONNREFUSED) {
 				return err
 			}
-			flying += n
+			flying += n * l.burst
 		}
-		if err := l.to.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
-			return err
-		}
-		n, err := in.ReadBatch(take, 0)
+		n, err := l.takeSome(flying)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			// What has not come by now was dropped on the way.
-			l.lost += flying
-			flying = 0
+			l.lost += flying - n
+			flying = n
 		case err != nil:
 			return err
 		}
@@ -142,4 +174,80 @@ func (l *udpLoad) run(ctx context.Context) error {
 		flying = max(0, flying-n)
 	}
 	return nil
+}
+
+// sendSome sends n messages and returns how many it did.
+func (l *udpLoad) sendSome(n int) (int, error) {
+	send := l.send[:n]
+	if !l.up {
+		for i := range send {
+			send[i].Addr = net.UDPAddrFromAddrPort(l.clients[l.next].relayed)
+			l.next = (l.next + 1) % l.flows
+		}
+		return ipv4.NewPacketConn(l.peer).WriteBatch(send, 0)
+	}
+	if l.flows == 1 {
+		return ipv4.NewPacketConn(l.clients[0].conn).WriteBatch(send, 0)
+	}
+	for i := range send {
+		if _, err := l.clients[l.next].conn.Write(send[i].Buffers[0]); err != nil {
+			return i, err
+		}
+		l.next = (l.next + 1) % l.flows
+	}
+	return n, nil
+}
+
+// takeSome takes what has arrived, and returns how many packets that was.
+func (l *udpLoad) takeSome(flying int) (int, error) {
+	soon := time.Now().Add(50 * time.Millisecond)
+	to := l.peer
+	if !l.up {
+		to = l.clients[0].conn
+	}
+	if l.up || l.flows == 1 {
+		if err := to.SetReadDeadline(soon); err != nil {
+			return 0, err
+		}
+		n, err := ipv4.NewPacketConn(to).ReadBatch(l.take, 0)
+		packets := 0
+		for i := range max(n, 0) {
+			packets += l.take[i].N / l.size
+		}
+		return packets, err
+	}
+	// Those that were sent first come first.
+	for i := range batch {
+		client := l.clients[(l.next+l.flows-flying+i)%l.flows].conn
+		if err := client.SetReadDeadline(soon); err != nil {
+			return i, err
+		}
+		if _, err := client.Read(l.take[0].Buffers[0]); err != nil {
+			return i, err
+		}
+	}
+	return batch, nil
+}
+
+// segmentControl has the kernel cut a message into packets of a size.
+func segmentControl(size int) []byte {
+	b := make([]byte, unix.CmsgSpace(2))
+	binary.NativeEndian.PutUint64(b, uint64(unix.CmsgLen(2)))
+	binary.NativeEndian.PutUint32(b[8:], unix.IPPROTO_UDP)
+	binary.NativeEndian.PutUint32(b[12:], unix.UDP_SEGMENT)
+	binary.NativeEndian.PutUint16(b[16:], uint16(size))
+	return b
+}
+
+// takeBursts has the kernel hand over bursts as they are.
+func takeBursts(conn *net.UDPConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1)
+	})
+	return errors.Join(err, failed)
 }

@@ -73,7 +73,7 @@ func (r row) ratio() (float64, string) {
 
 // all is the list of benches, in the order in which they run.
 func all() []bench {
-	return []bench{channelDataUp, channelDataDown, tcpRelay, muxBulk, muxSmall, muxPing, fileCopy}
+	return []bench{channelDataUp, channelDataDown, channelDataManyUp, channelDataManyDown, channelDataBurstUp, channelDataBurstDown, tcpRelay, muxBulk, muxSmall, muxPing, fileCopy}
 }
 
 // runAll runs what the settings select. A bench that fails is a row that says so;

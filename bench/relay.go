@@ -71,7 +71,8 @@ func startTurnd(ctx context.Context, set settings, dir string) (relay, error) {
 	}
 	return startRelay(ctx, "turnd", func(addr string) (*process, error) {
 		return startProcess(path, "run", "--listen-udp", addr, "--listen-tcp", addr, "--realm", relayRealm, "--users-file", users,
-			"--relay-ip4", "127.0.0.1", "--port-range", "40000-49000", "--allow-peer", "127.0.0.0/8")
+			"--relay-ip4", "127.0.0.1", "--port-range", "40000-49000", "--allow-peer", "127.0.0.0/8",
+			"--max-allocations-per-user", "4096", "--max-allocations-per-ip", "4096", "--max-new-peers-per-user", "100000", "--max-new-peers-per-ip", "100000")
 	})
 }
 

@@ -49,8 +49,8 @@ func ourRelay(t *testing.T) relay {
 func TestRelayLoads(t *testing.T) {
 	r := ourRelay(t)
 	for name, run := range map[string]func() (sample, error){
-		"up":   func() (sample, error) { return runChannelData(t.Context(), r, quick().load, true) },
-		"down": func() (sample, error) { return runChannelData(t.Context(), r, quick().load, false) },
+		"up":   func() (sample, error) { return runChannelData(t.Context(), r, quick().load, flowShape{1, 1, true}) },
+		"down": func() (sample, error) { return runChannelData(t.Context(), r, quick().load, flowShape{1, 1, false}) },
 		"tcp":  func() (sample, error) { return runTCPRelay(t.Context(), r, quick().load) },
 	} {
 		s, err := run()

@@ -21,6 +21,12 @@ type turnClient struct {
 	buf     [1500]byte
 }
 
+// release ends the allocation: a relay must not carry it into the next round.
+func (t *turnClient) release() {
+	_, _ = t.request(stun.MethodRefresh, func(b *stun.Builder) { b.AddUint32(stun.AttrLifetime, 0) })
+	t.conn.Close()
+}
+
 // benchChannel is the channel's number: the first of RFC 8656's range.
 const benchChannel = 0x4000
 
