@@ -111,11 +111,12 @@ type Turnd struct {
 	DevicesFile   string   // with more of them; "" means none
 	Secret        string   // file; "" means: no time-limited credentials
 	AllowPeer     []netip.Prefix
-	DenyPeer      []netip.Prefix // wins over AllowPeer
-	OwnRelays     bool           // relayed addresses may be peers of each other
-	Strict        bool           // channel numbers of RFC 8656 only
-	NoUDPRelays   bool           // TCP allocations only
-	Mobility      bool           // allocations that move, RFC 8016
+	DenyPeer      []netip.Prefix   // wins over AllowPeer
+	OwnRelays     bool             // relayed addresses may be peers of each other
+	Strict        bool             // channel numbers of RFC 8656 only
+	NoUDPRelays   bool             // TCP allocations only
+	OtherUDP      []netip.AddrPort // RFC 5780
+	Mobility      bool             // allocations that move, RFC 8016
 	MobilityGrace time.Duration
 
 	AdminSocket string           // "" means the usual place

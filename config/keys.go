@@ -245,6 +245,11 @@ var mainKeys = []Key{
 		field: one(func(c *Config) *bool { return &c.Turnd.NoUDPRelays }, typeBool, parseBool),
 	},
 	{
+		Name: "turnd.other_udp", Flag: "other-udp", Programs: both,
+		Help:  "another address and port for the discovery of NAT behaviour (RFC 5780), one a family; the first of listen_udp names its address then",
+		field: list(func(c *Config) *[]netip.AddrPort { return &c.Turnd.OtherUDP }, "addresses", single(parseAddrPort)),
+	},
+	{
 		Name: "turnd.mobility", Flag: "mobility", Default: "false", Programs: both,
 		Help:  "clients may take their allocation along to another address (RFC 8016); all work is then done by one core",
 		field: one(func(c *Config) *bool { return &c.Turnd.Mobility }, typeBool, parseBool),

@@ -85,6 +85,10 @@ type Config struct {
 
 	// Offload relays the channels of UDP clients past this process. None: it does not. Who made it closes it, after Serve.
 	Offload Offloader
+	// OtherUDP are the other addresses for the discovery of NAT behaviour, RFC 5780, one a family at most: another IP address and
+	// another port than the first of ListenUDP of that family has, which then names its address, too. Over UDP the server
+	// listens at all four combinations. None: no discovery.
+	OtherUDP []netip.AddrPort
 
 	// Shards share the work. Default one a core.
 	Shards int
@@ -213,6 +217,9 @@ func (c Config) check() error {
 	}
 	if c.FirstMessage < 0 || c.Unallocated < 0 || c.DialTimeout < 0 || c.MobilityGrace < 0 || c.DataIdle < 0 {
 		return errors.New("turn: a time-out is negative")
+	}
+	if err := c.checkOthers(); err != nil {
+		return err
 	}
 	return c.Limits.Check()
 }

@@ -20,6 +20,7 @@
 //	request.go auth.go nonce.go    one request: understood, authenticated, answered
 //	allocate.go dual.go refresh.go mobility.go permit.go channel.go send.go data.go
 //	tcp_connect.go tcp_attempt.go tcp_bind.go tcp_relay.go
+//	discovery.go                   Binding where NAT behaviour can be discovered
 //	policy.go limits.go users.go   who may be a peer, who may ask how much, who is who
 //	tls.go proxy.go                streams that are secured, or come through a proxy
 //	reload.go drain.go sessions.go what operators do while it runs

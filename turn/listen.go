@@ -23,6 +23,9 @@ func (s *Server) listen() error {
 			return err
 		}
 	}
+	if err := s.listenOthers(); err != nil {
+		return err
+	}
 	for _, group := range expand(s.config.ListenTCP) {
 		if err := eachOf(group, func(at netip.AddrPort) error { return s.listenTCP("tcp", at, &s.tcp) }); err != nil {
 			return err

@@ -17,6 +17,7 @@ type request struct {
 	listener *listener   //
 	arrived  netip.Addr  // of ours, where the listener has several
 	secured  *dtlsClient // over DTLS
+	origin   *listener   // where the answer is to come from; nil: listener
 
 	msg         stun.Message
 	method      stun.Method
@@ -101,14 +102,20 @@ func (r *request) unknown(types []stun.AttrType) []byte {
 	return r.finish(&b)
 }
 
-// binding answers with the client's address and nothing else: RFC 8489 §2.
+// binding answers with the client's address and nothing else: RFC 8489 §2. Where NAT behaviour can be discovered it also tells
+// where the answer comes from, and the other address: RFC 5780 §6.1.
 func (r *request) binding() []byte {
 	return r.toStranger(func() []byte {
-		if answer, ok := r.understand(); !ok {
-			return answer
+		var room [stun.MaxUnknown]stun.AttrType
+		if unknown := r.msg.AppendUnknown(room[:0], r.understoodHere); len(unknown) > 0 {
+			return r.unknown(unknown)
+		}
+		if !r.changeOrigin() {
+			return r.fail(stun.CodeBadRequest)
 		}
 		b := r.begin(r.method.Success())
 		b.AddXORAddr(stun.AttrXORMappedAddress, r.tuple.Client)
+		r.addOrigin(&b)
 		return r.finish(&b)
 	})
 }

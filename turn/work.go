@@ -22,6 +22,9 @@ type listener struct {
 	out   *udp.SendBatch // what peers sent to its clients; the work goroutine's
 
 	secured *dtlsSocket // whose clients speak DTLS; nil: plain
+
+	discovery *discovery // nil: it answers Binding alone, RFC 5780
+	corner    [2]int     // which of its four sockets this is
 }
 
 // worker is what a shard's one goroutine works with.
@@ -141,6 +144,9 @@ func (w *worker) message(now time.Time, l *listener, tuple alloc.FiveTuple, arri
 		}
 		if answer != nil {
 			w.answer.Add(answer, udp.Route{To: tuple.Client, From: arrived})
+			if r.origin != nil {
+				l = r.origin
+			}
 			l.conn.Send(w.answer)
 		}
 	default:

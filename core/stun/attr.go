@@ -8,6 +8,7 @@ type AttrType uint16
 // Attributes that this package reads or writes. The comment gives the shape of the value.
 const (
 	AttrMappedAddress          AttrType = 0x0001 // address
+	AttrChangeRequest          AttrType = 0x0003 // 32 bits: 4 another address, 2 another port
 	AttrUsername               AttrType = 0x0006 // at most 508 bytes
 	AttrMessageIntegrity       AttrType = 0x0008 // HMAC-SHA1, 20 bytes
 	AttrErrorCode              AttrType = 0x0009 // class, number, phrase
@@ -42,13 +43,15 @@ const (
 	AttrFingerprint             AttrType = 0x8028 // CRC-32, xored
 	AttrICEControlled           AttrType = 0x8029 // 64 bits
 	AttrICEControlling          AttrType = 0x802a // 64 bits
+	AttrResponseOrigin          AttrType = 0x802b // address
+	AttrOtherAddress            AttrType = 0x802c // address
 	AttrMobilityTicket          AttrType = 0x8030 // empty, or bytes that only the server understands
 )
 
 // attrNames holds the standard's names, and those of attributes that are only ever named in a log. It is read only.
 var attrNames = map[AttrType]string{
 	AttrMappedAddress:           "MAPPED-ADDRESS",
-	0x0003:                      "CHANGE-REQUEST",
+	AttrChangeRequest:           "CHANGE-REQUEST",
 	AttrUsername:                "USERNAME",
 	AttrMessageIntegrity:        "MESSAGE-INTEGRITY",
 	AttrErrorCode:               "ERROR-CODE",
@@ -87,8 +90,8 @@ var attrNames = map[AttrType]string{
 	AttrFingerprint:             "FINGERPRINT",
 	AttrICEControlled:           "ICE-CONTROLLED",
 	AttrICEControlling:          "ICE-CONTROLLING",
-	0x802b:                      "RESPONSE-ORIGIN",
-	0x802c:                      "OTHER-ADDRESS",
+	AttrResponseOrigin:          "RESPONSE-ORIGIN",
+	AttrOtherAddress:            "OTHER-ADDRESS",
 	0x802e:                      "THIRD-PARTY-AUTHORIZATION",
 	AttrMobilityTicket:          "MOBILITY-TICKET",
 }
