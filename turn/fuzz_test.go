@@ -198,8 +198,9 @@ func FuzzPolicy(f *testing.F) {
 
 // Strangers leave nothing behind: no state before authentication.
 func TestStrangersLeaveNothing(t *testing.T) {
-	s := startServer(t, nil)
+	s := startServer(t, func(c *Config) { c.Shards = 1 })
 	sh := s.shards[0]
+	dialUDP(t, s).ask(stun.MethodBinding) // the shard works, and has the buffers it needs
 	request := func(i int) {
 		tuple := tupleFor("203.0.113.1:1000")
 		tuple.Client = netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), uint16(i|1))

@@ -75,7 +75,7 @@ type kernel struct {
 // expects the shard's lock; r is the half that reaches the peer.
 func (r *relay) offer(number uint16, peer netip.AddrPort) {
 	k := &r.shard.server.kernel
-	if k.off == nil || r.alloc.Tuple.Transport != alloc.UDP {
+	if k.off == nil || r.alloc.Tuple.Transport != alloc.UDP || relayOf(r.alloc).ticket != nil { // which may move
 		return
 	}
 	if f := r.offloads[number]; f != nil && f.peer == peer {
