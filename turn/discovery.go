@@ -54,12 +54,12 @@ func (s *Server) listenOthers() error {
 		}
 		first = s.shards[0].listeners[begin].local // its port may have been any
 		next := len(s.shards[0].listeners)
-		if err := s.listenUDP(other); err != nil {
+		if err := s.listenUDP("udp", other); err != nil {
 			return err
 		}
 		other = s.shards[0].listeners[next].local
 		for _, at := range []netip.AddrPort{netip.AddrPortFrom(first.Addr(), other.Port()), netip.AddrPortFrom(other.Addr(), first.Port())} {
-			if err := s.listenUDP(at); err != nil {
+			if err := s.listenUDP("udp", at); err != nil {
 				return err
 			}
 		}
