@@ -83,7 +83,8 @@ func explainReason(err error, peer string) *cli.Error {
 			Hint("is `node up` running there, in the same DHT?").Hint("has that side added this device as a contact?")
 	case reason.PeerSilent, reason.RecordStale:
 		return cli.Errorf("E_PEER_SILENT", "%s was found but does not answer", peer).Because(err).
-			Hint("is it online, and has that side added this device as a contact?")
+			Hint("is it online, and has that side added this device as a contact?").
+			Hint("are the clocks of both right? `node status` there says when messages came too late")
 	case reason.AuthWrongKey, reason.AuthRevoked:
 		return cli.Errorf("E_AUTH", "whoever answered for %s holds another key", peer).Because(err).
 			Hint("compare the device id with `node id` on that device")

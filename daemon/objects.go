@@ -99,6 +99,7 @@ type Status struct {
 	Metrics   string       `json:"metrics,omitempty"`
 	Peers     []PeerStatus `json:"peers"`
 	Transfers []Transfer   `json:"transfers"`
+	Warnings  []string     `json:"warnings,omitempty"` // what somebody should look at
 }
 
 // DHTStatus says how well the node stands in the DHT.

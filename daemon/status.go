@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"fmt"
+
 	"traverse.internal/connmgr"
 	"traverse.internal/identity"
 )
@@ -27,6 +29,9 @@ func (d *Daemon) Status() Status {
 		s.Metrics = d.metrics.Addr().String()
 	}
 	d.peers(&s)
+	if n := d.signaler.Stats().Expired; n > 0 {
+		s.Warnings = append(s.Warnings, clockWarning(n))
+	}
 	return s
 }
 
@@ -53,4 +58,9 @@ func (d *Daemon) peers(s *Status) {
 		}
 		s.Peers = append(s.Peers, p)
 	}
+}
+
+// clockWarning tells of messages that were refused for their time. A contact whose clock is wrong, or ours, looks silent otherwise.
+func clockWarning(n uint64) string {
+	return fmt.Sprintf("clock: %d messages of contacts were too old or from the future; a clock is wrong here or there, see `timedatectl`", n)
 }

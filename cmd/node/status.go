@@ -47,6 +47,9 @@ func (a *app) statusCommand() *cobra.Command {
 					fmt.Fprintf(tw, "Peer\t%s\t%s\t%s\n", p.Name, p.State, via)
 				}
 				tw.Flush()
+				for _, warning := range s.Warnings {
+					fmt.Fprintf(w, "Warning %s\n", warning)
+				}
 				printTransfers(w, s.Transfers)
 			})
 		},
