@@ -18,6 +18,7 @@ import (
 	"traverse.internal/dht"
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
+	"traverse.internal/internal/relayadmin"
 	"traverse.internal/metrics"
 	"traverse.internal/service"
 	"traverse.internal/signalling"
@@ -33,17 +34,18 @@ type Config struct {
 	DHT       DHTConfig
 	Policy    ice.Policy
 	Relays    []RelayConfig
-	Addrs     []netip.Addr // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
-	Port      uint16       // TCP port for paths [any]
-	Accept    Accept       // [AcceptAsk]
-	Downloads string       // [Home.Downloads]
-	MinFree   int64        // bytes that must stay free in Downloads [0]
-	NoSync    bool         // do not fsync received files
-	Metrics   string       // host:port of /metrics [none]
-	WebConfig string       // file that says who may read /metrics, and with which certificate [plain HTTP, everybody]
-	Turnd     *turn.Config // embedded relay [none]
-	Mux       mux.Config   // session limits and times
-	Log       *slog.Logger // [none]
+	Addrs     []netip.Addr    // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
+	Port      uint16          // TCP port for paths [any]
+	Accept    Accept          // [AcceptAsk]
+	Downloads string          // [Home.Downloads]
+	MinFree   int64           // bytes that must stay free in Downloads [0]
+	NoSync    bool            // do not fsync received files
+	Metrics   string          // host:port of /metrics [none]
+	WebConfig string          // file that says who may read /metrics, and with which certificate [plain HTTP, everybody]
+	Turnd     *turn.Config    // embedded relay [none]
+	Operate   *RelayOperation // of the embedded relay [it runs as it began]
+	Mux       mux.Config      // session limits and times
+	Log       *slog.Logger    // [none]
 }
 
 // DHTConfig says which DHT and where.
@@ -73,7 +75,9 @@ type Daemon struct {
 	signaler  *signalling.Signaler
 	endpoint  *ice.Endpoint
 	manager   *connmgr.Manager
-	turnd     *turn.Server // nil without an embedded relay
+	turnd     *turn.Server         // nil without an embedded relay
+	operator  *relayadmin.Operator // of the relay; nil: none
+	admin     net.Listener         // of the operator; nil: none
 	metrics   *metrics.Server
 	api       net.Listener
 	table     *table
@@ -128,6 +132,7 @@ func New(cfg Config) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.undo(func() { d.api.Close() })
+	d.operateTurnd()
 	return d, nil
 }
 
@@ -262,7 +267,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 		{"local API", func(ctx context.Context) error { return serveAPI(ctx, d.api, d.handler()) }},
 	}
 	if d.turnd != nil {
-		parts = append(parts, part{"relay", d.turnd.Serve})
+		parts = append(append(parts, part{"relay", d.turnd.Serve}), d.operatorParts()...)
 	}
 	if d.metrics != nil {
 		parts = append(parts, part{"metrics", d.metrics.Serve})

@@ -4,11 +4,42 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 
+	"github.com/spf13/cobra"
+
+	"traverse.internal/config"
 	"traverse.internal/daemon"
+	"traverse.internal/internal/configcmd"
 	"traverse.internal/internal/sdnotify"
+	"traverse.internal/internal/turndconf"
+	"traverse.internal/turn"
 )
+
+// operate says how the embedded relay is operated: SIGHUP reloads it, as turnd's commands do over its admin socket. The
+// function that it returns ends that.
+func (a *app) operate(cmd *cobra.Command, file string, conf config.Config) (*daemon.RelayOperation, func()) {
+	if !conf.Turnd.Enabled {
+		return nil, func() {}
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	o := &daemon.RelayOperation{Conf: conf, HUP: hup, Load: func() (config.Config, turn.Config, error) {
+		now, err := config.Load(file, a.env, configcmd.Given(cmd, "node", ownFlags))
+		if err != nil {
+			return now, turn.Config{}, wrongConfig(cmd, err)
+		}
+		t, err := turndconf.Build(now)
+		return now, t, err
+	}}
+	if n, err := sdnotify.Open(a.getenv); err == nil {
+		o.Told = n.Reloading
+	}
+	return o, func() { signal.Stop(hup) }
+}
 
 // serve runs the daemon, and meanwhile tells the service manager, where there is one, how it goes.
 func (a *app) serve(ctx context.Context, d *daemon.Daemon, log *slog.Logger) error {

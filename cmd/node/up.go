@@ -51,6 +51,9 @@ Every flag is a key of the configuration file and of the environment too (docs/c
 		for _, name := range conf.UnknownEnv {
 			cfg.Log.Warn("an environment variable is no key's", "name", name)
 		}
+		operate, stop := a.operate(cmd, file, conf)
+		defer stop()
+		cfg.Operate = operate
 		d, err := daemon.New(cfg)
 		if err != nil {
 			return err

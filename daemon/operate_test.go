@@ -1,0 +1,70 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"traverse.internal/config"
+	"traverse.internal/turn"
+)
+
+// The relay inside a node has turnd's admin socket, and reloads with a signal; drained, it leaves the node up.
+func TestEmbeddedRelayIsOperated(t *testing.T) {
+	dir, err := os.MkdirTemp("", "node") // t.TempDir can be longer than a socket's name may be
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	h := HomeAt(dir)
+	if _, err := Init(h, "alone"); err != nil {
+		t.Fatal(err)
+	}
+	loop := netip.MustParseAddr("127.0.0.1")
+	relay := turn.Config{Realm: "home", ListenUDP: []netip.AddrPort{netip.AddrPortFrom(loop, 0)}, RelayIP4: loop}
+	hup, loads := make(chan os.Signal), make(chan struct{}, 10)
+	cfg := Config{Home: h, Turnd: &relay, Operate: &RelayOperation{HUP: hup, Conf: config.Default(), Load: func() (config.Config, turn.Config, error) {
+		loads <- struct{}{}
+		return config.Default(), relay, nil
+	}}}
+	cfg.DHT.Private, cfg.DHT.Listen = true, netip.AddrPortFrom(loop, 0)
+	d, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Serve(ctx) }()
+	hup <- syscall.SIGHUP
+	<-loads
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "turnd.sock"))
+		},
+	}}
+	for _, path := range []string{"/v1/reload", "/v1/drain?grace=0s"} {
+		resp, err := client.Post("http://turnd"+path, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+	<-loads
+	if _, err := NewClient(h.Socket).Status(t.Context()); err != nil {
+		t.Errorf("the node after its relay has drained: %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
