@@ -119,6 +119,7 @@ type Turnd struct {
 	Mobility      bool             // allocations that move, RFC 8016
 	MobilityGrace time.Duration
 
+	Offload     string           // "off", "auto" or "tc": the relay in the kernel
 	AdminSocket string           // "" means the usual place
 	Alternate   []netip.AddrPort // where clients are sent while it drains
 	DrainGrace  time.Duration

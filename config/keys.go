@@ -260,6 +260,11 @@ var mainKeys = []Key{
 		field: one(func(c *Config) *time.Duration { return &c.Turnd.MobilityGrace }, "duration", parseDuration),
 	},
 	{
+		Name: "turnd.offload", Flag: "offload", Default: "off", Programs: turndOnly,
+		Help:  "relay channels in the kernel, by eBPF at tc, past netfilter: auto where that can be, tc or not at all, off (docs/offload.md)",
+		field: choice(func(c *Config) *string { return &c.Turnd.Offload }, "off", "auto", "tc"),
+	},
+	{
 		Name: "turnd.admin_socket", Flag: "admin-socket", Programs: turndOnly,
 		Help:  "unix socket of reload, drain and sessions; empty: turnd.sock in $XDG_RUNTIME_DIR, none without that",
 		field: path(func(c *Config) *string { return &c.Turnd.AdminSocket }),

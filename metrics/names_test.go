@@ -14,6 +14,7 @@ import (
 
 	"traverse.internal/connmgr"
 	"traverse.internal/core/ice"
+	"traverse.internal/core/offload"
 	"traverse.internal/core/reason"
 	"traverse.internal/dht"
 	"traverse.internal/signalling"
@@ -60,6 +61,7 @@ func everything() Sources {
 				Strangers:      1,
 				DTLSHandshakes: map[string]uint64{"done": 1},
 				CertExpires:    time.Unix(1, 0),
+				Offload:        &offload.Stats{Relayed: []offload.Relayed{{Dir: "up", Family: "4"}}, Left: map[string]uint64{"mtu": 1}, Refused: map[string]uint64{"route": 1}},
 			}
 		},
 	}

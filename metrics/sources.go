@@ -64,7 +64,7 @@ func (src Sources) register(r *prometheus.Registry) *prometheus.HistogramVec {
 		r.MustRegister(newTransfers(src.Transfers))
 	}
 	if src.Turnd != nil {
-		r.MustRegister(newTurnd(src.Turnd))
+		r.MustRegister(newTurnd(src.Turnd), newOffload(src.Turnd))
 	}
 	if src.Mint != nil {
 		r.MustRegister(newMint(src.Mint))

@@ -12,7 +12,7 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 	tcp := gauge("turnd_tcp_allocations", "Of the allocations, those whose relayed transport is TCP (RFC 6062).")
 	created := counter("turnd_allocations_created_total", "Allocations ever made.")
 	reserved := gauge("turnd_reserved_ports", "Ports that wait for their reservation token.")
-	bytes := counter("turnd_relay_bytes_total", "Payload relayed, up to the peer or down to the client; splice stays in the kernel.", "dir", "family", "mode")
+	bytes := counter("turnd_relay_bytes_total", "Payload relayed, up to the peer or down to the client; splice and tc stay in the kernel.", "dir", "family", "mode")
 	packets := counter("turnd_relay_packets_total", "Datagrams relayed.", "dir", "family")
 	calls := counter("turnd_udp_syscalls_total", "System calls that moved datagrams.", "dir")
 	trains := counter("turnd_udp_trains_total", "Messages of several datagrams, by direction; single are trains that the kernel refused and that went out one by one.", "dir")
@@ -42,11 +42,15 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 		s.add(tcp, float64(st.TCPAllocations))
 		s.count(created, st.AllocationsCreated)
 		s.add(reserved, float64(st.Reserved))
+		datagrams := make(map[[2]string]uint64) // by direction and family
 		for _, r := range st.Relayed {
 			s.count(bytes, r.Bytes, r.Dir, r.Family, r.Mode)
-			if r.Mode == "batch" {
-				s.count(packets, r.Packets, r.Dir, r.Family)
+			if r.Mode == "batch" || r.Mode == "tc" {
+				datagrams[[2]string{r.Dir, r.Family}] += r.Packets
 			}
+		}
+		for way, n := range datagrams {
+			s.count(packets, n, way[0], way[1])
 		}
 		s.count(calls, st.Datagrams.RecvCalls, "in")
 		s.count(calls, st.Datagrams.SendCalls, "out")

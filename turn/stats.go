@@ -224,3 +224,21 @@ func sum(into map[string]uint64, counts []atomic.Uint64, name func(int) string) 
 		into[name(i)] += counts[i].Load()
 	}
 }
+
+// OffloadShare returns the part of the relayed datagrams that stayed in the kernel, 0 to 1.
+func (st Stats) OffloadShare() float64 {
+	var tc, all uint64
+	for _, r := range st.Relayed {
+		switch r.Mode {
+		case "tc":
+			tc += r.Packets
+			all += r.Packets
+		case "batch":
+			all += r.Packets
+		}
+	}
+	if all == 0 {
+		return 0
+	}
+	return float64(tc) / float64(all)
+}

@@ -18,7 +18,7 @@ type credentials struct {
 }
 
 // aside are keys that say nothing of whom the server is for.
-var aside = []string{"turnd.admin_socket", "turnd.drain_grace", "turnd.strict_channels"}
+var aside = []string{"turnd.admin_socket", "turnd.drain_grace", "turnd.strict_channels", "turnd.offload"}
 
 // unconfigured says that neither file, environment nor command line has anything about the server.
 func unconfigured(conf config.Config) bool {

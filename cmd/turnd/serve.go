@@ -151,6 +151,15 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 		}
 	}
 	t.DenyEndpoints = append(t.DenyEndpoints, o.Own()...)
+	kernel, status, err := openOffload(conf.Turnd.Offload, t, log)
+	if err != nil {
+		return err
+	}
+	if kernel != nil {
+		defer kernel.Close()
+		t.Offload = kernel
+	}
+	o.Offload = status
 	if o.Server, err = turn.New(t); err != nil {
 		return explainListen(err, "--listen-udp and --listen-tcp")
 	}

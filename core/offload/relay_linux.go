@@ -81,10 +81,6 @@ func Open(config Config) (*Relay, error) {
 // load puts program and tables into the kernel.
 func (r *Relay) load() error {
 	if err := loadKernelObjects(&r.objs, nil); err != nil {
-		var verifier *ebpf.VerifierError
-		if errors.As(err, &verifier) {
-			return fmt.Errorf("the kernel's verifier refuses the program: %w", err)
-		}
 		return err
 	}
 	leases, err := r.mmap(r.objs.Leases, kernelFlows*int(unsafe.Sizeof(kernelLease{})))
@@ -116,7 +112,10 @@ func (r *Relay) mmap(m *ebpf.Map, size int) ([]byte, error) {
 
 // explain says what to do about the usual reasons.
 func explain(err error) error {
+	var verifier *ebpf.VerifierError
 	switch {
+	case errors.As(err, &verifier):
+		return fmt.Errorf("offload: this kernel's verifier refuses the program: it takes Linux 5.10: %w", err)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("offload: not permitted: it takes the capabilities CAP_BPF and CAP_NET_ADMIN: %w", err)
 	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, unix.ENOSYS):

@@ -41,7 +41,7 @@ var arrows = []struct {
 	{"internal/sdnotify", nil},
 	{"internal/secretfile", []string{"internal/cli"}},
 	{"internal/configcmd", []string{"config", "internal/cli"}},
-	{"internal/relayadmin", []string{"config", "turn", "internal/cli"}},
+	{"internal/relayadmin", []string{"config", "core/offload", "turn", "internal/cli"}},
 	{"internal/coturn", []string{"config"}},
 	{"internal/turndconf", []string{"identity", "config", "turn", "turn/alloc", "turn/mint", "core/stun", "internal/cli", "internal/secretfile"}},
 	{"daemon", []string{anyAbove}},

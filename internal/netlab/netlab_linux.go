@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const marker = "TRAVERSE_NETLAB" // the test that runs in a process of its own
+const marker = "NETLAB_TEST" // the test that runs in a process of its own
 
 // Alone runs the test once more, in a process with an empty network, and says in which of the two this is: in the outer one,
 // where it is false, all is over. The test skips for who is not root.

@@ -58,6 +58,7 @@ func (o *Operator) ServeAdmin(l net.Listener) func(context.Context) error {
 	mux.HandleFunc("GET /v1/sessions", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, SessionList{cli.Envelope{Schema: "turnd.v1", Kind: "sessions"}, o.Server.Stats().Draining, o.Server.Sessions()})
 	})
+	mux.HandleFunc("GET /v1/offload", func(w http.ResponseWriter, _ *http.Request) { answer(w, o.offload()) })
 	mux.HandleFunc("POST /v1/kill", func(w http.ResponseWriter, r *http.Request) {
 		id := r.FormValue("id")
 		if !o.Server.Kill(id) {

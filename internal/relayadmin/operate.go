@@ -39,6 +39,8 @@ type Operator struct {
 	Conf    config.Config // in force
 	// Own are the addresses of metrics and administration: never relayed to. It is asked at every reload.
 	Own func() []netip.AddrPort
+	// Offload is how the program relays in the kernel; the zero value for a program that does not.
+	Offload Offload
 	// Prepare readies what is not the server's: log and metrics. It changes nothing yet; apply does, with the reload, and
 	// cancel takes it back when the reload fails. It returns the keys that it sees to. nil: nothing is readied.
 	Prepare func(from, to config.Config) (keys []string, apply, cancel func(), err error)
