@@ -3,12 +3,8 @@ package turn
 import (
 	"bytes"
 	"context"
-	"io"
 	"net"
 	"net/netip"
-	"os/exec"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -140,99 +136,4 @@ func TestTurnclient(t *testing.T) {
 			exchange(t, near, far.conn)
 		})
 	}
-}
-
-// coturn's client against our server and coturn's peer. Its exit code is 0 even when everything is lost.
-func TestCoturnClient(t *testing.T) {
-	for _, tool := range []string{"turnutils_uclient", "turnutils_peer"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is missing: install Debian's package coturn", tool)
-		}
-	}
-	s := startServer(t, func(c *Config) {
-		// The tool takes one port for both transports.
-		low, _ := freeRange(t, 1)
-		c.ListenUDP = []netip.AddrPort{netip.AddrPortFrom(loop4, low)}
-		c.ListenTCP = c.ListenUDP
-	})
-	server := strconv.Itoa(int(s.UDPAddrs()[0].Port()))
-	peer := startCoturnPeer(t)
-	modes := []struct {
-		name string
-		args []string
-		six  bool
-	}{
-		{name: "UDP"},
-		{name: "UDP, Send indications", args: []string{"-s"}},
-		{name: "TCP", args: []string{"-t"}},
-		{name: "IPv6 relay", args: []string{"-x"}, six: true},
-		{name: "TCP, IPv6 relay", args: []string{"-t", "-x"}, six: true},
-		{name: "client to client", args: []string{"-y"}},
-		{name: "TCP allocations", args: []string{"-T"}},
-		{name: "extra requests", args: []string{"-G"}},
-		{name: "mandatory padding", args: []string{"-t", "-D"}},
-	}
-	// All at once: the tool spends its seconds waiting.
-	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
-	defer cancel()
-	outputs := make([]chan string, len(modes))
-	for i, c := range modes {
-		outputs[i] = make(chan string, 1)
-		to := "127.0.0.1"
-		if c.six {
-			to = "::1"
-		}
-		args := append(c.args, "-n", "20", "-m", "1", "-u", "u", "-w", "p", "-e", to, "-r", peer, "-p", server, "127.0.0.1")
-		go func() {
-			out, _ := exec.CommandContext(ctx, "turnutils_uclient", args...).CombinedOutput()
-			outputs[i] <- string(out)
-		}()
-	}
-	for i, c := range modes {
-		t.Run(c.name, func(t *testing.T) {
-			out := <-outputs[i]
-			if c.six {
-				needIPv6(t)
-			}
-			if lost, sent := coturnLoss(out); lost != 0 || sent <= 0 {
-				t.Errorf("sent %d, lost %d:\n%s", sent, lost, out)
-			}
-		})
-	}
-}
-
-// coturnLoss reads the tool's last totals; -1 when it printed none.
-func coturnLoss(out string) (lost, sent int) {
-	lost, sent = -1, -1
-	for _, m := range regexp.MustCompile(`Total lost packets (\d+)`).FindAllStringSubmatch(out, -1) {
-		lost, _ = strconv.Atoi(m[1])
-	}
-	for _, m := range regexp.MustCompile(`tot_send_msgs=(\d+)`).FindAllStringSubmatch(out, -1) {
-		sent, _ = strconv.Atoi(m[1])
-	}
-	return lost, sent
-}
-
-// startCoturnPeer runs the echo server on a free port and returns that.
-func startCoturnPeer(t *testing.T) string {
-	t.Helper()
-	low, _ := freeRange(t, 2)
-	port := strconv.Itoa(int(low))
-	cmd := exec.Command("turnutils_peer", "-L", "127.0.0.1", "-L", "::1", "-p", port)
-	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	probe := newPeer(t, loop4)
-	waitFor(t, "turnutils_peer to echo", func() bool {
-		_, _ = probe.conn.WriteToUDPAddrPort([]byte("x"), netip.AddrPortFrom(loop4, low))
-		_ = probe.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		n, _, err := probe.conn.ReadFromUDPAddrPort(make([]byte, 10))
-		return err == nil && n == 1
-	})
-	return port
 }

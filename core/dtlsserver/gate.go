@@ -38,8 +38,8 @@ type Verdict uint8
 
 // The verdicts.
 const (
-	NoHello  Verdict = iota // not a whole ClientHello of DTLS 1.2
-	NoCookie                // one without a cookie that holds: the answer asks for it
+	NoHello  Verdict = iota // not a whole ClientHello
+	NoCookie                // one without a cookie that holds: the answer asks for it, or says that DTLS 1.0 is not spoken here
 	Proven                  // Begin takes it
 )
 
@@ -48,6 +48,10 @@ func (g *Gate) Check(now time.Time, client netip.AddrPort, datagram, dst []byte)
 	h, ok := parseHello(datagram)
 	if !ok {
 		return NoHello, nil
+	}
+	if h.old { // clients that try one version after the other would wait in vain
+		dst = appendRecordHeader(dst, typeAlert, version10, 0, h.record, 2)
+		return NoCookie, append(dst, alertFatal, alertProtocolVersion)
 	}
 	period := now.UnixNano() / int64(cookieTime)
 	if len(h.cookie) == cookieLen {

@@ -24,6 +24,7 @@ const (
 	alertHandshakeFailure     = 40
 	alertIllegalParameter     = 47
 	alertDecryptError         = 51
+	alertProtocolVersion      = 70
 	alertInternalError        = 80
 	alertNoApplicationProtcol = 120
 )
@@ -93,7 +94,7 @@ type Handshake struct {
 // Begin answers a ClientHello that a Gate has found Proven. A failure is an *Error.
 func Begin(c *Config, datagram []byte) (*Handshake, error) {
 	in, ok := parseHello(datagram)
-	if !ok {
+	if !ok || in.old {
 		return nil, errNoHello
 	}
 	h := &Handshake{

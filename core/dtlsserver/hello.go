@@ -14,9 +14,10 @@ type hello struct {
 	cookie     []byte
 	suites     []byte // of two bytes each
 	extensions []byte
+	old        bool // of DTLS 1.0
 }
 
-// parseHello reads a datagram that begins with a whole ClientHello of DTLS 1.2 or newer. Extensions are read by find.
+// parseHello reads a datagram that begins with a whole ClientHello. Extensions are read by find.
 func parseHello(datagram []byte) (h hello, ok bool) {
 	r, _, ok := parseRecord(datagram)
 	if !ok || r.kind != typeHandshake || r.epoch != 0 {
@@ -28,9 +29,10 @@ func parseHello(datagram []byte) (h hello, ok bool) {
 	}
 	h.record, h.message = r.sequence, m
 	b := m.body
-	if len(b) < 2+32 || b[0] != 0xfe || binary.BigEndian.Uint16(b) > version12 { // versions count down
+	if len(b) < 2+32 || b[0] != 0xfe {
 		return hello{}, false
 	}
+	h.old = binary.BigEndian.Uint16(b) > version12 // versions count down
 	h.random, b = b[2:34], b[34:]
 	var compression []byte
 	if h.session, b, ok = take8(b); !ok || len(h.session) > 32 {

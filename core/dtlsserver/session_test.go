@@ -154,6 +154,20 @@ func TestGate(t *testing.T) {
 	}
 }
 
+// A client that tries DTLS 1.0 first is told at once that it is not spoken, and kept no more than others.
+func TestOldVersion(t *testing.T) {
+	b := clientHello(nil)
+	b[recordHeader+messageHeader+1] = 0xff
+	verdict, answer := NewGate().Check(time.Now(), netip.MustParseAddrPort("192.0.2.1:5000"), b, nil)
+	r, _, ok := parseRecord(answer)
+	if verdict != NoCookie || !ok || r.kind != typeAlert || !bytes.Equal(r.body, []byte{alertFatal, alertProtocolVersion}) {
+		t.Errorf("got %v, %x", verdict, answer)
+	}
+	if _, err := Begin(ecdsaConfig(t), b); err == nil {
+		t.Error("a handshake of DTLS 1.0")
+	}
+}
+
 func TestGateAllocatesNothing(t *testing.T) {
 	g, now, hello, buf := NewGate(), time.Now(), clientHello(make([]byte, cookieLen)), make([]byte, 0, 64)
 	ip := netip.MustParseAddr("198.51.100.1")

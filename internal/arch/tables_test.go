@@ -49,6 +49,7 @@ var arrows = []struct {
 	{"cmd/node", []string{anyAbove}},
 	{"cmd/turnd", []string{anyAbove}},
 	{"bench", []string{anyAbove}},
+	{"interop", nil},                 // tests only
 	{"docs/protocol/muxdecode", nil}, // knows the page, not the code
 	{"internal/arch", nil},
 }
