@@ -28,8 +28,8 @@ const (
 
 // sendRequest asks for a transfer.
 type sendRequest struct {
-	Path string `json:"path"` // absolute
-	Peer string `json:"peer"`
+	Paths []string `json:"paths"` // absolute
+	Peer  string   `json:"peer"`
 }
 
 type contactRequest struct {
@@ -75,7 +75,7 @@ func (d *Daemon) postTransfer(r *http.Request) (any, error) {
 	if err := read(r, &req); err != nil {
 		return nil, err
 	}
-	return d.Send(req.Path, req.Peer)
+	return d.Send(req.Peer, req.Paths...)
 }
 
 // getTransfer answers at once, or with ?after=STATE&wait=DURATION when the state has changed from the one named or the time is over.

@@ -31,7 +31,7 @@ const (
 
 // routes are the whole API. It may be called on a nil Daemon for all but the answers.
 func (d *Daemon) routes() []route {
-	return []route{
+	return append([]route{
 		{method: "GET", path: "/v1/status", summary: "one look at the whole node", out: Status{}, answer: func(*http.Request) (any, error) { return d.Status(), nil }},
 		{method: "GET", path: "/v1/openapi.json", summary: "this document", out: json.RawMessage{}, answer: func(*http.Request) (any, error) { return Spec(), nil }},
 		{
@@ -54,7 +54,7 @@ func (d *Daemon) routes() []route {
 		{method: "GET", path: "/v1/transfers", summary: "list the transfers", out: TransferList{}, answer: func(*http.Request) (any, error) {
 			return TransferList{envelope("transfers"), d.table.list(nil)}, nil
 		}},
-		{method: "POST", path: "/v1/transfers", summary: "begin to send a file", in: sendRequest{}, out: Transfer{}, answer: d.postTransfer},
+		{method: "POST", path: "/v1/transfers", summary: "begin to send files and folders", in: sendRequest{}, out: Transfer{}, answer: d.postTransfer},
 		{
 			method: "GET", path: "/v1/transfers/{id}", summary: "one transfer", out: Transfer{}, answer: d.getTransfer,
 			query: []param{{"after", "the state that is known already"}, {"wait", "answer when the state is another, or after this duration, 30s at most"}},
@@ -92,7 +92,7 @@ func (d *Daemon) routes() []route {
 		},
 		{method: "POST", path: "/v1/pipes", summary: "open a channel to a contact's program or service and carry it on this connection", in: PipeRequest{}, stream: streamUpgrade, handle: d.postPipe},
 		{method: "POST", path: "/v1/listeners", summary: "wait for a channel that a contact opens and carry it on this connection", in: ListenRequest{}, stream: streamUpgrade, handle: d.postListener},
-	}
+	}, d.transferRoutes()...)
 }
 
 // handler serves the local API: HTTP and JSON.

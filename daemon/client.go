@@ -126,9 +126,9 @@ func (c *Client) AddContact(ctx context.Context, name, device string) (o Contact
 	return o, c.do(ctx, http.MethodPost, "/v1/contacts", contactRequest{name, device}, &o)
 }
 
-// Send begins to send a file; path is absolute.
-func (c *Client) Send(ctx context.Context, path, peer string) (t Transfer, err error) {
-	return t, c.do(ctx, http.MethodPost, "/v1/transfers", sendRequest{path, peer}, &t)
+// Send begins to send files and folders as one transfer; the paths are absolute.
+func (c *Client) Send(ctx context.Context, peer string, paths ...string) (t Transfer, err error) {
+	return t, c.do(ctx, http.MethodPost, "/v1/transfers", sendRequest{paths, peer}, &t)
 }
 
 // Transfer looks at a transfer; with a positive wait it answers when the state is no longer after, or when the time is over.

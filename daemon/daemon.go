@@ -23,6 +23,7 @@ import (
 	"traverse.internal/service"
 	"traverse.internal/signalling"
 	"traverse.internal/transfer"
+	"traverse.internal/transfer/store"
 	"traverse.internal/turn"
 )
 
@@ -81,6 +82,9 @@ type Daemon struct {
 	metrics   *metrics.Server
 	api       net.Listener
 	table     *table
+	transfers string // folder of the store and the journals
+	store     *store.Store
+	sums      *sums
 	counters  transfer.Counters
 	events    eventRing
 	logged    eventLog
@@ -103,11 +107,12 @@ type Daemon struct {
 // New opens the home and everything the daemon listens on. Its errors are *cli.Error.
 func New(cfg Config) (_ *Daemon, err error) {
 	cfg = cfg.withDefaults()
-	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), logged: eventLog{}, served: perPeer{limit: maxServices}, listens: perPeer{limit: maxListens}}
+	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), sums: newSums(), logged: eventLog{}, served: perPeer{limit: maxServices}, listens: perPeer{limit: maxListens}}
 	d.table.notify = func(t Transfer) {
 		d.events.publish(Event{Type: EventTransfer, Peer: &t.Peer, Path: t.Path, Transfer: &t})
 	}
-	d.ctx, d.cancel = context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
+	d.ctx, d.cancel = ctx, func() { cancel(errGoingDown) }
 	d.undo(d.cancel)
 	defer func() {
 		if err != nil {
@@ -197,6 +202,9 @@ func (d *Daemon) openHome() (*identity.Device, error) {
 			Hint("name another: --download-dir DIR")
 	}
 	d.undo(func() { _ = d.downloads.Close() })
+	if err := d.openTransfers(); err != nil {
+		return nil, err
+	}
 	return device, nil
 }
 
@@ -278,6 +286,8 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	}
 	d.startSaved()
 	d.spawn(d.acceptLoop)
+	d.spawn(d.sumLoop)
+	d.startTransfers()
 	d.log.Info("node is up", "device", d.self.String(), "dht", d.dht.Addr().String(), "socket", d.cfg.Home.Socket)
 	var first error
 	for range parts {
@@ -407,6 +417,9 @@ func (d *Daemon) observe(e connmgr.Event) {
 		d.table.onSession(e.Peer, e.Session, func(t *entry) { t.paused = true })
 	case connmgr.EventLinkUp:
 		d.table.onSession(e.Peer, e.Session, func(t *entry) { t.paused, t.shown.Path = false, pathOf(e.Route) })
+	}
+	if e.Kind == connmgr.EventConnected {
+		d.peerIsHere(e.Peer)
 	}
 	if d.metrics != nil && (e.Kind == connmgr.EventConnected || e.Kind == connmgr.EventLinkUp) {
 		d.metrics.PathSetup(e.Route.Kind, e.Setup)

@@ -63,7 +63,10 @@ func explainTransfer(err error, peer string) *cli.Error {
 		{transfer.ErrChanged, "E_LOCAL_IO", "the file changed while it was sent", "send it again when nothing writes to it"},
 		{transfer.ErrName, "E_DENIED", "the receiver does not take this file name", "rename the file"},
 		{transfer.ErrProtocol, "E_UNEXPECTED", peer + " broke the transfer protocol", "check that both sides run the same version"},
-		{transfer.ErrInterrupted, "E_NO_PATH", "the connection to " + peer + " broke and did not come back", "send it again"},
+		{transfer.ErrPaused, "E_CANCELLED", "the transfer is paused", "go on with it: node transfers resume"},
+		{transfer.ErrVersion, "E_UNEXPECTED", peer + " speaks another version of the transfer protocol", "install the same version on both sides"},
+		{transfer.ErrBusy, "E_NO_PATH", peer + " is busy", "it is tried again by itself"},
+		{transfer.ErrInterrupted, "E_NO_PATH", "the connection to " + peer + " broke", "the transfer goes on when it is back"},
 	} {
 		if errors.Is(err, c.kind) {
 			e := cli.Errorf(c.code, "%s", c.message).Because(err)

@@ -48,34 +48,46 @@ type PeerRef struct {
 	Device string `json:"device"`
 }
 
-// Transfer is one file on its way, in either direction.
+// Transfer is what one offer is about, in either direction: a file, a folder, or several of them.
 type Transfer struct {
 	cli.Envelope
 	ID        string     `json:"id"`
 	Direction string     `json:"direction"` // send or receive
 	State     State      `json:"state"`
 	Peer      PeerRef    `json:"peer"`
-	File      string     `json:"file"` // name offered; where it was stored, once received
+	File      string     `json:"file"`            // name offered, of the first; where it was stored, once received
+	Names     []string   `json:"names,omitempty"` // where all of them were stored, if more than one
+	Files     int        `json:"files"`           // how many, folders and links not counted
+	Entries   int        `json:"entries"`         // files, folders and links
+	Skipped   int        `json:"skipped,omitempty"`
 	Bytes     int64      `json:"bytes"`
 	Size      int64      `json:"size"`
-	RateBPS   int64      `json:"rate_bps"` // bytes per second since the body began
+	RateBPS   int64      `json:"rate_bps"`            // bytes per second since the body began to move in this run
+	ETA       int64      `json:"eta_ns,omitempty"`    // nanoseconds to go, at that rate
+	Resent    int64      `json:"resent_bytes"`        // bytes that had reached the receiver and had to be sent again
+	Runs      int        `json:"runs"`                // how often it was begun or gone on with
+	PausedBy  string     `json:"paused_by,omitempty"` // this side or peer
+	RetryAt   *time.Time `json:"retry_at,omitempty"`  // when a queued transfer is tried again, at the latest
+	Digest    string     `json:"digest,omitempty"`    // over the whole offer, once it is done
+	SHA3      string     `json:"sha3,omitempty"`      // of the file, where it is one, some time after it is done
 	Path      *Path      `json:"path,omitempty"`
 	Created   time.Time  `json:"created"`
 	Ended     *time.Time `json:"ended,omitempty"`
-	Error     *cli.Error `json:"error,omitempty"`
+	Error     *cli.Error `json:"error,omitempty"` // how it ended, or why it is queued
 }
 
 // State is the phase of a transfer.
 type State string
 
-// The phases, in order; the last four are ends, but for paused, from which a transfer goes on.
+// The phases, in order; the last four are ends. From failed and cancelled a transfer can be taken up again.
 const (
+	StateQueued     State = "queued" // waits for the peer to be there
 	StateConnecting State = "connecting"
 	StateOffered    State = "offered"
 	StateSending    State = "sending"
 	StateReceiving  State = "receiving"
 	StateVerifying  State = "verifying"
-	StatePaused     State = "paused" // the link died; the session waits for a new one
+	StatePaused     State = "paused" // by a person, or the link died and the session waits for a new one
 	StateDone       State = "done"
 	StateDeclined   State = "declined"
 	StateCancelled  State = "cancelled"

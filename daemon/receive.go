@@ -34,9 +34,12 @@ func (d *Daemon) acceptLoop() {
 			continue
 		}
 		_, isFile := transfer.ParseChannelName(in.Name)
+		_, isAgain := transfer.ParseAgainName(in.Name)
 		switch {
 		case in.Name == pingChannel:
 			d.serve(in, pingTask)
+		case isAgain:
+			d.serve(in, d.againTask)
 		case !isFile:
 			_ = in.Decline("no such service")
 		case d.cfg.Accept == AcceptDeny:
@@ -62,56 +65,145 @@ func (d *Daemon) serve(in *connmgr.Incoming, task func(*connmgr.Incoming)) {
 // shownName is what a person is asked about: the name that the file would be stored under, not one that turns a terminal's writing around.
 func shownName(offered string) string { return transfer.SafeName(offered) }
 
-// receiveTask reads an offer, has it decided, and takes the file.
+// receiveTask reads an offer, finds out whether it is a new one, has it decided, and takes the files.
 func (d *Daemon) receiveTask(in *connmgr.Incoming) {
 	ch, err := in.Accept()
 	if err != nil {
 		return // the channel was gone before it was accepted
 	}
-	ctx, cancel := context.WithCancelCause(d.ctx)
-	defer cancel(nil)
 	progress := new(transfer.Progress)
-	offer, err := transfer.ReadOffer(ctx, ch, transfer.ReceiveOptions{Progress: progress, Counters: &d.counters})
+	offer, err := transfer.ReadOffer(d.ctx, ch, transfer.ReceiveOptions{Progress: progress, Counters: &d.counters})
 	if err != nil {
 		d.log.Debug("an offer could not be read", "peer", in.Peer.Short(), "error", err)
+		if errors.Is(err, transfer.ErrCancelled) && d.ctx.Err() == nil {
+			d.withdrawn(in)
+		}
 		return
 	}
 	o := offer.Offer()
-	e, err := d.table.add(Transfer{
+	t := Transfer{
 		ID: o.ID, Direction: "receive", State: StateOffered, Peer: PeerRef{d.contacts.NameOf(in.Peer), in.Peer.String()},
-		File: shownName(o.Name), Size: o.Size, Path: pathOf(in.Route),
-	}, progress, cancel)
-	if err != nil {
-		_ = offer.Decline(err.Error())
-		return
+		File: shownName(o.Name), Size: o.Size, Files: offer.Files(), Entries: o.Entries, Path: pathOf(in.Route),
 	}
-	d.table.update(e, func(e *entry) { e.session = in.SessionID })
-	if d.acceptRule(in.Peer, o.Size) == AcceptAsk {
-		yes, err := d.ask(ctx, e, offer)
-		if err != nil || !yes {
-			d.end(ctx, e, err)
+	e := d.table.byID(o.ID)
+	if e == nil {
+		if e, err = d.table.add(t, kept{Accepted: d.acceptRule(in.Peer, o.Size) == AcceptAuto, Offered: true}); err != nil {
+			_ = offer.Decline(err.Error())
 			return
 		}
-	}
-	d.table.update(e, func(e *entry) { e.shown.State = StateReceiving })
-	dir, done, err := d.downloadsFor(in.Peer)
-	if err != nil {
-		_ = offer.Decline("cannot store the file")
-		d.end(ctx, e, err)
+	} else if shown, _ := d.table.look(e); shown.Direction != t.Direction || shown.Peer.Device != t.Peer.Device {
+		_ = offer.Decline("there is another transfer of that id")
 		return
 	}
-	defer done()
-	res, err := offer.Accept(ctx, dir, transfer.AcceptOptions{MinFree: d.cfg.MinFree, NoSync: d.cfg.NoSync})
-	if err == nil {
-		d.table.update(e, func(e *entry) { e.shown.File = filepath.Join(dir.Path(), res.Name) })
+	ctx, r := d.table.begin(d.ctx, e, errTakenOver)
+	defer d.table.finish(e, r)
+	d.receiveRun(ctx, e, in, offer, t, progress)
+}
+
+// receiveRun answers an offer that is the caller's to answer.
+func (d *Daemon) receiveRun(ctx context.Context, e *entry, in *connmgr.Incoming, offer *transfer.Incoming, t Transfer, progress *transfer.Progress) {
+	shown, keep := d.table.record(e)
+	switch {
+	case shown.State == StateDone:
+		_ = offer.Have()
+		return
+	case shown.State == StateDeclined:
+		_ = offer.Decline(keep.Reason)
+		return
+	case shown.State == StateCancelled && keep.Tell:
+		d.table.reopen(e, func(e *entry) { e.kept.Tell = false })
+		_ = offer.Refuse(transfer.ErrCancelled, "")
+		return
+	case shown.State == StatePaused && shown.PausedBy == "this side":
+		_ = offer.Refuse(transfer.ErrPaused, "")
+		return
 	}
-	d.end(ctx, e, err)
+	d.table.change(e, func(e *entry) { e.entries = offer.Entries() })
+	defer d.table.change(e, func(e *entry) { e.entries = nil })
+	state := StateOffered
+	if keep.Accepted {
+		state = StateReceiving
+	}
+	d.table.reopen(e, func(e *entry) {
+		e.shown.State, e.shown.Path, e.shown.Error, e.shown.PausedBy, e.shown.RetryAt = state, t.Path, nil, "", nil
+		e.shown.Size, e.shown.Files, e.shown.Entries = t.Size, t.Files, t.Entries
+		e.session, e.paused, e.progress = in.SessionID, false, progress
+		e.shown.Runs++
+	})
+	if !keep.Accepted {
+		yes, err := d.ask(ctx, e, offer)
+		if err != nil || !yes {
+			d.settleOffer(ctx, e, err)
+			return
+		}
+		d.table.update(e, func(e *entry) { e.shown.State, e.kept.Accepted = StateReceiving, true })
+	}
+	d.settle(ctx, e, d.take(ctx, e, in, offer))
+}
+
+// take receives what is offered.
+func (d *Daemon) take(ctx context.Context, e *entry, in *connmgr.Incoming, offer *transfer.Incoming) error {
+	journal, err := d.openJournal(e)
+	if err != nil {
+		_ = offer.Refuse(transfer.ErrStorage, "")
+		return &transfer.Error{Kind: transfer.ErrStorage, Detail: "the journal", Cause: err}
+	}
+	defer journal.Close()
+	dir, done, err := d.downloadsFor(in.Peer)
+	if err != nil {
+		_ = offer.Refuse(transfer.ErrStorage, "cannot store the file")
+		return &transfer.Error{Kind: transfer.ErrStorage, Cause: err}
+	}
+	defer done()
+	res, err := offer.Accept(ctx, dir, transfer.AcceptOptions{Journal: journal, MinFree: d.cfg.MinFree, NoSync: d.cfg.NoSync})
+	if err != nil {
+		return err
+	}
+	d.table.change(e, func(e *entry) {
+		e.shown.File, e.shown.Digest, e.shown.Names = filepath.Join(dir.Path(), res.Name), digestText(res.Digest), nil
+		for _, name := range res.Names {
+			if len(res.Names) > 1 {
+				e.shown.Names = append(e.shown.Names, filepath.Join(dir.Path(), name))
+			}
+		}
+	})
+	return nil
+}
+
+// settleOffer notes how an offer ended that nobody has taken. One whose sender is gone stays in the inbox.
+func (d *Daemon) settleOffer(ctx context.Context, e *entry, err error) {
+	if errors.Is(err, transfer.ErrInterrupted) && d.ctx.Err() == nil {
+		d.table.update(e, func(e *entry) { e.session, e.paused = [16]byte{}, false })
+		return
+	}
+	d.settle(ctx, e, err)
+}
+
+// withdrawn is for a sender who opened a channel only to say that it is cancelled.
+func (d *Daemon) withdrawn(in *connmgr.Incoming) {
+	id, _ := transfer.ParseChannelName(in.Name)
+	e := d.table.byID(id)
+	if e == nil {
+		return
+	}
+	shown, _ := d.table.look(e)
+	if shown.Direction != "receive" || shown.Peer.Device != in.Peer.String() || shown.State.Ended() {
+		return
+	}
+	ctx, r := d.table.begin(d.ctx, e, errTakenOver)
+	defer d.table.finish(e, r)
+	d.end(ctx, e, &transfer.Error{Kind: transfer.ErrCancelled, By: transfer.Remote})
 }
 
 // ask waits for a person's decision on an offer, as long as the sender waits too. A refusal has been sent when it returns.
 func (d *Daemon) ask(ctx context.Context, e *entry, offer *transfer.Incoming) (bool, error) {
 	select {
 	case dec := <-e.decide:
+		select {
+		case <-offer.Done(): // withdrawn at the same moment
+			return false, offer.Err()
+		default:
+		}
 		if dec.accept {
 			return true, nil
 		}
@@ -119,10 +211,20 @@ func (d *Daemon) ask(ctx context.Context, e *entry, offer *transfer.Incoming) (b
 		if why == "" {
 			why = "declined"
 		}
+		d.table.change(e, func(e *entry) { e.kept.Reason = why })
 		_ = offer.Decline(why)
 	case <-offer.Done():
 	case <-ctx.Done():
-		offer.Cancel()
+		switch cause := context.Cause(ctx); {
+		case errors.Is(cause, transfer.ErrPaused):
+			_ = offer.Refuse(transfer.ErrPaused, "")
+		case errors.Is(cause, errCancelledHere):
+			offer.Cancel()
+		default: // the node goes down, or the sender has come again: it is still an offer
+			_ = offer.Refuse(transfer.ErrBusy, "")
+			<-offer.Done()
+			return false, &transfer.Error{Kind: transfer.ErrInterrupted, By: transfer.Local, Cause: cause}
+		}
 	}
 	<-offer.Done()
 	return false, offer.Err()
@@ -154,14 +256,35 @@ func (d *Daemon) decide(id string, dec decision) (Transfer, error) {
 			Because(errors.New("its state is " + string(shown.State)))
 	}
 	select {
-	case e.decide <- dec:
+	case e.decide <- dec: // a run that begins at this moment finds it too
 	default:
 		return Transfer{}, cli.Errorf("E_USAGE", "the offer %s has been decided already", shown.ID)
+	}
+	if !d.table.running(e) {
+		return d.decideAlone(e, dec), nil
 	}
 	select {
 	case <-changed:
 	case <-time.After(5 * time.Second):
 	}
 	shown, _ = d.table.look(e)
+	if dec.accept && (shown.State == StateCancelled || shown.State == StateOffered && !d.table.running(e)) {
+		return Transfer{}, cli.Errorf("E_USAGE", "the offer %s was withdrawn", shown.ID)
+	}
 	return shown, nil
+}
+
+// decideAlone notes a decision on an offer whose sender is not there now. It is asked to come again, or told when it does.
+func (d *Daemon) decideAlone(e *entry, dec decision) Transfer {
+	if dec.accept {
+		d.table.update(e, func(e *entry) { e.kept.Accepted, e.shown.State = true, StateQueued })
+		d.startAgain(e)
+	} else {
+		d.table.update(e, func(e *entry) {
+			e.kept.Reason = dec.why
+			e.shown.State, e.shown.Error = StateDeclined, explain(&transfer.Error{Kind: transfer.ErrDeclined, By: transfer.Local, Detail: dec.why}, "")
+		})
+	}
+	shown, _ := d.table.look(e)
+	return shown
 }

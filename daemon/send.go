@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"path/filepath"
 	"time"
 
@@ -13,58 +14,213 @@ import (
 	"traverse.internal/transfer"
 )
 
-// errCancelledHere is the cause of a cancellation that somebody on this side asked for.
-var errCancelledHere = errors.New("cancelled on this side")
+// Causes of a run's end that somebody on this side asked for. The last two leave the transfer where it is.
+var (
+	errCancelledHere = errors.New("cancelled on this side")
+	errPausedHere    = &transfer.Error{Kind: transfer.ErrPaused, By: transfer.Local, Detail: "paused on this side"}
+	errGoingDown     = &transfer.Error{Kind: transfer.ErrInterrupted, By: transfer.Local, Detail: "the node is going down"}
+	errTakenOver     = &transfer.Error{Kind: transfer.ErrInterrupted, By: transfer.Local, Detail: "begun again"}
+)
 
-// Send begins to send a file to a contact and returns at once. What is wrong with the file or the name is said here; all else in the transfer.
-func (d *Daemon) Send(path, who string) (Transfer, error) {
-	if !filepath.IsAbs(path) {
-		return Transfer{}, cli.Errorf("E_USAGE", "the path %q is not absolute", path)
+// Send begins to send files and folders to a contact as one transfer, and returns at once. What is wrong with them or the name is said
+// here; all else in the transfer.
+func (d *Daemon) Send(who string, paths ...string) (Transfer, error) {
+	var keep kept
+	for _, path := range paths {
+		if !filepath.IsAbs(path) {
+			return Transfer{}, cli.Errorf("E_USAGE", "the path %q is not absolute", path)
+		}
+		keep.Paths = append(keep.Paths, []byte(path))
 	}
 	to, err := d.contacts.Resolve(who)
 	if err != nil {
 		return Transfer{}, err
 	}
-	src, err := transfer.NewSource(path)
+	src, err := transfer.NewSource(paths...)
 	if err != nil {
 		return Transfer{}, explain(err, to.Name)
 	}
 	id := transfer.NewID()
-	ctx, cancel := context.WithCancelCause(d.ctx)
-	e, err := d.table.add(Transfer{
-		ID: id, Direction: "send", State: StateConnecting, Peer: PeerRef{to.Name, to.Device.String()}, File: src.Name(), Size: src.Size(),
-	}, new(transfer.Progress), cancel)
+	if err := src.Save(d.sourcePath(id)); err != nil {
+		return Transfer{}, cli.Errorf("E_LOCAL_IO", "cannot write down what is sent").Because(err).Hint("is there room in %s?", d.transfers)
+	}
+	t := Transfer{ID: id, Direction: "send", State: StateConnecting, Peer: PeerRef{to.Name, to.Device.String()}}
+	describe(&t, src)
+	e, err := d.table.add(t, keep)
 	if err != nil {
-		cancel(nil)
-		src.Close()
+		d.tidy(&t)
 		return Transfer{}, err
 	}
-	if !d.spawn(func() {
-		defer cancel(nil)
-		defer src.Close()
-		d.sendTask(ctx, e, src, id, to.Device)
-	}) {
-		cancel(nil)
-		src.Close()
-		d.end(ctx, e, connmgr.ErrClosed)
-	}
+	d.startSending(e, src)
 	shown, _ := d.table.look(e)
 	return shown, nil
 }
 
-// sendTask opens the channel, offers the file and sends it.
-func (d *Daemon) sendTask(ctx context.Context, e *entry, src *transfer.Source, id string, to identity.DeviceID) {
-	ch, info, err := d.manager.Connect(ctx, to, transfer.ChannelName(id))
+// describe shows what a source is.
+func describe(t *Transfer, src *transfer.Source) {
+	t.File, t.Size, t.Files, t.Entries, t.Skipped = src.Name(), src.Size(), src.Files(), len(src.Entries()), src.Skipped()
+}
+
+// startSending has a transfer sent; src may be nil, and is then read from where Send left it.
+func (d *Daemon) startSending(e *entry, src *transfer.Source) {
+	ctx, r := d.table.begin(d.ctx, e, errTakenOver)
+	if !d.spawn(func() {
+		defer d.table.finish(e, r)
+		d.sendTask(ctx, e, src)
+	}) {
+		d.table.finish(e, r)
+	}
+}
+
+// The wait before a transfer is tried again: the first time this long, then twice as long each time. A session with the peer ends it.
+const (
+	firstRetry = time.Second
+	lastRetry  = 5 * time.Minute
+
+	// goodRun is how long a run must have lasted for the waits to begin anew.
+	goodRun = 10 * time.Second
+
+	// maxWrong is how often in a row a body may arrive wrong before that is the end: once may be the wire's or the disk's bad luck.
+	maxWrong = 3
+)
+
+// sendTask sends until the transfer is over, paused, or the node goes down.
+func (d *Daemon) sendTask(ctx context.Context, e *entry, src *transfer.Source) {
+	wait, wrong := firstRetry, 0
+	for {
+		began := time.Now()
+		err := d.sendOnce(ctx, e, &src)
+		if errors.Is(err, transfer.ErrIntegrity) {
+			if wrong++; wrong < maxWrong {
+				err = errTakenOver
+			}
+		}
+		if !d.settle(ctx, e, err) {
+			return
+		}
+		if time.Since(began) > goodRun {
+			wait = firstRetry
+		}
+		if !d.waitRetry(ctx, e, wait) {
+			return
+		}
+		wait = min(2*wait, lastRetry)
+	}
+}
+
+// waitRetry waits for the next run: some time, or until somebody wakes it. It reports false when there is to be none.
+func (d *Daemon) waitRetry(ctx context.Context, e *entry, wait time.Duration) bool {
+	wait += rand.N(wait / 2) // so that many do not come at once
+	at := time.Now().Add(wait)
+	d.table.update(e, func(e *entry) { e.shown.State, e.shown.RetryAt = StateQueued, &at })
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-e.wake:
+	case <-ctx.Done():
+		d.settle(ctx, e, context.Cause(ctx))
+		return false
+	}
+	d.table.update(e, func(e *entry) { e.shown.State, e.shown.RetryAt = StateConnecting, nil })
+	return true
+}
+
+// sendOnce opens a channel and runs the transfer on it as far as it goes.
+func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source) error {
+	shown, _ := d.table.look(e)
+	if *src == nil {
+		var err error
+		if *src, err = transfer.LoadSource(d.sourcePath(shown.ID)); err != nil {
+			return err
+		}
+	}
+	journal, err := d.openJournal(e)
 	if err != nil {
-		d.end(ctx, e, err)
-		return
+		return &transfer.Error{Kind: transfer.ErrSource, Detail: "the journal", Cause: err}
+	}
+	defer journal.Close()
+	to, err := identity.ParseDeviceID(shown.Peer.Device)
+	if err != nil {
+		return err
+	}
+	d.table.update(e, func(e *entry) { e.shown.State, e.paused = StateConnecting, false })
+	ch, info, err := d.manager.Connect(ctx, to, transfer.ChannelName(shown.ID))
+	if err != nil {
+		return err
 	}
 	ch.SetPriority(mux.Bulk)
+	progress := new(transfer.Progress)
 	d.table.update(e, func(e *entry) {
-		e.shown.State, e.shown.Path, e.session = StateOffered, pathOf(info.Route), info.SessionID
+		e.shown.State, e.shown.Path, e.session, e.shown.Error = StateOffered, pathOf(info.Route), info.SessionID, nil
+		e.progress, e.paused, e.kept.Offered = progress, false, true
+		e.shown.Runs++
 	})
-	_, err = transfer.Send(ctx, ch, src, transfer.SendOptions{ID: id, Progress: e.progress, Counters: &d.counters})
+	res, err := transfer.Send(ctx, ch, *src, transfer.SendOptions{ID: shown.ID, Journal: journal, Progress: progress, Counters: &d.counters})
+	if err == nil {
+		d.table.change(e, func(e *entry) { e.shown.Digest = digestText(res.Digest) })
+	}
+	return err
+}
+
+func digestText(sum transfer.Digest) string {
+	if sum == (transfer.Digest{}) {
+		return ""
+	}
+	return sum.String()
+}
+
+// settle notes how a run ended, and reports whether there is to be another.
+func (d *Daemon) settle(ctx context.Context, e *entry, err error) (again bool) {
+	shown, _ := d.table.look(e)
+	switch {
+	case d.ctx.Err() != nil && err != nil:
+		d.leave(ctx, e, err)
+		return false
+	case errors.Is(context.Cause(ctx), errCancelledHere):
+	case errors.Is(err, transfer.ErrPaused):
+		by := "this side"
+		var end *transfer.Error
+		if errors.As(err, &end) && end.By == transfer.Remote {
+			by = "peer"
+		}
+		d.table.update(e, func(e *entry) { e.shown.State, e.shown.PausedBy, e.session = StatePaused, by, [16]byte{} })
+		return false
+	case errors.Is(context.Cause(ctx), transfer.ErrInterrupted): // another run takes over
+		return false
+	case err != nil && recoverable(err):
+		d.table.update(e, func(e *entry) {
+			e.shown.State, e.shown.Error, e.session, e.paused = StateQueued, explain(err, e.shown.Peer.Name), [16]byte{}, false
+			e.shown.Bytes = max(e.shown.Bytes, e.progress.Bytes())
+		})
+		return true
+	}
 	d.end(ctx, e, err)
+	if shown, _ = d.table.look(e); shown.State == StateDone || shown.State == StateDeclined {
+		d.tidy(&shown)
+	}
+	if shown.State == StateDone {
+		d.sums.add(shown.ID)
+	}
+	return false
+}
+
+// leave is for a node that goes down: who follows the transfer is told so, and it goes on where it is when the node is up again.
+func (d *Daemon) leave(ctx context.Context, e *entry, err error) {
+	d.table.change(e, func(e *entry) {
+		e.shown.State, e.shown.Error = StateCancelled, d.explainEnd(ctx, err, e.shown.Peer.Name)
+		e.left = true
+	})
+}
+
+// recoverable tells whether a run that ended so is followed by another by itself: the way to the peer was lost, or was not found.
+func recoverable(err error) bool {
+	var end *transfer.Error
+	if errors.As(err, &end) {
+		return errors.Is(err, transfer.ErrInterrupted) || errors.Is(err, transfer.ErrBusy)
+	}
+	var declined *mux.DeclinedError
+	return !errors.As(err, &declined) && !errors.Is(err, connmgr.ErrSelf) && !errors.Is(err, connmgr.ErrClosed)
 }
 
 // end notes how a transfer ended.
@@ -72,7 +228,7 @@ func (d *Daemon) end(ctx context.Context, e *entry, err error) {
 	d.table.update(e, func(e *entry) {
 		e.paused = false
 		if err == nil {
-			e.shown.State = StateDone
+			e.shown.State, e.shown.Error = StateDone, nil
 			return
 		}
 		e.shown.Error = d.explainEnd(ctx, err, e.shown.Peer.Name)
@@ -89,38 +245,11 @@ func (d *Daemon) end(ctx context.Context, e *entry, err error) {
 
 // explainEnd is explain for a transfer, whose context knows who ended it.
 func (d *Daemon) explainEnd(ctx context.Context, err error, peer string) *cli.Error {
-	stopped := errors.Is(err, context.Canceled) || errors.Is(err, transfer.ErrCancelled) || errors.Is(err, connmgr.ErrClosed)
 	switch {
-	case stopped && d.ctx.Err() != nil:
-		return cli.Errorf("E_CANCELLED", "the node is going down").Hint("send it again when it is up")
 	case errors.Is(context.Cause(ctx), errCancelledHere):
-		return cli.Errorf("E_CANCELLED", "the transfer was cancelled").Because(errCancelledHere).Hint("send it again")
+		return cli.Errorf("E_CANCELLED", "the transfer was cancelled").Because(errCancelledHere).Hint("take it up again: node transfers retry")
+	case d.ctx.Err() != nil:
+		return cli.Errorf("E_CANCELLED", "the node is going down").Hint("the transfer goes on when it is up again")
 	}
 	return explain(err, peer)
-}
-
-// Cancel ends a transfer in either direction, on both sides.
-func (d *Daemon) Cancel(id string) (Transfer, error) {
-	e, err := d.table.find(id)
-	if err != nil {
-		return Transfer{}, err
-	}
-	shown, changed := d.table.look(e)
-	if shown.State.Ended() {
-		return Transfer{}, cli.Errorf("E_USAGE", "the transfer %s has ended already", shown.ID).
-			Because(errors.New("its state is " + string(shown.State)))
-	}
-	e.cancel(errCancelledHere)
-	// The end follows within a moment; a caller that sees it need not ask again.
-	t := time.NewTimer(5 * time.Second)
-	defer t.Stop()
-	for !shown.State.Ended() {
-		select {
-		case <-changed:
-		case <-t.C:
-			return shown, nil
-		}
-		shown, changed = d.table.look(e)
-	}
-	return shown, nil
 }

@@ -27,9 +27,22 @@ type entry struct {
 	session  [16]byte // session that carries it; zero before there is one
 	paused   bool
 	progress *transfer.Progress
-	cancel   context.CancelCauseFunc
+	run      *run          // in progress now, nil when there is none
 	decide   chan decision // an offer's answer from a person; buffered
+	wake     chan struct{} // buffered: the wait for the next run is over
 	changed  chan struct{} // closed and replaced at each change of state
+
+	left    bool             // shown as cancelled because the node goes down; the store has it as it was
+	entries []transfer.Entry // of an offer, while it is here
+
+	kept  kept   // what the store has besides shown
+	saved string // what it was when it was last saved, as far as that matters
+}
+
+// run is one attempt at a transfer, from the channel's opening to its end.
+type run struct {
+	cancel context.CancelCauseFunc
+	over   chan struct{} // closed when it has ended
 }
 
 // decision is a person's answer to an offer.
@@ -44,6 +57,8 @@ type table struct {
 	entries []*entry
 	served  map[identity.DeviceID]int // channels, by who opened them; no entry is 0
 
+	forget func(Transfer) // of an old one that is no longer listed, under mu; it does not wait
+	save   func(record)   // keeps a transfer's record; not called under mu
 	notify func(Transfer) // told of each transfer that began or changed its state, under mu; may be nil
 }
 
@@ -71,7 +86,15 @@ func (t *table) leave(peer identity.DeviceID) {
 }
 
 // add enters a transfer, or refuses when too many are in progress in its direction, or its id, which is the sender's to choose, is taken.
-func (t *table) add(shown Transfer, progress *transfer.Progress, cancel context.CancelCauseFunc) (*entry, error) {
+func (t *table) add(shown Transfer, keep kept) (*entry, error) {
+	e, err := t.enterEntry(shown, keep)
+	if err == nil {
+		t.keep(e)
+	}
+	return e, err
+}
+
+func (t *table) enterEntry(shown Transfer, keep kept) (*entry, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	active, ended := 0, 0
@@ -89,19 +112,50 @@ func (t *table) add(shown Transfer, progress *transfer.Progress, cancel context.
 		return nil, cli.Errorf("E_DENIED", "too many transfers at once").Hint("wait for one to end, or cancel one")
 	}
 	if ended >= maxEndedTransfers {
-		i := slices.IndexFunc(t.entries, func(e *entry) bool { return e.shown.State.Ended() })
-		t.entries = slices.Delete(t.entries, i, i+1)
+		i := slices.IndexFunc(t.entries, func(e *entry) bool { return e.shown.State.Ended() && e.run == nil })
+		if i >= 0 {
+			if t.forget != nil {
+				t.forget(t.entries[i].shown)
+			}
+			t.entries = slices.Delete(t.entries, i, i+1)
+		}
 	}
 	shown.Envelope = envelope("transfer")
 	shown.Created = time.Now()
-	e := &entry{shown: shown, progress: progress, cancel: cancel, decide: make(chan decision, 1), changed: make(chan struct{})}
+	e := newEntry(shown, keep)
 	t.entries = append(t.entries, e)
 	t.tellLocked(e)
 	return e, nil
 }
 
-// update changes an entry under the lock and wakes who waits for it. An ended entry stays as it ended.
+func newEntry(shown Transfer, keep kept) *entry {
+	return &entry{
+		shown: shown, kept: keep, progress: new(transfer.Progress), decide: make(chan decision, 1), wake: make(chan struct{}, 1),
+		changed: make(chan struct{}),
+	}
+}
+
+// keep saves an entry where something of it has changed that is to survive the daemon.
+func (t *table) keep(e *entry) {
+	t.mu.Lock()
+	r := record{e.shown, e.kept}
+	r.Transfer.Bytes = max(e.progress.Bytes(), r.Transfer.Bytes)
+	mark := r.mark()
+	same := mark == e.saved || e.left
+	e.saved = mark
+	t.mu.Unlock()
+	if !same && t.save != nil {
+		t.save(r)
+	}
+}
+
+// update changes an entry under the lock and wakes who waits for it. An ended entry stays as it ended; reopen takes it up again.
 func (t *table) update(e *entry, change func(*entry)) {
+	t.change(e, change)
+	t.keep(e)
+}
+
+func (t *table) change(e *entry, change func(*entry)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e.shown.State.Ended() {
@@ -110,8 +164,10 @@ func (t *table) update(e *entry, change func(*entry)) {
 	change(e)
 	if e.shown.State.Ended() {
 		now := time.Now()
+		e.shown.RetryAt, e.shown.PausedBy = nil, ""
 		e.shown.Ended = &now
-		e.shown.Bytes, e.shown.RateBPS = e.progress.Bytes(), e.rate(now)
+		e.shown.Bytes, e.shown.RateBPS, e.shown.ETA = max(e.progress.Bytes(), e.shown.Bytes), e.rate(now), 0
+		e.shown.Resent = max(e.shown.Resent, e.progress.Again())
 	}
 	close(e.changed)
 	e.changed = make(chan struct{})
@@ -136,7 +192,8 @@ func (t *table) lookLocked(e *entry) Transfer {
 	if shown.State.Ended() {
 		return shown
 	}
-	shown.Bytes = e.progress.Bytes()
+	shown.Bytes = max(e.progress.Bytes(), shown.Bytes)
+	shown.Resent = max(e.progress.Again(), shown.Resent)
 	if shown.State == StateOffered || shown.State == StateSending || shown.State == StateReceiving {
 		// The phase moves on inside package transfer; the table follows when it is looked at.
 		switch e.progress.Phase() {
@@ -151,7 +208,9 @@ func (t *table) lookLocked(e *entry) Transfer {
 	if e.paused {
 		shown.State = StatePaused
 	}
-	shown.RateBPS = e.rate(time.Now())
+	if shown.RateBPS = e.rate(time.Now()); shown.RateBPS > 0 && e.run != nil {
+		shown.ETA = int64(float64(shown.Size-shown.Bytes) / float64(shown.RateBPS) * float64(time.Second))
+	}
 	return shown
 }
 
@@ -161,7 +220,7 @@ func (e *entry) rate(now time.Time) int64 {
 	if began.IsZero() || !now.After(began) {
 		return 0
 	}
-	return int64(float64(e.progress.Bytes()) / now.Sub(began).Seconds())
+	return int64(float64(e.progress.Bytes()-e.progress.Start()) / now.Sub(began).Seconds())
 }
 
 // find returns the transfer whose id is, or alone begins with, the given one.
@@ -212,4 +271,114 @@ func (t *table) onSession(peer identity.DeviceID, session [16]byte, change func(
 	for _, e := range carried {
 		t.update(e, change)
 	}
+}
+
+// reopen changes an entry whether it has ended or not.
+func (t *table) reopen(e *entry, change func(*entry)) {
+	t.mu.Lock()
+	change(e)
+	if !e.shown.State.Ended() {
+		e.shown.Ended = nil
+	}
+	close(e.changed)
+	e.changed = make(chan struct{})
+	if t.notify != nil {
+		t.notify(t.lookLocked(e))
+	}
+	t.mu.Unlock()
+	t.keep(e)
+}
+
+// begin makes the caller the one who runs the transfer. An earlier run is told to end, and waited for.
+func (t *table) begin(parent context.Context, e *entry, why error) (context.Context, *run) {
+	ctx, cancel := context.WithCancelCause(parent)
+	mine := &run{cancel: cancel, over: make(chan struct{})}
+	for {
+		t.mu.Lock()
+		other := e.run
+		if other == nil {
+			e.run = mine
+			t.mu.Unlock()
+			return ctx, mine
+		}
+		t.mu.Unlock()
+		other.cancel(why)
+		<-other.over
+	}
+}
+
+// finish ends a run.
+func (t *table) finish(e *entry, r *run) {
+	r.cancel(nil)
+	t.mu.Lock()
+	if e.run == r {
+		e.run = nil
+	}
+	t.mu.Unlock()
+	close(r.over)
+}
+
+// stop tells the run of an entry to end, and reports whether there was one.
+func (t *table) stop(e *entry, why error) bool {
+	t.mu.Lock()
+	r := e.run
+	t.mu.Unlock()
+	if r != nil {
+		r.cancel(why)
+	}
+	return r != nil
+}
+
+// byID returns the transfer with exactly this id, nil where there is none.
+func (t *table) byID(id string) *entry {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range t.entries {
+		if e.shown.ID == id {
+			return e
+		}
+	}
+	return nil
+}
+
+// of returns the transfers with a device that match.
+func (t *table) of(device string, match func(*entry) bool) (list []*entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range t.entries {
+		if e.shown.Peer.Device == device && match(e) {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// drop takes an entry out of the table.
+func (t *table) drop(e *entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if i := slices.Index(t.entries, e); i >= 0 {
+		t.entries = slices.Delete(t.entries, i, i+1)
+	}
+}
+
+// all returns the transfers, oldest first.
+func (t *table) all() []*entry {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.entries)
+}
+
+// record returns what is shown and what is kept of an entry.
+func (t *table) record(e *entry) (Transfer, kept) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lookLocked(e), e.kept
+}
+
+// running tells whether an entry has a run.
+func (t *table) running(e *entry) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return e.run != nil
 }

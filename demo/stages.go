@@ -71,7 +71,7 @@ func move(ctx context.Context, l *lab, s *Stage, from, to string, want route, si
 	}
 	began := time.Now()
 	sender, receiver := l.devices[from], l.devices[to]
-	t, err := sender.Send(source, to)
+	t, err := sender.Send(to, source)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (l *lab) offer(ctx context.Context, name string) (daemon.Transfer, error) {
 	if err != nil {
 		return daemon.Transfer{}, err
 	}
-	t, err := l.devices["laptop"].Send(source, "phone")
+	t, err := l.devices["laptop"].Send("phone", source)
 	if err != nil {
 		return t, err
 	}
@@ -199,7 +199,7 @@ func cutRelay(ctx context.Context, l *lab, s *Stage) error {
 	if err != nil {
 		return err
 	}
-	t, err := laptop.Send(source, "phone")
+	t, err := laptop.Send("phone", source)
 	if err != nil {
 		return err
 	}

@@ -193,7 +193,7 @@ func TestNothingYet(t *testing.T) {
 	if err := testutil.GatherAndCompare(r, strings.NewReader(want), "node_fallback_ratio"); err != nil {
 		t.Error(err)
 	}
-	if n, err := testutil.GatherAndCount(r, "node_transfer_total"); err != nil || n != 2*11 {
+	if n, err := testutil.GatherAndCount(r, "node_transfer_total"); err != nil || n != 2*14 {
 		t.Errorf("node_transfer_total has %d series, %v; want every outcome of both directions", n, err)
 	}
 }

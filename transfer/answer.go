@@ -5,14 +5,15 @@ import (
 	"strings"
 )
 
-// The receiver's two lines. The first is GO or NGO, the second, after the trailer,
-// OK or BAD. A word from the table in errors.go says why not; text for people may
+// The receiver's two lines. The first is GO or NGO, or OK when all of it is here already; the second, after the body,
+// OK or BAD. Behind the line of GO come the bytes of a map. A word from the table in errors.go says why not; text for people may
 // follow it.
 type answer struct {
-	verb   string // GO, NGO, OK, BAD
-	offset int64  // of GO
-	word   string // of NGO and BAD
-	text   string // of NGO and BAD; may be empty
+	verb  string // GO, NGO, OK, BAD
+	have  int64  // of GO: bytes of the map behind it
+	again int64  // of GO: bytes that have come before and are of no use
+	word  string // of NGO and BAD
+	text  string // of NGO and BAD; may be empty
 }
 
 func appendAnswer(dst []byte, a answer) []byte {
@@ -20,7 +21,9 @@ func appendAnswer(dst []byte, a answer) []byte {
 	switch a.verb {
 	case "GO":
 		dst = append(dst, ' ')
-		dst = strconv.AppendInt(dst, a.offset, 10)
+		dst = strconv.AppendInt(dst, a.have, 10)
+		dst = append(dst, ' ')
+		dst = strconv.AppendInt(dst, a.again, 10)
 	case "NGO", "BAD":
 		dst = append(dst, ' ')
 		dst = append(dst, a.word...)
@@ -42,11 +45,18 @@ func parseAnswer(line []byte) (answer, error) {
 	a := answer{verb: verb}
 	switch verb {
 	case "GO":
-		// Words after the offset belong to features that the header would have
-		// had to ask for; this version's headers ask for none.
-		number, _, _ := strings.Cut(rest, " ")
-		n, err := parseSize("offset in GO", number)
-		a.offset = n
+		// Further words belong to features that the header would have had to ask for; this version's headers ask for none.
+		number, rest, _ := strings.Cut(rest, " ")
+		n, err := parseSize("length in GO", number)
+		if err == nil && n > maxHave {
+			err = protocolError("a map of %d bytes", n)
+		}
+		if err != nil {
+			return answer{}, err
+		}
+		number, _, _ = strings.Cut(rest, " ")
+		a.have = n
+		a.again, err = parseSize("count in GO", number)
 		return a, err
 	case "NGO", "BAD":
 		a.word, a.text, _ = strings.Cut(rest, " ")

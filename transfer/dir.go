@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,13 +11,13 @@ import (
 )
 
 const (
-	// A file on its way is called .traverse-<random>.part. No name that SafeName
+	// What is on its way is a file or folder called .traverse-<transfer id or random>.part. No name that SafeName
 	// makes begins with a dot, so a peer cannot choose such a name.
 	partPrefix = ".traverse-"
 	partSuffix = ".part"
 
-	// staleAfter is the age at which OpenDir removes what a crash left: no
-	// transfer goes a day without writing, as StallTimeout ends it.
+	// staleAfter is the age at which OpenDir removes what a crash left of transfers without a journal, which do not go
+	// a day without writing, as StallTimeout ends them. Those with one are for Collect.
 	staleAfter = 24 * time.Hour
 
 	// maxTwins bounds the search for "name (n)".
@@ -65,26 +64,50 @@ func (d *Dir) Path() string { return d.root.Name() }
 // Close releases the directory. Not while a file is being received.
 func (d *Dir) Close() error { return errors.Join(d.self.Close(), d.root.Close()) }
 
-// sweep removes partial files last written before the given time.
+// sweep removes partial files without a transfer's id last written before the given time.
 func (d *Dir) sweep(before time.Time) error {
+	_, err := d.eachPart(func(id string, info fs.FileInfo) bool { return id == "" && info.ModTime().Before(before) })
+	return err
+}
+
+// Collect removes what is on its way for transfers that keep does not know, and returns how many it removed.
+func (d *Dir) Collect(keep func(id string) bool) (int, error) {
+	return d.eachPart(func(id string, _ fs.FileInfo) bool { return id != "" && !keep(id) })
+}
+
+// Discard removes what has come of a transfer. Not while it is being received.
+func (d *Dir) Discard(id string) error {
+	if !ValidID(id) {
+		return nil
+	}
+	return d.root.RemoveAll(partPrefix + id + partSuffix)
+}
+
+// eachPart removes the parts that remove says; id is empty where a part has none.
+func (d *Dir) eachPart(remove func(id string, info fs.FileInfo) bool) (removed int, err error) {
 	list, err := d.root.Open(".")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer list.Close()
 	for {
 		entries, err := list.ReadDir(256)
 		for _, e := range entries {
-			name := e.Name()
-			if !strings.HasPrefix(name, partPrefix) || !strings.HasSuffix(name, partSuffix) {
+			id, ours := strings.CutPrefix(e.Name(), partPrefix)
+			id, whole := strings.CutSuffix(id, partSuffix)
+			if !ours || !whole {
 				continue
 			}
-			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.ModTime().Before(before) {
-				_ = d.root.Remove(name) // what cannot be removed is tried again next time
+			if !ValidID(id) {
+				id = ""
+			}
+			info, err := e.Info()
+			if err == nil && (info.Mode().IsRegular() || info.IsDir()) && remove(id, info) && d.root.RemoveAll(e.Name()) == nil {
+				removed++ // what cannot be removed is tried again next time
 			}
 		}
 		if len(entries) == 0 || err != nil {
-			return nil // what cannot be listed cannot be swept
+			return removed, nil // what cannot be listed cannot be swept
 		}
 	}
 }
@@ -111,84 +134,12 @@ func (d *Dir) redeem(n int64) {
 	d.promised = max(d.promised-n, 0) // nothing was promised where the file system does not say what is free
 }
 
-// A part is a file that has no name of its own yet.
-type part struct {
-	dir  *Dir
-	file *os.File
-	name string
-	left int64 // bytes promised and not written
-}
-
-// create makes an empty part for size bytes and keeps reserve free beside it. Its mode is for the umask to decide.
-func (d *Dir) create(size, reserve int64) (*part, error) {
-	if err := d.promise(size, reserve); err != nil {
-		return nil, err
-	}
-	name := partPrefix + rand.Text() + partSuffix // 128 random bits: O_EXCL never fails
-	file, err := d.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
-	if err != nil {
-		d.redeem(size)
-		return nil, storageError(err)
-	}
-	return &part{dir: d, file: file, name: name, left: size}, nil
-}
-
-// write appends to the file.
-func (p *part) write(b []byte) error {
-	n, err := p.file.Write(b)
-	p.dir.redeem(int64(n))
-	p.left -= int64(n)
-	if err != nil {
-		return storageError(err)
-	}
-	return nil
-}
-
-// settle makes the content durable and closes the file.
-func (p *part) settle(noSync bool) error {
-	var err error
-	if !noSync {
-		err = p.file.Sync()
-	}
-	if err = errors.Join(err, p.file.Close()); err != nil {
-		return storageError(err)
-	}
-	return nil
-}
-
-// publish gives a settled part the first free name of "name", "name (1)", … and
-// returns it. Nothing that exists is replaced.
-func (p *part) publish(name string, noSync bool) (string, error) {
-	for n := range maxTwins {
-		try := numberedName(name, n)
-		err := p.dir.rename(p.name, try)
-		if errors.Is(err, fs.ErrExist) {
-			continue
-		}
-		if err == nil && !noSync {
-			if err = p.dir.self.Sync(); err != nil {
-				_ = p.dir.root.Remove(try) // the sender will be told that it is not here
-			}
-		}
-		if err != nil {
-			return "", storageError(err)
-		}
-		return try, nil
-	}
-	return "", &Error{Kind: ErrStorage, By: Local, Detail: fmt.Sprintf("%d files of that name", maxTwins)}
-}
-
-// discard removes a part that was not published.
-func (p *part) discard() {
-	p.dir.redeem(p.left)
-	p.left = 0
-	p.file.Close()
-	_ = p.dir.root.Remove(p.name) // else the sweep does
-}
-
 // linkName is rename where the kernel cannot rename without replacing: a hard link
 // fails when the name is taken.
 func (d *Dir) linkName(from, to string) error {
+	if info, err := d.root.Lstat(from); err == nil && info.IsDir() { // which has no hard links; the caller has just seen that the name is free
+		return d.root.Rename(from, to)
+	}
 	if err := d.root.Link(from, to); err != nil {
 		return err
 	}

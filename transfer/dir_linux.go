@@ -30,3 +30,14 @@ func (d *Dir) free() (int64, bool) {
 	}
 	return int64(s.Bavail) * s.Bsize, true
 }
+
+// fewFiles is how many files are synced one by one; for more, the whole file system is asked at once.
+const fewFiles = 16
+
+// sync makes the part durable.
+func (p *part) sync() error {
+	if p.m.single() || p.m.files() <= fewFiles {
+		return p.syncEach()
+	}
+	return unix.Syncfs(int(p.dir.self.Fd()))
+}

@@ -42,7 +42,7 @@ func TestSymlinkAtTheName(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b := memPipe("")
-	sent := send(t.Context(), a, openSource(t, writeFile(t, "a.txt", []byte("x"))), SendOptions{})
+	sent := send(t.Context(), a, sourceOf(t, writeFile(t, "a.txt", []byte("x"))), SendOptions{})
 	res, err := receive(t.Context(), b, dir, AcceptOptions{})
 	if out := <-sent; err != nil || out.err != nil {
 		t.Fatal(err, out.err)
@@ -95,7 +95,7 @@ func TestDirThatIsNone(t *testing.T) {
 func TestDirVanishes(t *testing.T) {
 	dir := openDir(t)
 	a, b := memPipe("")
-	sent := send(t.Context(), a, openSource(t, writeFile(t, "f", content(10))), SendOptions{})
+	sent := send(t.Context(), a, sourceOf(t, writeFile(t, "f", content(10))), SendOptions{})
 	if err := os.RemoveAll(dir.Path()); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestReserve(t *testing.T) {
 		size    int64
 		minFree int64
 	}{
-		{1 << 62, 0},
+		{1 << 45, 0},
 		{10, 1 << 62},
 	} {
 		a, b := memPipe("")
@@ -140,15 +140,13 @@ func TestBadSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad := map[string]error{
-		at("missing"):             fs.ErrNotExist,
-		at("dangling"):            fs.ErrNotExist,
-		at("loop"):                syscall.ELOOP,
-		dir:                       nil,
-		at("link to a directory"): nil,
-		at("fifo"):                nil,
-		"/dev/null":               nil,
-		"":                        fs.ErrNotExist,
-		"a\x00b":                  syscall.EINVAL,
+		at("missing"):  fs.ErrNotExist,
+		at("dangling"): fs.ErrNotExist,
+		at("loop"):     syscall.ELOOP,
+		at("fifo"):     nil,
+		"/dev/null":    nil,
+		"":             fs.ErrNotExist,
+		"a\x00b":       syscall.EINVAL,
 	}
 	if os.Getuid() == 0 {
 		t.Log("as root every file is readable: the case of a forbidden one is left out")
@@ -175,7 +173,7 @@ func TestGoodSources(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{soft, hard} {
-		src := openSource(t, path)
+		src := sourceOf(t, path)
 		if src.Name() != filepath.Base(path) || src.Size() != 10 {
 			t.Errorf("offered as %q, %d bytes", src.Name(), src.Size())
 		}
@@ -199,7 +197,7 @@ func TestSizeThatLies(t *testing.T) {
 
 // TestSourceIsBusy: one Send at a time.
 func TestSourceIsBusy(t *testing.T) {
-	src := openSource(t, writeFile(t, "f", content(10)))
+	src := sourceOf(t, writeFile(t, "f", content(10)))
 	a, b := memPipe("")
 	sent := send(t.Context(), a, src, SendOptions{})
 	in, err := ReadOffer(t.Context(), b, ReceiveOptions{})

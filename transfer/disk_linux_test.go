@@ -34,7 +34,7 @@ func smallDisk(t *testing.T) *Dir {
 // ends the transfer on both sides with the same word, and nothing stays.
 func TestFullDisk(t *testing.T) {
 	dir := smallDisk(t)
-	src := openSource(t, writeFile(t, "f", content(2<<20)))
+	src := sourceOf(t, writeFile(t, "f", content(2<<20)))
 
 	a, b := memPipe("")
 	sent := send(t.Context(), a, src, SendOptions{})
@@ -44,7 +44,7 @@ func TestFullDisk(t *testing.T) {
 	wantEmpty(t, dir)
 
 	// 768 KiB fit when asked; then somebody else takes 512 KiB of the disk.
-	src = openSource(t, writeFile(t, "f", content(3*blockSize)))
+	src = sourceOf(t, writeFile(t, "f", content(3*blockSize)))
 	a, b = memPipe("")
 	sent = send(t.Context(), a, src, SendOptions{})
 	gate := gated(b, blockSize+1000)
@@ -90,7 +90,7 @@ func TestRoomIsPromisedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	accepted := accept(t, in, dir)
-	if _, err := io.ReadFull(a, make([]byte, len("GO 0\n"))); err != nil { // the first has its room, and is in no hurry
+	if _, err := io.ReadFull(a, make([]byte, len("GO 0 0\n"))); err != nil { // the first has its room, and is in no hurry
 		t.Fatal(err)
 	}
 
@@ -103,7 +103,7 @@ func TestRoomIsPromisedOnce(t *testing.T) {
 	in.Cancel()
 	wantKind(t, "first receiver", <-accepted, ErrCancelled, Local)
 	e, f := memPipe("")
-	sent := send(t.Context(), e, openSource(t, writeFile(t, "f", content(size))), SendOptions{})
+	sent := send(t.Context(), e, sourceOf(t, writeFile(t, "f", content(size))), SendOptions{})
 	if _, err := receive(t.Context(), f, dir, AcceptOptions{}); err != nil {
 		t.Errorf("third receiver, when the first has gone: %v", err)
 	}

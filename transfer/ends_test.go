@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -31,7 +30,7 @@ func TestDecline(t *testing.T) {
 	for _, reason := range []string{"", "not now", "bad \x1b[31m text \n GO 0"} {
 		synctest.Test(t, func(t *testing.T) {
 			a, b := memPipe("")
-			sent := send(t.Context(), a, openSource(t, writeFile(t, "f", content(10))), SendOptions{})
+			sent := send(t.Context(), a, sourceOf(t, writeFile(t, "f", content(10))), SendOptions{})
 			in, err := ReadOffer(t.Context(), b, ReceiveOptions{})
 			if err != nil {
 				t.Fatal(err)
@@ -79,7 +78,7 @@ func TestCancel(t *testing.T) {
 				dir := openDir(t)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				sent := send(ctx, a, openSource(t, writeFile(t, "f", content(big))), SendOptions{})
+				sent := send(ctx, a, sourceOf(t, writeFile(t, "f", content(big))), SendOptions{})
 				gate := gated(b, big/2)
 				in, err := ReadOffer(t.Context(), gate, ReceiveOptions{})
 				if err != nil {
@@ -159,10 +158,10 @@ func TestCancelAfterTrailer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memPipe("")
 		ctx, cancel := context.WithCancel(t.Context())
-		sent := send(ctx, a, openSource(t, writeFile(t, "f", nil)), SendOptions{})
+		sent := send(ctx, a, sourceOf(t, writeFile(t, "f", nil)), SendOptions{})
 		peer := rawPeer{t, b}
 		peer.header()
-		peer.write("GO 0\n")
+		peer.write("GO 0 0\n")
 		peer.readAll()
 		synctest.Wait()
 		cancel()
@@ -175,10 +174,10 @@ func TestCancelAfterTrailer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memPipe("")
 		ctx, cancel := context.WithCancel(t.Context())
-		sent := send(ctx, a, openSource(t, writeFile(t, "f", nil)), SendOptions{})
+		sent := send(ctx, a, sourceOf(t, writeFile(t, "f", nil)), SendOptions{})
 		peer := rawPeer{t, b}
 		peer.header()
-		peer.write("GO 0\n")
+		peer.write("GO 0 0\n")
 		peer.readAll()
 		synctest.Wait()
 		cancel()
@@ -195,7 +194,7 @@ func TestLinkDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memPipe("")
 		dir := openDir(t)
-		sent := send(t.Context(), a, openSource(t, writeFile(t, "f", content(big))), SendOptions{})
+		sent := send(t.Context(), a, sourceOf(t, writeFile(t, "f", content(big))), SendOptions{})
 		gate := gated(b, big/2)
 		in, err := ReadOffer(t.Context(), gate, ReceiveOptions{})
 		if err != nil {
@@ -221,10 +220,10 @@ func TestStall(t *testing.T) {
 	t.Run("receiver stops reading", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			a, b := memPipe("")
-			sent := send(t.Context(), a, openSource(t, writeFile(t, "f", content(big))), SendOptions{})
+			sent := send(t.Context(), a, sourceOf(t, writeFile(t, "f", content(big))), SendOptions{})
 			peer := rawPeer{t, b}
 			peer.header()
-			peer.write("GO 0\n")
+			peer.write("GO 0 0\n")
 			start := time.Now()
 			err := (<-sent).err
 			wantKind(t, "sender", err, ErrInterrupted, Local)
@@ -300,7 +299,7 @@ func TestBodyBeforeGO(t *testing.T) {
 func TestPeerDiesOnTCP(t *testing.T) {
 	a, b := tcpPipe(t)
 	dir := openDir(t)
-	sent := send(t.Context(), a, openSource(t, writeFile(t, "f", content(64*blockSize))), SendOptions{})
+	sent := send(t.Context(), a, sourceOf(t, writeFile(t, "f", content(64*blockSize))), SendOptions{})
 	in, err := ReadOffer(t.Context(), &dyingStream{Stream: b, limit: 10 * blockSize}, ReceiveOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -355,7 +354,7 @@ func TestSourceChanges(t *testing.T) {
 					a, b := memPipe("")
 					dir := openDir(t)
 					path := writeFile(t, "f", content(big))
-					sent := send(t.Context(), a, openSource(t, path), SendOptions{})
+					sent := send(t.Context(), a, sourceOf(t, path), SendOptions{})
 					gate := gated(b, blockSize)
 					in, err := ReadOffer(t.Context(), gate, ReceiveOptions{})
 					if err != nil {
@@ -382,23 +381,38 @@ func TestSourceChanges(t *testing.T) {
 	}
 }
 
-// TestSourceIsDeleted or renamed while it is sent: the open file is what is sent.
+// TestSourceIsDeleted or renamed before it is opened: it changed, and nothing of it is sent. From then on the open file is what is sent.
 func TestSourceIsDeleted(t *testing.T) {
-	a, b := memPipe("")
 	path := writeFile(t, "f", content(big))
-	dir := openDir(t)
-	sent := send(t.Context(), a, openSource(t, path), SendOptions{})
-	in, err := ReadOffer(t.Context(), b, ReceiveOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path, filepath.Join(filepath.Dir(path), "g")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := in.Accept(t.Context(), dir, AcceptOptions{}); err != nil {
-		t.Error(err)
-	}
-	if out := <-sent; out.err != nil {
-		t.Error(out.err)
+	for _, started := range []bool{false, true} {
+		a, b := memPipe("")
+		dir := openDir(t)
+		src := sourceOf(t, path)
+		sent := send(t.Context(), a, src, SendOptions{})
+		gate := gated(b, blockSize)
+		in, err := ReadOffer(t.Context(), gate, ReceiveOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var accepted <-chan error
+		if started {
+			accepted = accept(t, in, dir)
+			<-gate.reached
+		}
+		moved := path + " moved"
+		if err := os.Rename(path, moved); err != nil {
+			t.Fatal(err)
+		}
+		close(gate.open)
+		if !started {
+			accepted = accept(t, in, dir)
+			wantKind(t, "receiver", <-accepted, ErrChanged, Remote)
+			wantKind(t, "sender", (<-sent).err, ErrChanged, Local)
+		} else if err, out := <-accepted, <-sent; err != nil || out.err != nil {
+			t.Error(err, out.err)
+		}
+		if err := os.Rename(moved, path); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

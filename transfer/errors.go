@@ -19,6 +19,9 @@ var (
 	ErrChanged     = errors.New("file changed while it was sent")
 	ErrName        = errors.New("file name not allowed")
 	ErrProtocol    = errors.New("protocol violation")
+	ErrPaused      = errors.New("paused")
+	ErrVersion     = errors.New("another version of the transfer protocol")
+	ErrBusy        = errors.New("busy")
 	ErrInterrupted = errors.New("interrupted")
 )
 
@@ -43,8 +46,14 @@ var kinds = [...]struct {
 	{ErrName, 0x0107, "name", 0},
 	{ErrIntegrity, 0x0108, "integrity", 0},
 	{ErrProtocol, 0x0109, "protocol", 5},
+	{ErrPaused, 0x010b, "paused", 0},
+	{ErrVersion, 0x010c, "version", 0},
+	{ErrBusy, 0x010d, "busy", 0},
 	{ErrInterrupted, 0x010a, "interrupted", 0},
 }
+
+// CodeCancelled resets a channel that was opened only to say that its transfer is cancelled.
+const CodeCancelled = 0x0101
 
 // Side says who ended a transfer.
 type Side uint8
@@ -78,7 +87,7 @@ func (e *Error) Error() string {
 	b.WriteString(e.Kind.Error())
 	switch {
 	case e.By == Local:
-	case e.Kind == ErrDeclined || e.Kind == ErrCancelled:
+	case e.Kind == ErrDeclined || e.Kind == ErrCancelled || e.Kind == ErrPaused:
 		b.WriteString(" by the peer")
 	default:
 		b.WriteString(" at the peer")
@@ -104,7 +113,7 @@ func (e *Error) Unwrap() []error {
 
 // Outcome is the one word for how a transfer ended: "done" for nil, else one of
 // cancelled, declined, changed, source, no-space, storage, name, integrity,
-// protocol, interrupted. Both sides of one transfer get the same word. The set is
+// protocol, paused, version, busy, interrupted. Both sides of one transfer get the same word. The set is
 // closed, so that it can be a metric's label.
 func Outcome(err error) string {
 	if err == nil {

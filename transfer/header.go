@@ -13,9 +13,8 @@ const (
 	// 15+1+19 + 13+2+3·255 + … < 1,000 bytes; the rest is for lines to come.
 	MaxHeader = 4096
 
-	maxTrailer = 1024 // 16 + 64 + 2 today
-	maxAnswer  = 512  // "NGO ", a word, MaxReason
-	maxLines   = 64   // of a header or trailer
+	maxAnswer = 512 // "NGO ", a word, MaxReason
+	maxLines  = 64  // of a header or trailer
 
 	// MaxName bounds a file's name in bytes, as file systems do.
 	MaxName = 255
@@ -27,111 +26,107 @@ const (
 	maxSize = 1 << 62
 )
 
-// digestName is what the one digest of this version is called in the header:
-// KangarooTwelve (KT128 of RFC 9861) with an empty customization, 256 bits.
-const digestName = "k12-256"
+// wireVersion is the version of docs/protocol/transfer.md. Another one is refused with the word version.
+const wireVersion = 2
 
-// An Offer is what a sender says about its file.
+// digestName is what the digests of this version are called in the header: KangarooTwelve (KT128 of RFC 9861), 256 bits, of each chunk
+// and over all of them. Version 1 said k12-256, so each refuses the other's offers.
+const digestName = "k12-256-chunks"
+
+// An Offer is what a sender says about what it sends.
 type Offer struct {
-	ID   string // transfer id
-	Name string // as the peer calls it: one path element, printable, not yet made safe for a disk
-	Size int64  // bytes
+	ID      string // transfer id
+	Name    string // of the first file or folder, as the peer calls it: one path element, printable, not yet made safe for a disk
+	Size    int64  // bytes of all files
+	Entries int    // files, folders and links
 }
 
-// header is the sender's first text.
+// header is the sender's first text; the list of entries follows it.
 type header struct {
 	Offer
-	offset int64
-	digest string
+	version  int64
+	manifest int64 // bytes of the list
+	chunkLen int64
+	digest   string
 }
 
 // appendHeader appends h to dst.
 func appendHeader(dst []byte, h header) []byte {
-	dst = append(dst, "Content-Length: "...)
-	dst = strconv.AppendInt(dst, h.Size, 10)
-	dst = append(dst, "\nDisplay-Name: "...)
-	dst = appendPercent(dst, h.Name)
-	dst = append(dst, "\nOffset: "...)
-	dst = strconv.AppendInt(dst, h.offset, 10)
-	dst = append(dst, "\nTransfer-Id: "...)
-	dst = append(dst, h.ID...)
-	dst = append(dst, "\nDigest-Algorithm: "...)
+	number := func(key string, n int64) {
+		dst = append(append(dst, key...), ": "...)
+		dst = append(strconv.AppendInt(dst, n, 10), '\n')
+	}
+	number("Transfer-Version", h.version)
+	number("Content-Length", h.Size)
+	dst = append(dst, "Display-Name: "...)
+	dst = append(appendPercent(dst, h.Name), '\n')
+	dst = append(dst, "Transfer-Id: "...)
+	dst = append(append(dst, h.ID...), '\n')
+	number("Entries", int64(h.Entries))
+	number("Manifest-Length", h.manifest)
+	number("Chunk-Length", h.chunkLen)
+	dst = append(dst, "Digest-Algorithm: "...)
 	dst = append(dst, h.digest...)
 	return append(dst, "\n\n"...)
 }
 
 // parseHeader reads a header, from its first byte to its blank line and no
-// further. Lines it does not know are skipped.
+// further. Lines it does not know are skipped. Of another version it says only that.
 func parseHeader(text []byte) (header, error) {
 	if len(text) > MaxHeader {
 		return header{}, protocolError("header of %d bytes, at most %d", len(text), MaxHeader)
 	}
-	h := header{}
-	var size, name, id, digest, offset bool
-	err := eachLine(text, func(key, value string) error {
-		var err error
-		switch key {
-		case "Content-Length":
-			h.Size, err = parseSize(key, value)
-			return once(&size, key, err)
-		case "Offset":
-			h.offset, err = parseSize(key, value)
-			return once(&offset, key, err)
-		case "Display-Name":
+	h := header{version: 1}
+	var entries int64
+	numbers := map[string]*int64{
+		"Transfer-Version": &h.version, "Content-Length": &h.Size, "Entries": &entries,
+		"Manifest-Length": &h.manifest, "Chunk-Length": &h.chunkLen,
+	}
+	seen := map[string]bool{}
+	err := eachLine(text, func(key, value string) (err error) {
+		number := numbers[key]
+		switch {
+		case number != nil:
+			*number, err = parseSize(key, value)
+		case key == "Display-Name":
 			h.Name, err = parsePercent(value)
-			return once(&name, key, err)
-		case "Transfer-Id":
+		case key == "Transfer-Id":
 			h.ID = value
 			if !ValidID(value) {
 				err = protocolError("bad Transfer-Id")
 			}
-			return once(&id, key, err)
-		case "Digest-Algorithm":
+		case key == "Digest-Algorithm":
 			h.digest = value
-			return once(&digest, key, nil)
+		default:
+			return nil
 		}
-		return nil
+		if seen[key] {
+			return protocolError("%s twice", key)
+		}
+		seen[key] = true
+		return err
 	})
 	switch {
 	case err != nil:
 		return header{}, err
-	case !size:
-		return header{}, protocolError("no Content-Length")
-	case !name:
-		return header{}, protocolError("no Display-Name")
-	case !id:
-		return header{}, protocolError("no Transfer-Id")
-	case !digest:
-		return header{}, protocolError("no Digest-Algorithm")
-	case h.offset > h.Size:
-		return header{}, protocolError("Offset %d is beyond Content-Length %d", h.offset, h.Size)
+	case h.version != wireVersion:
+		return header{}, &Error{Kind: ErrVersion, By: Local, Detail: "version " + strconv.FormatInt(h.version, 10)}
 	}
+	for _, key := range headerKeys {
+		if !seen[key] {
+			return header{}, protocolError("no %s", key)
+		}
+	}
+	if entries < 1 || entries > MaxEntries || h.manifest > MaxManifest {
+		return header{}, protocolError("%d entries in %d bytes", entries, h.manifest)
+	}
+	h.Entries = int(entries)
 	return h, nil
 }
 
-// appendTrailer appends the text that follows the body.
-func appendTrailer(dst []byte, sum Digest) []byte {
-	dst = append(dst, "Digest: "...)
-	dst = append(dst, sum.String()...)
-	return append(dst, "\n\n"...)
-}
-
-func parseTrailer(text []byte) (Digest, error) {
-	var sum Digest
-	var seen bool
-	if len(text) > maxTrailer {
-		return sum, protocolError("more than %d bytes after the body", maxTrailer)
-	}
-	err := eachLine(text, func(key, value string) error {
-		if key != "Digest" {
-			return nil
-		}
-		return once(&seen, key, sum.parse(value))
-	})
-	if err == nil && !seen {
-		err = protocolError("no Digest after the body")
-	}
-	return sum, err
+// headerKeys are those that every header has.
+var headerKeys = [...]string{
+	"Transfer-Version", "Content-Length", "Display-Name", "Transfer-Id", "Entries", "Manifest-Length", "Chunk-Length", "Digest-Algorithm",
 }
 
 // eachLine calls line for every "Key: value" of text, which must end, and end
@@ -171,15 +166,6 @@ func checkText(b []byte) error {
 		}
 	}
 	return nil
-}
-
-// once refuses a second line of the same key.
-func once(seen *bool, key string, err error) error {
-	if *seen {
-		return protocolError("%s twice", key)
-	}
-	*seen = true
-	return err
 }
 
 // parseSize reads what strconv.AppendInt writes for a number that is not negative:

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // rawPeer speaks bytes instead of the protocol.
@@ -21,16 +23,23 @@ func (p rawPeer) write(s string) {
 	}
 }
 
-// header reads as far as the blank line.
+// header reads the header and the list of entries.
 func (p rawPeer) header() string {
 	var b strings.Builder
 	var c [1]byte
 	for !strings.HasSuffix(b.String(), "\n\n") {
 		if _, err := io.ReadFull(p.s, c[:]); err != nil {
 			p.t.Errorf("raw peer reads a header: %v", err)
-			break
+			return b.String()
 		}
 		b.Write(c[:])
+	}
+	h, err := parseHeader([]byte(b.String()))
+	if err != nil {
+		p.t.Error(err)
+	}
+	if _, err := io.ReadFull(p.s, make([]byte, h.manifest)); err != nil {
+		p.t.Errorf("raw peer reads a list: %v", err)
 	}
 	return b.String()
 }
@@ -43,8 +52,35 @@ func (p rawPeer) readAll() string {
 
 const testID = "t-abcdefghijklmnopqrstuvwxyz"
 
+// helloTime is the modification time of the file in offers made by hand.
+const helloTime = 1_700_000_000_123_456_789
+
+// handMade is an offer of one file.
+func handMade(size int64) *manifest {
+	m, err := newManifest([]Entry{{Kind: File, Path: "a.txt", Mode: 0o644, Mod: helloTime, Size: size}}, chunkLenFor(size))
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
 func goodHeader(size int64) string {
-	return string(appendHeader(nil, header{Offer: Offer{ID: testID, Name: "a.txt", Size: size}, digest: digestName}))
+	m := handMade(size)
+	h := header{
+		Offer: Offer{ID: testID, Name: "a.txt", Size: size, Entries: 1}, version: wireVersion,
+		manifest: int64(len(m.raw)), chunkLen: m.chunkLen, digest: digestName,
+	}
+	return string(append(appendHeader(nil, h), m.raw...))
+}
+
+// textOf is a header without its list.
+func textOf(offer string) string { return offer[:strings.Index(offer, "\n\n")+2] }
+
+// helloBody is the body of the five bytes hello in that offer.
+func helloBody() string {
+	m, sum := handMade(5), plain([]byte("hello"))
+	root := rootOf(m, []Digest{sum})
+	return "\x01\x00\x00\x00\x00hello" + string(sum[:]) + "\x02" + string(root[:])
 }
 
 // TestBadHeaders: what a receiver does with the first text of a stranger.
@@ -70,26 +106,36 @@ func TestBadHeaders(t *testing.T) {
 		{"size beyond 2^62", edit("Length: 5", "Length: 4611686018427387905"), "", ErrProtocol},
 		{"size beyond 2^64", edit("Length: 5", "Length: 18446744073709551621"), "", ErrProtocol},
 		{"no size", edit("Content-Length: 5\n", ""), "", ErrProtocol},
-		{"two sizes", edit("Offset: 0", "Content-Length: 6"), "", ErrProtocol},
+		{"two sizes", edit("Entries: 1", "Content-Length: 6"), "", ErrProtocol},
 		{"no name", edit("Display-Name: a.txt\n", ""), "", ErrProtocol},
 		{"no id", edit("Transfer-Id: "+testID+"\n", ""), "", ErrProtocol},
 		{"id too short", edit(testID, testID[:20]), "", ErrProtocol},
 		{"id with a path", edit(testID, "t-../../../../../etc/passwd."), "", ErrProtocol},
-		{"another digest", edit("k12-256", "md5"), "", ErrProtocol},
-		{"no digest", edit("Digest-Algorithm: k12-256\n", ""), "", ErrProtocol},
-		{"offset beyond the end", edit("Offset: 0", "Offset: 6"), "", ErrProtocol},
-		{"offset, and nothing is here", edit("Offset: 0", "Offset: 2"), "", ErrProtocol},
-		{"line without a colon", edit("Offset: 0", "Offset 0"), "", ErrProtocol},
-		{"carriage returns", strings.ReplaceAll(goodHeader(5), "\n", "\r\n"), "", ErrProtocol},
+		{"another digest", edit("k12-256-chunks", "md5"), "", ErrProtocol},
+		{"no digest", edit("Digest-Algorithm: k12-256-chunks\n", ""), "", ErrProtocol},
+		{"no version", edit("Transfer-Version: 2\n", ""), "NGO version\n", ErrVersion},
+		{"another version", edit("Version: 2", "Version: 3"), "NGO version\n", ErrVersion},
+		{"no entries", edit("Entries: 1", "Entries: 0"), "", ErrProtocol},
+		{"more entries than there are", edit("Entries: 1", "Entries: 2"), "", ErrProtocol},
+		{"too many entries", edit("Entries: 1", "Entries: 131073"), "", ErrProtocol},
+		{"a list too long", edit("Manifest-Length: 26", "Manifest-Length: 16777217"), "", ErrProtocol},
+		{"a list of another length", edit("Manifest-Length: 26", "Manifest-Length: 25"), "", ErrProtocol},
+		{"a list that ends early", edit("Manifest-Length: 26", "Manifest-Length: 27"), "", ErrInterrupted},
+		{"another size than in the list", edit("Length: 5", "Length: 6"), "", ErrProtocol},
+		{"another name than in the list", edit("a.txt", "b.txt"), "", ErrProtocol},
+		{"chunks of no power of two", edit("1048576", "1048577"), "", ErrProtocol},
+		{"chunks too short", edit("1048576", "4096"), "", ErrProtocol},
+		{"line without a colon", edit("Entries: 1", "Entries 1"), "", ErrProtocol},
+		{"carriage returns", strings.ReplaceAll(textOf(goodHeader(5)), "\n", "\r\n"), "", ErrProtocol},
 		{"bytes outside ASCII", edit("a.txt", "ä.txt"), "", ErrProtocol},
 		{"escape cut short", edit("a.txt", "a%2"), "", ErrProtocol},
 		{"escape of nothing", edit("a.txt", "%zz"), "", ErrProtocol},
 		{"name not UTF-8", edit("a.txt", "%ff%fe"), "", ErrProtocol},
-		{"nothing but the blank line", "\n", "", ErrProtocol},
+		{"nothing but the blank line", "\n", "NGO version\n", ErrVersion},
 		{"garbage", strings.Repeat("\x00\xff\x17\x03", 2000), "", ErrProtocol},
 		{"too long", "X: " + strings.Repeat("x", MaxHeader) + "\n" + goodHeader(5), "", ErrProtocol},
 		{"too many lines", strings.Repeat("X: y\n", maxLines) + goodHeader(5), "", ErrProtocol},
-		{"text after the blank line", goodHeader(5) + "Offset: 1\n", "", ErrProtocol},
+		{"text after the blank line", goodHeader(5) + "x", "", ErrProtocol},
 		{"ends in the middle", goodHeader(5)[:30], "", ErrInterrupted},
 		{"nothing", "", "", ErrInterrupted},
 
@@ -127,42 +173,37 @@ func TestBadHeaders(t *testing.T) {
 
 // TestUnknownLines are for later versions, and are skipped by this one.
 func TestUnknownLines(t *testing.T) {
-	h, err := parseHeader([]byte("Chunk-Size: 1048576\n" + goodHeader(5)))
+	h, err := parseHeader([]byte("Colour: red\n" + textOf(goodHeader(5))))
 	if err != nil || h.Size != 5 || h.Name != "a.txt" {
 		t.Errorf("got %+v, %v", h, err)
-	}
-	sum, err := parseTrailer([]byte("Sha3-256: 00\nDigest: " + strings.Repeat("0f", 32) + "\n\n"))
-	if err != nil || sum[31] != 0x0f {
-		t.Errorf("got %v, %v", sum, err)
 	}
 }
 
 // TestBadBodies: what a receiver does with what follows GO.
 func TestBadBodies(t *testing.T) {
-	var empty [32]byte
-	wrong := string(appendTrailer(nil, empty))
-	right := "Digest: " + helloDigest + "\n\n"
+	right := helloBody()
+	chunk, end := right[:len(right)-33], right[len(right)-33:]
+	swap := func(s string, at int, to byte) string { return s[:at] + string([]byte{to}) + s[at+1:] }
 	for _, test := range []struct {
 		name   string
 		body   string
 		answer string
 		kind   error
 	}{
-		{"as it should be", "hello" + right, "GO 0\nOK\n", nil},
-		{"wrong digest", "hello" + wrong, "GO 0\nBAD integrity\n", ErrIntegrity},
-		{"one bit wrong", "hellp" + right, "GO 0\nBAD integrity\n", ErrIntegrity},
-		{"body too short", "hell", "", ErrInterrupted},
-		{"body too short, with its digest", "hell" + right, "", ErrProtocol},
-		{"body too long", "hello!" + right, "", ErrProtocol},
+		{"as it should be", right, "GO 0 0\nOK\n", nil},
+		{"wrong digest at the end", swap(right, len(right)-1, ^right[len(right)-1]), "GO 0 0\nBAD integrity\n", ErrIntegrity},
+		{"one bit wrong", swap(right, 9, 'p'), "", ErrIntegrity},
+		{"wrong digest of a chunk", swap(right, 10, ^right[10]), "", ErrIntegrity},
+		{"body too short", right[:9], "", ErrInterrupted},
+		{"body too short, with its digest", right[:9] + right[10:], "", ErrIntegrity},
+		{"no end", chunk, "", ErrInterrupted},
 		{"no body", "", "", ErrInterrupted},
-		{"no digest", "hello", "", ErrInterrupted},
-		{"blank line alone", "hello\n", "", ErrProtocol},
-		{"digest cut short", "hello" + right[:40], "", ErrProtocol},
-		{"digest too short", "helloDigest: 00\n\n", "", ErrProtocol},
-		{"digest not hexadecimal", "hello" + strings.Replace(right, helloDigest[:2], "zz", 1), "", ErrProtocol},
-		{"two digests", "hello" + right[:len(right)-1] + right, "", ErrProtocol},
-		{"endless trailer", "hello" + strings.Repeat("X: y\n", 10000), "", ErrProtocol},
-		{"bytes after the trailer", "hello" + right + "x", "", ErrProtocol},
+		{"an end alone", end, "", ErrProtocol},
+		{"a chunk twice", chunk + right, "", ErrProtocol},
+		{"a chunk that is not", swap(right, 4, 1), "", ErrProtocol},
+		{"a record that is not", swap(right, 0, 3), "", ErrProtocol},
+		{"end cut short", right[:len(right)-1], "", ErrInterrupted},
+		{"bytes after the end", right + "x", "", ErrProtocol},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -207,33 +248,43 @@ func TestBadAnswers(t *testing.T) {
 		{"refused without a word", "NGO\n", "", ErrDeclined, Remote},
 		{"no space there", "NGO no-space\n", "", ErrNoSpace, Remote},
 		{"name refused", "NGO name\n", "", ErrName, Remote},
-		{"offset not offered", "GO 5\n", "", ErrProtocol, Local},
-		{"offset negative", "GO -1\n", "", ErrProtocol, Local},
-		{"no offset", "GO\n", "", ErrProtocol, Local},
-		{"verdict for an answer", "OK\n", "", ErrProtocol, Local},
+		{"another version", "NGO version\n", "", ErrVersion, Remote},
+		{"paused", "NGO paused\n", "", ErrPaused, Remote},
+		{"a map that does not come", "GO 5 0\n", "", ErrInterrupted, Remote},
+		{"a map of more than there is", "GO 2 0\n\x00\x02", "", ErrProtocol, Local},
+		{"a map that ends with what is missing", "GO 1 0\n\x01", "", ErrProtocol, Local},
+		{"a map too long", "GO 99999999 0\n", "", ErrProtocol, Local},
+		{"length negative", "GO -1 0\n", "", ErrProtocol, Local},
+		{"no count", "GO 0\n", "", ErrProtocol, Local},
+		{"no length", "GO\n", "", ErrProtocol, Local},
+		{"verdict for an answer", "BAD storage\n", "", ErrProtocol, Local},
 		{"no verb", "\n", "", ErrProtocol, Local},
 		{"another protocol", "HTTP/1.1 200 OK\r\n", "", ErrProtocol, Local},
 		{"endless", strings.Repeat("G", 5000), "", ErrProtocol, Local},
 		{"nothing", "", "", ErrInterrupted, Remote},
-		{"cut short", "GO 0", "", ErrInterrupted, Remote},
+		{"cut short", "GO 0 0", "", ErrInterrupted, Remote},
 
-		{"digest wrong", "GO 0\n", "BAD integrity\n", ErrIntegrity, Remote},
-		{"disk full at the end", "GO 0\n", "BAD no-space\n", ErrNoSpace, Remote},
-		{"not stored", "GO 0\n", "BAD storage disk on fire\n", ErrStorage, Remote},
-		{"not stored, in a word of a later version", "GO 0\n", "BAD virus\n", ErrStorage, Remote},
-		{"no verdict", "GO 0\n", "", ErrInterrupted, Remote},
-		{"another verdict", "GO 0\n", "GO 0\n", ErrProtocol, Local},
+		{"digest wrong", "GO 0 0\n", "BAD integrity\n", ErrIntegrity, Remote},
+		{"disk full at the end", "GO 0 0\n", "BAD no-space\n", ErrNoSpace, Remote},
+		{"not stored", "GO 0 0\n", "BAD storage disk on fire\n", ErrStorage, Remote},
+		{"not stored, in a word of a later version", "GO 0 0\n", "BAD virus\n", ErrStorage, Remote},
+		{"no verdict", "GO 0 0\n", "", ErrInterrupted, Remote},
+		{"another verdict", "GO 0 0\n", "GO 0 0\n", ErrProtocol, Local},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := memPipe("")
-				sent := send(t.Context(), a, openSource(t, writeFile(t, "f", []byte("hello"))), SendOptions{})
+				path := writeFile(t, "a.txt", []byte("hello"))
+				if err := errors.Join(os.Chmod(path, 0o644), os.Chtimes(path, time.Unix(0, helloTime), time.Unix(0, helloTime))); err != nil {
+					t.Fatal(err)
+				}
+				sent := send(t.Context(), a, sourceOf(t, path), SendOptions{})
 				peer := rawPeer{t, b}
 				peer.header()
 				peer.write(test.answer)
-				if test.answer == "GO 0\n" {
-					if got := peer.readAll(); got != "helloDigest: "+helloDigest+"\n\n" {
-						t.Errorf("body and trailer are %q", got)
+				if test.answer == "GO 0 0\n" {
+					if got := peer.readAll(); got != helloBody() {
+						t.Errorf("the body is %q", got)
 					}
 					peer.write(test.verdict)
 				}
@@ -253,10 +304,10 @@ func TestResetCodes(t *testing.T) {
 		t.Run(k.word, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := memPipe("")
-				sent := send(t.Context(), a, openSource(t, writeFile(t, "f", content(big))), SendOptions{})
+				sent := send(t.Context(), a, sourceOf(t, writeFile(t, "f", content(big))), SendOptions{})
 				peer := rawPeer{t, b}
 				peer.header()
-				peer.write("GO 0\n")
+				peer.write("GO 0 0\n")
 				synctest.Wait()
 				b.Reset(k.code, "")
 				err := (<-sent).err

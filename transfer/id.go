@@ -12,6 +12,7 @@ const (
 	idDigits = 26
 
 	scheme = "file://"
+	again  = "file-again://"
 )
 
 var idAlphabet = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -46,5 +47,14 @@ func ChannelName(id string) string { return scheme + id }
 // the channel is not a transfer's.
 func ParseChannelName(name string) (id string, ok bool) {
 	id, ok = strings.CutPrefix(name, scheme)
+	return id, ok && ValidID(id)
+}
+
+// AgainName is the name of the channel by which a receiver asks the sender to offer transfer id again. It carries nothing.
+func AgainName(id string) string { return again + id }
+
+// ParseAgainName returns the transfer id of such a channel's name.
+func ParseAgainName(name string) (id string, ok bool) {
+	id, ok = strings.CutPrefix(name, again)
 	return id, ok && ValidID(id)
 }

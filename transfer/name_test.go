@@ -104,7 +104,7 @@ func TestOddSourceNames(t *testing.T) {
 		}
 		a, b := memPipe("")
 		dir := openDir(t)
-		sent := send(t.Context(), a, openSource(t, path), SendOptions{})
+		sent := send(t.Context(), a, sourceOf(t, path), SendOptions{})
 		if _, err := receive(t.Context(), b, dir, AcceptOptions{}); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
@@ -118,7 +118,7 @@ func TestOddSourceNames(t *testing.T) {
 func TestOwnBadName(t *testing.T) {
 	for _, name := range []string{"../x", "a/b", "..", "a\nb", strings.Repeat("x", 256)} {
 		a, b := memPipe("")
-		_, err := Send(t.Context(), a, openSource(t, writeFile(t, "f", nil)), SendOptions{Name: name})
+		_, err := Send(t.Context(), a, sourceOf(t, writeFile(t, "f", nil)), SendOptions{Name: name})
 		wantKind(t, "sender", err, ErrName, Local)
 		if got := (rawPeer{t, b}).readAll(); got != "" {
 			t.Errorf("sent %q", got)

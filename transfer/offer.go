@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,6 +15,7 @@ import (
 type Incoming struct {
 	s     Stream
 	offer Offer
+	m     *manifest
 	meter meter
 	early chan early // what the watching read brought; one entry
 	over  chan struct{}
@@ -48,20 +49,22 @@ func ReadOffer(ctx context.Context, s Stream, opt ReceiveOptions) (*Incoming, er
 	if opt.Counters != nil {
 		total = &opt.Counters.receive
 	}
-	m := newMeter(opt.Progress, total)
-	h, err := readHeader(ctx, s)
+	mtr := newMeter(opt.Progress, total)
+	h, list, err := readOffer(ctx, s)
+	var m *manifest
 	if err == nil {
-		err = judge(s, h)
+		m, err = judge(s, h, list)
 	}
 	if err != nil {
 		refuse(s, err)
-		m.ended(err)
+		mtr.ended(err)
 		return nil, err
 	}
 	in := &Incoming{
 		s:     s,
 		offer: h.Offer,
-		meter: m,
+		m:     m,
+		meter: mtr,
 		early: make(chan early, 1),
 		over:  make(chan struct{}),
 	}
@@ -69,57 +72,105 @@ func ReadOffer(ctx context.Context, s Stream, opt ReceiveOptions) (*Incoming, er
 	return in, nil
 }
 
-// readHeader reads as far as the blank line. The sender is silent after it, so a
-// read that brings more is a violation, not a loss.
-func readHeader(ctx context.Context, s Stream) (header, error) {
+// readOffer reads the header and the list behind it. The sender is silent after that, so a read that brings more is a violation, not a
+// loss. A header that cannot be answered at all ends it there.
+func readOffer(ctx context.Context, s Stream) (h header, list []byte, err error) {
 	release := tie(ctx, s)
 	defer release()
 	if err := s.SetDeadline(time.Now().Add(HeaderTimeout)); err != nil {
-		return header{}, streamError(ctx, err, "reading the header")
+		return h, nil, streamError(ctx, err, "reading the header")
 	}
-	text := make([]byte, 0, 512)
-	for !bytes.Contains(text, []byte("\n\n")) && !bytes.HasPrefix(text, []byte{'\n'}) {
+	text, rest, err := readText(ctx, s)
+	if err == nil {
+		h, err = parseHeader(text)
+	}
+	if err != nil {
+		return h, nil, err
+	}
+	if n, ok := s.(named); ok {
+		if id, ok := ParseChannelName(n.Name()); !ok || id != h.ID {
+			return h, nil, protocolError("the channel's name has another transfer id")
+		}
+	}
+	if int64(len(rest)) > h.manifest {
+		return h, nil, protocolError("more than the list of entries")
+	}
+	if list, err = readList(ctx, s, rest, h.manifest); err != nil {
+		return h, nil, err
+	}
+	if err := s.SetDeadline(time.Time{}); err != nil {
+		return h, nil, streamError(ctx, err, "reading the header")
+	}
+	return h, list, nil
+}
+
+// readText reads as far as the blank line, and maybe beyond.
+func readText(ctx context.Context, s Stream) (text, rest []byte, err error) {
+	text = make([]byte, 0, 1024)
+	for {
+		if i := bytes.Index(text, []byte("\n\n")); i >= 0 {
+			err := checkText(text[:i])
+			return text[:i+2], text[i+2:], err
+		}
+		if bytes.HasPrefix(text, []byte{'\n'}) {
+			return text[:1], text[1:], nil
+		}
+		if err := checkText(text); err != nil {
+			return nil, nil, err // garbage is not read to its end
+		}
 		if len(text) >= MaxHeader {
-			return header{}, protocolError("header longer than %d bytes", MaxHeader)
+			return nil, nil, protocolError("header longer than %d bytes", MaxHeader)
 		}
 		if len(text) == cap(text) {
 			text = append(make([]byte, 0, MaxHeader), text...)
 		}
 		n, err := s.Read(text[len(text):cap(text)])
 		text = text[:len(text)+n]
-		if err := checkText(text[len(text)-n:]); err != nil {
-			return header{}, err // garbage is not read to its end
-		}
 		if err != nil && n == 0 {
-			return header{}, streamError(ctx, err, "reading the header")
+			return nil, nil, streamError(ctx, err, "reading the header")
 		}
 	}
-	if err := s.SetDeadline(time.Time{}); err != nil {
-		return header{}, streamError(ctx, err, "reading the header")
+}
+
+// readList reads the list of entries, of length bytes. It takes memory as they come.
+func readList(ctx context.Context, s Stream, list []byte, length int64) ([]byte, error) {
+	list = append([]byte(nil), list...)
+	for int64(len(list)) < length {
+		list = slices.Grow(list, int(min(length-int64(len(list)), blockSize)))
+		n, err := s.Read(list[len(list):min(int64(cap(list)), length)])
+		list = list[:len(list)+n]
+		if err != nil && n == 0 {
+			return nil, streamError(ctx, err, "reading the list of entries")
+		}
 	}
-	return parseHeader(text)
+	return list, nil
 }
 
 // judge refuses what no receiver of this version can accept.
-func judge(s Stream, h header) error {
-	if n, ok := s.(named); ok {
-		if id, ok := ParseChannelName(n.Name()); !ok || id != h.ID {
-			return protocolError("the channel's name has another transfer id")
-		}
-	}
+func judge(s Stream, h header, list []byte) (*manifest, error) {
 	if h.digest != digestName {
-		return protocolError("Digest-Algorithm %q", printable(h.digest, 40))
+		return nil, protocolError("Digest-Algorithm %q", printable(h.digest, 40))
 	}
-	if h.offset != 0 {
-		return protocolError("Offset %d, and nothing of the file is here", h.offset)
+	if err := checkName(h.Name); err != nil {
+		return nil, err
 	}
-	return checkName(h.Name)
+	m, err := parseManifest(list, h.Entries, h.chunkLen)
+	switch {
+	case err != nil:
+		return nil, err
+	case m.size != h.Size:
+		return nil, protocolError("%d bytes offered, %d in the list", h.Size, m.size)
+	case m.entries[0].Path != h.Name:
+		return nil, protocolError("the first entry has another name")
+	}
+	return m, nil
 }
 
 // refuse answers NGO where there was an offer to answer, and resets the stream
 // where there was none.
 func refuse(s Stream, err error) {
-	if errors.Is(err, ErrName) || errors.Is(err, ErrNoSpace) || errors.Is(err, ErrStorage) || errors.Is(err, ErrDeclined) {
+	if errors.Is(err, ErrName) || errors.Is(err, ErrNoSpace) || errors.Is(err, ErrStorage) || errors.Is(err, ErrDeclined) ||
+		errors.Is(err, ErrVersion) || errors.Is(err, ErrPaused) || errors.Is(err, ErrBusy) {
 		if say(s, answer{verb: "NGO", word: wordOf(err)}) == nil {
 			s.Close()
 			return
@@ -193,6 +244,12 @@ func (in *Incoming) end(err error) {
 // Offer returns what is offered.
 func (in *Incoming) Offer() Offer { return in.offer }
 
+// Entries returns the files, folders and links that are offered. The caller does not change them.
+func (in *Incoming) Entries() []Entry { return in.m.entries }
+
+// Files is how many of them are files.
+func (in *Incoming) Files() int { return in.m.files() }
+
 // Done is closed when the transfer has ended: stored, declined, cancelled, failed
 // or withdrawn.
 func (in *Incoming) Done() <-chan struct{} { return in.over }
@@ -206,20 +263,30 @@ func (in *Incoming) Err() error {
 
 // Decline answers no. The reason is told to the sender: printable ASCII, at most
 // MaxReason bytes; it may be empty.
-func (in *Incoming) Decline(reason string) error {
+func (in *Incoming) Decline(reason string) error { return in.Refuse(ErrDeclined, reason) }
+
+// Refuse answers no for another cause than a person's will: ErrPaused or ErrBusy, which mean that it may be offered again, ErrCancelled.
+func (in *Incoming) Refuse(kind error, reason string) error {
+	reason = printable(reason, MaxReason)
+	return in.close(answer{verb: "NGO", word: wordOf(kind), text: reason}, &Error{Kind: kind, By: Local, Detail: reason})
+}
+
+// Have answers that all of it is here already, as it was offered: verified, stored and named in an earlier run.
+func (in *Incoming) Have() error { return in.close(answer{verb: "OK"}, nil) }
+
+// close answers with the one line that ends the conversation.
+func (in *Incoming) close(a answer, end error) error {
 	if err := in.claim(nil); err != nil {
 		return err
 	}
-	reason = printable(reason, MaxReason)
-	declined := &Error{Kind: ErrDeclined, By: Local, Detail: reason}
-	err := say(in.s, answer{verb: "NGO", word: wordOf(declined), text: reason})
+	err := say(in.s, a)
 	if err != nil {
-		err = streamError(context.Background(), err, "declining")
+		err = streamError(context.Background(), err, "answering")
 		abandon(in.s, err)
 	}
 	in.s.Close()
 	<-in.early
-	in.end(declined)
+	in.end(end)
 	return err
 }
 
@@ -240,13 +307,4 @@ func (in *Incoming) Cancel() {
 	if cancel != nil {
 		cancel(cancelled)
 	}
-}
-
-// bodyReader returns a reader of the body: the watched byte and what follows it.
-func (in *Incoming) bodyReader() (io.Reader, error) {
-	e := <-in.early
-	if e.n == 0 {
-		return nil, e.err
-	}
-	return io.MultiReader(bytes.NewReader(e.b[:1]), in.s), nil
 }

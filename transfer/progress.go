@@ -28,12 +28,14 @@ type Progress struct {
 	phase atomic.Uint32
 	bytes atomic.Int64
 	began atomic.Int64 // of the body, in Unix nanoseconds; 0 before
+	start atomic.Int64 // bytes that were there when it began
+	again atomic.Int64 // bytes that have come twice
 }
 
 // Phase returns where the transfer is.
 func (p *Progress) Phase() Phase { return Phase(p.phase.Load()) }
 
-// Bytes returns how much of the body has been handed to, or taken from, the stream.
+// Bytes returns how much of the files has been handed to, or taken from, the stream, with what the receiver had before.
 func (p *Progress) Bytes() int64 { return p.bytes.Load() }
 
 // Began returns when the body began to move, and the zero time before.
@@ -43,6 +45,12 @@ func (p *Progress) Began() time.Time {
 	}
 	return time.Time{}
 }
+
+// Start returns how many of Bytes were there when the body began.
+func (p *Progress) Start() int64 { return p.start.Load() }
+
+// Again returns how many bytes had reached the receiver and had to be sent again, since the transfer was first offered.
+func (p *Progress) Again() int64 { return p.again.Load() }
 
 // Counters sum up the transfers of a program, per direction. The zero value is
 // ready; nil is allowed in options.
@@ -108,6 +116,13 @@ func (m meter) phase(p Phase) {
 		m.progress.began.Store(time.Now().UnixNano())
 	}
 	m.progress.phase.Store(uint32(p))
+}
+
+// had notes how much is there before the body begins.
+func (m meter) had(n, again int64) {
+	m.progress.bytes.Store(n)
+	m.progress.start.Store(n)
+	m.progress.again.Store(again)
 }
 
 func (m meter) moved(n int64) {

@@ -9,16 +9,17 @@ import (
 
 // AcceptOptions are what a receiver may choose. The zero value is good.
 type AcceptOptions struct {
-	Name    string        // stored name; default the offered one, made safe in either case
+	Name    string        // stored name, where one file or folder is offered; default the offered one, made safe in either case
+	Journal *Journal      // remembers what has come from run to run; default one that forgets, and then nothing is kept of a failed run
 	MinFree int64         // bytes that must stay free in the directory's file system
 	Stall   time.Duration // longest wait for one block; default StallTimeout
 	NoSync  bool          // do not fsync before OK: a power cut may lose a file the sender was told is stored
 }
 
-// Accept answers GO and receives the file into dir. It returns nil once the file is
-// verified, durable and under the name that Result has. On any error nothing is
-// left in dir. When ctx ends, the transfer is cancelled, unless the file has its
-// name already.
+// Accept answers GO with what is here already, and receives the rest into dir. It returns nil once everything is
+// verified, durable and under the names that Result has. On an error nothing has such a name; what has come and is verified is
+// kept aside for another Accept with the same journal, unless the sender cancelled or the receiver declines. When ctx ends, the transfer
+// is cancelled, or what the context's cause says, unless the files have their names already.
 func (in *Incoming) Accept(ctx context.Context, dir *Dir, opt AcceptOptions) (Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -36,127 +37,134 @@ func (in *Incoming) Accept(ctx context.Context, dir *Dir, opt AcceptOptions) (Re
 func (in *Incoming) receive(ctx context.Context, dir *Dir, opt AcceptOptions) (Result, error) {
 	release := tie(ctx, in.s)
 	defer release()
-	p, err := dir.create(in.offer.Size, opt.MinFree) // before GO, while no is still a possible answer
+	j := opt.Journal
+	if j == nil {
+		j = newJournal()
+	}
+	p, err := dir.open(in.offer.ID, in.m, j, opt) // before GO, while no is still a possible answer
 	if err != nil {
 		refuse(in.s, err)
 		<-in.early
 		return Result{}, err
 	}
-	res, err := in.fill(ctx, p, opt)
+	root, err := in.fill(ctx, p, opt)
+	if err == nil {
+		release()
+		if ctx.Err() != nil {
+			err = in.fail(streamError(ctx, ctx.Err(), "verifying"))
+		}
+	}
 	if err != nil {
-		p.discard()
+		p.put(opt, err)
 		return Result{}, err
 	}
-	release()
-	if ctx.Err() != nil {
-		p.discard()
-		return Result{}, in.fail(streamError(ctx, ctx.Err(), "verifying"))
-	}
-	// The commit. From here on the file is the receiver's, whatever becomes of the
+	// The commit. From here on the files are the receiver's, whatever becomes of the
 	// stream.
-	name := opt.Name
-	if name == "" {
-		name = in.offer.Name
-	}
-	res.Name, err = p.publish(SafeName(name), opt.NoSync)
+	names, err := p.publish(opt)
 	if err != nil {
-		p.discard()
+		p.put(opt, err)
 		return Result{}, in.bad(err)
 	}
+	p.published()
 	if say(in.s, answer{verb: "OK"}) != nil {
 		_ = in.s.Reset(codeOf(ErrInterrupted), wordOf(ErrInterrupted))
 	}
 	in.s.Close()
-	return res, nil
+	return Result{ID: in.offer.ID, Name: names[0], Names: names, Size: in.offer.Size, Digest: root}, nil
 }
 
-// fill says GO and brings body and trailer into p. On an error it has ended the
+// fill says GO and brings the body into p. On an error it has ended the
 // stream.
-func (in *Incoming) fill(ctx context.Context, p *part, opt AcceptOptions) (Result, error) {
+func (in *Incoming) fill(ctx context.Context, p *part, opt AcceptOptions) (Digest, error) {
+	have := p.journal.have.appendHave(nil, in.m.chunks())
+	in.meter.had(p.journal.Bytes(), p.journal.Again())
 	in.meter.phase(Receiving)
-	if err := say(in.s, answer{verb: "GO"}); err != nil {
+	err := sayGo(in.s, have, p.journal.Again())
+	if err == nil {
+		err = in.s.SetDeadline(time.Now().Add(opt.Stall))
+	}
+	if err != nil {
 		err = in.fail(streamError(ctx, err, "accepting"))
-		<-in.early
-		return Result{}, err
 	}
-	if err := in.s.SetDeadline(time.Now().Add(opt.Stall)); err != nil {
-		err = in.fail(streamError(ctx, err, "receiving"))
-		<-in.early
-		return Result{}, err
+	e := <-in.early
+	switch {
+	case err != nil:
+		return Digest{}, err
+	case e.n == 0:
+		return Digest{}, in.fail(streamError(ctx, e.err, "receiving"))
 	}
-	body, err := in.bodyReader()
-	if err != nil {
-		return Result{}, in.fail(streamError(ctx, err, "receiving"))
-	}
-	got, err := in.body(ctx, body, p, opt.Stall)
-	if err != nil {
-		return Result{}, in.fail(err)
+	root, err := in.body(ctx, p, e.b[0], opt.Stall)
+	switch {
+	case errors.Is(err, errBad):
+		return root, in.bad(err)
+	case err != nil:
+		return root, in.fail(err)
 	}
 	in.meter.phase(Verifying)
-	want, err := in.trailer(ctx, body, opt.Stall)
-	if err != nil {
-		return Result{}, in.fail(err)
-	}
-	if got != want {
-		return Result{}, in.bad(&Error{Kind: ErrIntegrity, By: Local})
-	}
 	if err := p.settle(opt.NoSync); err != nil {
-		return Result{}, in.bad(err)
+		return root, in.bad(err)
 	}
-	return Result{ID: in.offer.ID, Size: in.offer.Size, Digest: got}, nil
+	return root, nil
 }
 
-// body stores exactly as many bytes as were offered, and hashes them beside it.
-func (in *Incoming) body(ctx context.Context, body io.Reader, p *part, stall time.Duration) (Digest, error) {
-	free := make(chan *[blockSize]byte, ringBlocks)
-	for range min(ringBlocks, 1+in.offer.Size/blockSize) {
-		free <- blocks.Get().(*[blockSize]byte)
+func sayGo(s Stream, have []byte, again int64) error {
+	if err := s.SetDeadline(time.Now().Add(StallTimeout)); err != nil {
+		return err
 	}
-	hash := startBlockHasher(free)
-	err := in.copyBlocks(ctx, body, p, hash, stall)
-	sum := hash.end()
-	close(free)
-	for b := range free {
-		blocks.Put(b)
-	}
-	return sum, err
+	_, err := s.Write(append(appendAnswer(nil, answer{verb: "GO", have: int64(len(have)), again: again}), have...))
+	return err
 }
 
-func (in *Incoming) copyBlocks(ctx context.Context, body io.Reader, p *part, hash *blockHasher, stall time.Duration) error {
-	for left := in.offer.Size; left > 0; {
-		if err := in.s.SetDeadline(time.Now().Add(stall)); err != nil {
-			return streamError(ctx, err, "receiving")
+// errBad marks what is found after the sender has said all it has to say: it is answered BAD.
+var errBad = errors.New("after the end")
+
+// body reads the stream to its end. Checking and storing is one goroutine's, a ring of blocks behind the reading.
+func (in *Incoming) body(ctx context.Context, p *part, first byte, stall time.Duration) (Digest, error) {
+	c := startConsumer(p, in.meter)
+	err := in.readBlocks(ctx, c, first, stall)
+	root, bad := c.end()
+	switch {
+	case bad != nil && !errors.Is(bad, errShort):
+		return root, bad
+	case err != nil:
+		return root, err
+	case bad != nil: // the stream ended in order, and early
+		return root, streamError(ctx, io.EOF, "receiving")
+	}
+	return root, nil
+}
+
+// readBlocks returns nil at the stream's end, and when the consumer has had enough.
+func (in *Incoming) readBlocks(ctx context.Context, c *consumer, first byte, stall time.Duration) error {
+	read, head := 0, 1
+	for {
+		var buf *[blockSize]byte
+		select {
+		case buf = <-c.free:
+		case <-c.over:
+			return nil
 		}
-		buf := <-hash.free
-		n, err := io.ReadFull(body, buf[:min(left, blockSize)])
-		in.meter.moved(int64(n))
-		left -= int64(n)
-		// The hasher and the file read the block at the same time. It comes back by
-		// hash.free, which only this loop takes from, after the file has it.
-		hash.in <- block{buf, n}
+		buf[0] = first
+		n, err := in.s.Read(buf[head:])
+		if n += head; n > 0 {
+			c.in <- block{buf: buf, n: n}
+		} else {
+			c.free <- buf
+		}
+		head = 0
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err != nil {
 			return streamError(ctx, err, "receiving")
 		}
-		if err := p.write(buf[:n]); err != nil {
-			return err
+		if read += n; read >= blockSize {
+			read = 0
+			if err := in.s.SetDeadline(time.Now().Add(stall)); err != nil {
+				return streamError(ctx, err, "receiving")
+			}
 		}
 	}
-	return nil
-}
-
-// trailer reads to the end of the stream.
-func (in *Incoming) trailer(ctx context.Context, body io.Reader, stall time.Duration) (Digest, error) {
-	if err := in.s.SetDeadline(time.Now().Add(stall)); err != nil {
-		return Digest{}, streamError(ctx, err, "reading the digest")
-	}
-	text, err := io.ReadAll(io.LimitReader(body, maxTrailer+1))
-	if err != nil {
-		return Digest{}, streamError(ctx, err, "reading the digest")
-	}
-	if len(text) == 0 {
-		return Digest{}, streamError(ctx, io.EOF, "reading the digest")
-	}
-	return parseTrailer(text)
 }
 
 // fail resets the stream with the code of err.

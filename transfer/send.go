@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
-	"os"
+	"path"
+	"strings"
 	"sync"
 	"time"
 )
@@ -16,7 +16,7 @@ import (
 const blockSize = 256 << 10
 
 // ringBlocks bounds what one transfer holds in memory, 4 × 256 KiB = 1 MiB, and
-// how far the digest may fall behind the copy.
+// how far the digests may be ahead of or behind the stream.
 const ringBlocks = 4
 
 // blocks holds *[blockSize]byte.
@@ -25,7 +25,8 @@ var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
 // SendOptions are what a sender may choose. The zero value is good.
 type SendOptions struct {
 	ID       string        // transfer id; default the one in the stream's name, else a new one
-	Name     string        // offered name; default Source.Name
+	Name     string        // offered name, where one file or folder is sent; default its own
+	Journal  *Journal      // remembers the digests of chunks from run to run; default one that forgets
 	Stall    time.Duration // longest wait for one block; default StallTimeout
 	Progress *Progress     // written while the transfer runs; may be nil
 	Counters *Counters     // of the program; may be nil
@@ -34,18 +35,23 @@ type SendOptions struct {
 // A Result describes a transfer that ended well.
 type Result struct {
 	ID     string
-	Name   string // at the sender as offered, at the receiver as stored in its directory
+	Name   string   // of the first file or folder: at the sender as offered, at the receiver as stored in its directory
+	Names  []string // of all of them
 	Size   int64
-	Digest Digest
+	Digest Digest // zero at a sender whose receiver had everything already
 }
 
 // Send offers src over s, waits for the answer as long as ctx allows, and sends
-// the file. It returns nil once the receiver has said that the file is verified
-// and stored. The stream is ended whatever happens; src stays open.
+// what the receiver has not. It returns nil once the receiver has said that everything is verified
+// and stored. The stream is ended whatever happens. When ctx ends with a cause that is an error of
+// this package, the receiver is told that; else that the transfer is cancelled.
 func Send(ctx context.Context, s Stream, src *Source, opt SendOptions) (Result, error) {
-	x := sending{s: s, src: src, stall: opt.Stall}
+	x := sending{s: s, src: src, stall: opt.Stall, journal: opt.Journal}
 	if x.stall <= 0 {
 		x.stall = StallTimeout
+	}
+	if x.journal == nil {
+		x.journal = newJournal()
 	}
 	var total *counters
 	if opt.Counters != nil {
@@ -64,11 +70,13 @@ func Send(ctx context.Context, s Stream, src *Source, opt SendOptions) (Result, 
 
 // sending is one Send.
 type sending struct {
-	s     Stream
-	in    *bufio.Reader // the receiver's answers
-	src   *Source
-	stall time.Duration
-	meter meter
+	s       Stream
+	in      *bufio.Reader // the receiver's answers
+	src     *Source
+	m       *manifest
+	journal *Journal
+	stall   time.Duration
+	meter   meter
 }
 
 func (x *sending) run(ctx context.Context, opt SendOptions) (Result, error) {
@@ -80,39 +88,50 @@ func (x *sending) run(ctx context.Context, opt SendOptions) (Result, error) {
 		return Result{}, &Error{Kind: ErrSource, By: Local, Detail: "the source is being sent already"}
 	}
 	defer x.src.busy.Store(false)
-	if err := x.src.check(); err != nil {
+	if err := x.src.checkAll(); err != nil {
 		return Result{}, err
+	}
+	if _, err := x.journal.adopt(x.m); err != nil {
+		return Result{}, &Error{Kind: ErrSource, By: Local, Detail: "the journal", Cause: err}
+	}
+	res := Result{ID: h.ID, Name: h.Name, Size: h.Size}
+	for _, i := range x.m.roots {
+		res.Names = append(res.Names, x.m.entries[i].Path)
 	}
 
 	release := tie(ctx, x.s)
 	defer release()
 	x.in = bufio.NewReaderSize(x.s, maxAnswer)
-	if err := x.offer(ctx, h); err != nil {
-		return Result{}, err
+	have, all, err := x.offer(ctx, h)
+	if err != nil || all {
+		if all {
+			x.meter.had(h.Size, x.meter.progress.Again())
+		}
+		return res, err
 	}
-	sum, err := x.body(ctx)
-	if err != nil {
+	if res.Digest, err = x.body(ctx, have); err != nil {
 		return Result{}, err
 	}
 	x.meter.phase(Verifying)
-	if err := x.trailer(ctx, sum); err != nil {
-		return Result{}, err
-	}
 	release()
 	if err := x.verdict(ctx); err != nil {
 		return Result{}, err
 	}
-	return Result{ID: h.ID, Name: h.Name, Size: h.Size, Digest: sum}, nil
+	return res, nil
 }
 
 // header decides what to offer.
 func (x *sending) header(opt SendOptions) (header, error) {
-	h := header{Offer: Offer{ID: opt.ID, Name: opt.Name, Size: x.src.size}, digest: digestName}
-	if h.Name == "" {
-		h.Name = x.src.name
+	x.m = x.src.m
+	if opt.Name != "" && opt.Name != x.src.Name() {
+		var err error
+		if x.m, err = renamed(x.m, opt.Name); err != nil {
+			return header{}, err
+		}
 	}
-	if err := checkName(h.Name); err != nil {
-		return h, err
+	h := header{
+		Offer:   Offer{ID: opt.ID, Name: x.m.entries[0].Path, Size: x.m.size, Entries: len(x.m.entries)},
+		version: wireVersion, manifest: int64(len(x.m.raw)), chunkLen: x.m.chunkLen, digest: digestName,
 	}
 	if h.ID == "" {
 		if n, ok := x.s.(named); ok {
@@ -128,24 +147,52 @@ func (x *sending) header(opt SendOptions) (header, error) {
 	return h, nil
 }
 
-// offer sends the header and waits for GO.
-func (x *sending) offer(ctx context.Context, h header) error {
-	if _, err := x.s.Write(appendHeader(nil, h)); err != nil {
-		return streamError(ctx, err, "offering")
+// renamed is m with another name for its one root.
+func renamed(m *manifest, name string) (*manifest, error) {
+	if len(m.roots) != 1 {
+		return nil, &Error{Kind: ErrName, By: Local, Detail: "one name for several files"}
+	}
+	entries := make([]Entry, len(m.entries))
+	for i, e := range m.entries {
+		_, rest, _ := strings.Cut(e.Path, "/")
+		e.Path = name
+		if i > 0 {
+			e.Path = path.Join(name, rest)
+		}
+		entries[i] = e
+	}
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	return newManifest(entries, m.chunkLen)
+}
+
+// offer sends the header and the list, and waits for GO and what is there, or for OK when that is all.
+func (x *sending) offer(ctx context.Context, h header) (have bitmap, all bool, err error) {
+	if _, err := x.s.Write(append(appendHeader(nil, h), x.m.raw...)); err != nil {
+		return nil, false, streamError(ctx, err, "offering")
 	}
 	a, err := x.answer(ctx, "waiting for the answer")
-	if err != nil {
-		return err
-	}
 	switch {
+	case err != nil:
+		return nil, false, err
+	case a.verb == "OK":
+		return nil, true, nil
 	case a.verb == "NGO":
-		return a.refusal()
+		return nil, false, a.refusal()
 	case a.verb != "GO":
-		return protocolError("%s in answer to an offer", a.verb)
-	case a.offset != 0:
-		return protocolError("GO %d, and the offer was from 0", a.offset)
+		return nil, false, protocolError("%s in answer to an offer", a.verb)
 	}
-	return nil
+	if err := x.s.SetDeadline(time.Now().Add(x.stall)); err != nil {
+		return nil, false, streamError(ctx, err, "reading the answer")
+	}
+	raw := make([]byte, a.have)
+	if _, err := io.ReadFull(x.in, raw); err != nil {
+		return nil, false, streamError(ctx, err, "reading the answer")
+	}
+	x.meter.had(0, a.again)
+	have, err = parseHave(raw, x.m.chunks())
+	return have, false, err
 }
 
 func (x *sending) answer(ctx context.Context, doing string) (answer, error) {
@@ -159,91 +206,35 @@ func (x *sending) answer(ctx context.Context, doing string) (answer, error) {
 	return parseAnswer(line)
 }
 
-// body sends the file, and returns its digest when it is still the file that was
-// offered.
-func (x *sending) body(ctx context.Context) (Digest, error) {
-	if err := x.src.check(); err != nil { // the answer may have taken hours
-		return Digest{}, err
-	}
+// body sends what the receiver has not, and returns the digest of all of it. The reading and hashing is one goroutine's, ahead of the
+// writing, so that a chunk's digest is there when the chunk has been written.
+func (x *sending) body(ctx context.Context, have bitmap) (Digest, error) {
 	x.meter.phase(Sending)
-	hash := startFileHasher(x.src.file)
-	err := x.copyBlocks(ctx, hash)
-	sum, hashErr := hash.end()
-	if err != nil {
-		return sum, err
+	p := startProducer(x.src, x.m, x.journal, have)
+	err := x.copyBlocks(ctx, p)
+	root, readErr := p.end()
+	if readErr != nil {
+		return root, readErr
 	}
-	// First whether the file changed: if it did, that is also why it could not be
-	// read to its end.
-	if err := x.src.check(); err != nil {
-		return sum, err
-	}
-	if hashErr != nil {
-		return sum, sourceError(hashErr)
-	}
-	return sum, nil
+	return root, err
 }
 
-func (x *sending) copyBlocks(ctx context.Context, hash *fileHasher) error {
-	if _, err := x.src.file.Seek(0, io.SeekStart); err != nil {
-		return sourceError(err)
-	}
-	var buf []byte
-	if _, ok := x.s.(io.ReaderFrom); !ok {
-		b := blocks.Get().(*[blockSize]byte)
-		defer blocks.Put(b)
-		buf = b[:]
-	}
-	part := &io.LimitedReader{R: x.src.file}
-	for at := int64(0); at < x.src.size; {
-		if err := x.s.SetDeadline(time.Now().Add(x.stall)); err != nil {
+func (x *sending) copyBlocks(ctx context.Context, p *producer) error {
+	x.meter.had(p.skipped, x.meter.progress.Again())
+	for b := range p.out {
+		err := x.s.SetDeadline(time.Now().Add(x.stall))
+		if err == nil {
+			_, err = x.s.Write(b.buf[:b.n])
+		}
+		if err != nil {
+			p.free <- b.buf
 			return streamError(ctx, err, "sending")
 		}
-		part.N = min(x.src.size-at, blockSize)
-		n, err := x.copyPart(part, buf)
-		at += n
-		x.meter.moved(n)
-		hash.sent <- at
-		switch {
-		case err != nil:
-			return x.copyError(ctx, err)
-		case part.N > 0:
-			return &Error{Kind: ErrChanged, By: Local, Detail: "it became shorter"}
-		}
+		x.meter.moved(int64(b.body))
+		p.free <- b.buf
 	}
-	return nil
-}
-
-// copyPart moves what part allows. With a buffer it reads the whole of it before
-// it writes, so that a read costs one write.
-func (x *sending) copyPart(part *io.LimitedReader, buf []byte) (int64, error) {
-	if buf == nil {
-		return x.s.(io.ReaderFrom).ReadFrom(part)
-	}
-	n, err := io.ReadFull(part.R, buf[:part.N])
-	part.N -= int64(n)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return 0, err
-	}
-	n, err = x.s.Write(buf[:n])
-	return int64(n), err
-}
-
-// copyError tells the file's errors from the stream's.
-func (x *sending) copyError(ctx context.Context, err error) error {
-	var file *fs.PathError
-	if errors.As(err, &file) && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return sourceError(err)
-	}
-	return streamError(ctx, err, "sending")
-}
-
-// trailer says what the body should have been, and that nothing follows.
-func (x *sending) trailer(ctx context.Context, sum Digest) error {
-	if err := x.s.SetDeadline(time.Now().Add(x.stall)); err != nil {
-		return streamError(ctx, err, "sending the digest")
-	}
-	if _, err := x.s.Write(appendTrailer(nil, sum)); err != nil {
-		return streamError(ctx, err, "sending the digest")
+	if p.failed() {
+		return nil // end tells why
 	}
 	if err := x.s.CloseWrite(); err != nil {
 		return streamError(ctx, err, "sending the digest")

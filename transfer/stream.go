@@ -58,13 +58,25 @@ func tie(ctx context.Context, s Stream) (release func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
-		_ = s.Reset(codeOf(ErrCancelled), wordOf(ErrCancelled)) // a stream that is over already needs none
+		kind := causeKind(ctx)
+		_ = s.Reset(codeOf(kind), wordOf(kind)) // a stream that is over already needs none
 	})
 	return sync.OnceFunc(func() {
 		if !stop() {
 			<-done
 		}
 	})
+}
+
+// causeKind is what the end of ctx means: a cause may say that the transfer is paused, or interrupted; else it is cancelled.
+func causeKind(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	for _, kind := range []error{ErrPaused, ErrInterrupted, ErrDeclined} {
+		if errors.Is(cause, kind) {
+			return kind
+		}
+	}
+	return ErrCancelled
 }
 
 // streamError says what an error of the stream means for the transfer.
@@ -75,7 +87,7 @@ func streamError(ctx context.Context, err error, doing string) *Error {
 	case errors.As(err, &e):
 		return e
 	case ctx.Err() != nil:
-		return &Error{Kind: ErrCancelled, By: Local, Detail: doing, Cause: context.Cause(ctx)}
+		return &Error{Kind: causeKind(ctx), By: Local, Detail: doing, Cause: context.Cause(ctx)}
 	case errors.As(err, &r):
 		code, remote := r.ResetCode()
 		by := Local

@@ -2,20 +2,24 @@ package transfer
 
 import (
 	"bufio"
+	"encoding/hex"
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
-
-	"github.com/cloudflare/circl/xof/k12"
 )
-
-const helloDigest = "8aad17619d42253d4ec10335c558ab0f4efc5fd45c475f1ca9ad9d8d83934afa"
 
 // vector is one line of the vectors file.
 type vector struct {
 	What, Bytes, Error       string
-	Size, Offset             int64
+	Size, Manifest, Chunk    int64
+	Length, Again            int64
+	Entries                  int
+	Count                    uint32
+	Have                     []uint32
+	Paths, Sums              []string
+	Hex                      string
 	Name, ID, Message        string
 	Verb, Word, Text, Digest string
 	Pattern                  int
@@ -52,7 +56,7 @@ func TestVectors(t *testing.T) {
 	if err := lines.Err(); err != nil {
 		t.Fatal(err)
 	}
-	for _, what := range []string{"header", "name", "answer", "digest", "trailer", "reset"} {
+	for _, what := range []string{"header", "list", "map", "name", "answer", "digest", "whole", "reset"} {
 		if seen[what] == 0 {
 			t.Errorf("no vector for %s", what)
 		}
@@ -66,9 +70,32 @@ func (v vector) want() string {
 	case v.Error != "":
 		return v.Error
 	case v.Canonical:
-		return v.Bytes
+		return v.Bytes + string(v.raw())
 	}
 	return v.What
+}
+
+// raw is what is not text.
+func (v vector) raw() []byte {
+	raw, err := hex.DecodeString(v.Hex)
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}
+
+// list checks a list of entries: its paths, and how many chunks there are.
+func (v vector) list() (out []byte, err error, agree bool) { //nolint:revive // the order of check
+	m, err := parseManifest(v.raw(), v.Entries, v.Chunk)
+	if err != nil {
+		return nil, err, true
+	}
+	var paths []string
+	for _, e := range m.entries {
+		paths = append(paths, e.Path)
+		out = appendEntry(out, e)
+	}
+	return out, nil, slices.Equal(paths, v.Paths) && m.size == v.Size && m.chunks() == v.Count
 }
 
 func (v vector) check() string {
@@ -79,28 +106,48 @@ func (v vector) check() string {
 	case "header":
 		var h header
 		h, err = parseHeader([]byte(v.Bytes))
-		agree = h == header{Offer: Offer{ID: v.ID, Name: v.Name, Size: v.Size}, offset: v.Offset, digest: digestName}
+		agree = h == header{
+			Offer: Offer{ID: v.ID, Name: v.Name, Size: v.Size, Entries: v.Entries}, version: wireVersion,
+			manifest: v.Manifest, chunkLen: v.Chunk, digest: digestName,
+		}
 		out = appendHeader(nil, h)
+	case "list":
+		out, err, agree = v.list()
+	case "map":
+		var have bitmap
+		have, err = parseHave(v.raw(), v.Count)
+		var list []uint32
+		for n := range v.Count {
+			if have.has(n) {
+				list = append(list, n)
+			}
+		}
+		agree = slices.Equal(list, v.Have)
+		out = have.appendHave(nil, v.Count)
 	case "name":
 		err = checkName(v.Name)
 	case "answer":
 		var a answer
 		a, err = parseAnswer([]byte(v.Bytes))
-		agree = a == answer{v.Verb, v.Offset, v.Word, v.Text}
+		agree = a == answer{v.Verb, v.Length, v.Again, v.Word, v.Text}
 		out = appendAnswer(nil, a)
-	case "trailer":
-		var d Digest
-		d, err = parseTrailer([]byte(v.Bytes))
-		agree = d.String() == v.Digest
-		out = appendTrailer(nil, d)
 	case "digest":
 		message := []byte(v.Message)
 		for i := range v.Pattern {
 			message = append(message, byte(i%251))
 		}
-		state := k12.NewDraft10(nil)
-		state.Write(message)
-		agree = finish(&state).String() == v.Digest
+		agree = plain(message).String() == v.Digest
+	case "whole":
+		m, err := parseManifest(v.raw(), v.Entries, v.Chunk)
+		if err != nil {
+			return wordOf(err)
+		}
+		var sums []Digest
+		for _, s := range v.Sums {
+			raw, _ := hex.DecodeString(s)
+			sums = append(sums, Digest(raw))
+		}
+		agree = rootOf(m, sums).String() == v.Digest
 	case "reset":
 		agree = wordOf(kindOfCode(v.Code)) == v.Word
 	}

@@ -60,6 +60,7 @@ func TestGolden(t *testing.T) {
 	object("transfers ls", h.node("laptop", 0, "transfers", "ls"))
 	id = h.offer(report)
 	object("transfers cancel", h.node("laptop", 0, "transfers", "cancel", id))
+	h.await("phone", id, daemon.StateCancelled)
 	object("send", h.send(report))
 	h.services(object)
 	object("error", h.node("laptop", 6, "send", report, "tablet"))

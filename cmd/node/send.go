@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"traverse.internal/daemon"
 	"traverse.internal/internal/cli"
@@ -15,18 +19,37 @@ import (
 
 func (a *app) sendCommand() *cobra.Command {
 	var wait string
+	var detach bool
 	cmd := &cobra.Command{
-		Use: "send FILE PEER", Short: "send a file to a contact", Args: exactArgs(2),
-		Long: `Send offers the file to the contact and stays attached until the state that --wait names.
-Detaching (Ctrl-C) leaves the transfer running in the daemon.`,
-		Example: "  node send report.pdf phone\n  node send video.mkv phone --wait none\n  node send FILE phone --wait done --json --timeout 1h",
+		Use: "send PATH... PEER", Short: "send files and folders to a contact",
+		Long: `Send offers the files and folders to the contact as one transfer and stays attached until the state that --wait names.
+Detaching (Ctrl-C, or --detach) leaves the transfer to the daemon; on a terminal a second Ctrl-C within two seconds cancels it.
+The transfer outlives the daemon and the connection: what has arrived is not sent again. A contact that is not there now gets it
+when it comes back.`,
+		Example: "  node send report.pdf phone\n  node send photos notes.txt phone --detach\n  node send FILE phone --wait done --json --timeout 1h",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return exactArgs(2)(cmd, args)
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if detach {
+				wait = "none"
+			}
 			if wait != "none" && wait != "accept" && wait != "done" {
 				return usage(cmd, fmt.Errorf("--wait is none, accept or done, not %q", wait))
 			}
-			path, err := filepath.Abs(args[0])
-			if err != nil {
-				return cli.Errorf("E_LOCAL_IO", "cannot find the current folder").Because(err)
+			paths := args[:len(args)-1]
+			for i, p := range paths {
+				abs, err := filepath.Abs(p)
+				if err != nil {
+					return cli.Errorf("E_LOCAL_IO", "cannot find the current folder").Because(err)
+				}
+				if p == "" {
+					return cli.Errorf("E_LOCAL_IO", "the file cannot be sent").Because(errors.New("its name is empty")).Hint("check the path")
+				}
+				paths[i] = abs
 			}
 			c, err := a.client()
 			if err != nil {
@@ -34,7 +57,7 @@ Detaching (Ctrl-C) leaves the transfer running in the daemon.`,
 			}
 			ctx, cancel := a.limit(cmd.Context(), 0)
 			defer cancel()
-			t, err := c.Send(ctx, path, args[1])
+			t, err := c.Send(ctx, args[len(args)-1], paths...)
 			if err == nil {
 				t, err = a.follow(ctx, c, t, wait)
 			}
@@ -45,23 +68,26 @@ Detaching (Ctrl-C) leaves the transfer running in the daemon.`,
 		},
 	}
 	cmd.Flags().StringVar(&wait, "wait", "done", "stay until: none, accept (the other side took it), done")
+	cmd.Flags().BoolVar(&detach, "detach", false, "leave the transfer to the daemon at once (--wait none)")
 	return cmd
 }
 
-// follow watches a transfer until the state that wait names, showing progress on a terminal.
+// follow watches a transfer until the state that wait names, showing progress on a terminal. One that could not be offered yet, because
+// the peer cannot be reached, is not waited for: the daemon has it, and the error says how it stands.
 func (a *app) follow(ctx context.Context, c *daemon.Client, t daemon.Transfer, wait string) (daemon.Transfer, error) {
 	show := a.progress()
 	defer show.end()
 	for {
 		show.line(t)
 		accepted := t.State == daemon.StateSending || t.State == daemon.StateReceiving || t.State == daemon.StateVerifying
-		if t.State.Ended() || wait == "none" || wait == "accept" && accepted {
+		unreachable := t.State == daemon.StateQueued && t.Error != nil && t.Runs == 0
+		if t.State.Ended() || wait == "none" || wait == "accept" && accepted || unreachable {
 			return t, nil
 		}
 		next, err := c.Transfer(ctx, t.ID, t.State, show.every)
 		if err != nil {
 			if ctx.Err() != nil {
-				return t, gaveUp(ctx, t)
+				return t, a.gaveUp(ctx, c, t)
 			}
 			return t, err
 		}
@@ -69,19 +95,49 @@ func (a *app) follow(ctx context.Context, c *daemon.Client, t daemon.Transfer, w
 	}
 }
 
-// gaveUp tells a user who detached, or whose --timeout ran out, that the transfer goes on.
-func gaveUp(ctx context.Context, t daemon.Transfer) error {
-	hint := "the transfer goes on; see `node status`, or end it: node transfers cancel " + t.ID
+// secondChance is how long a person at a terminal has to cancel instead of detach.
+const secondChance = 2 * time.Second
+
+// gaveUp tells a user who detached, or whose --timeout ran out, that the transfer goes on; or cancels it, when they ask twice.
+func (a *app) gaveUp(ctx context.Context, c *daemon.Client, t daemon.Transfer) error {
+	hint := "the transfer goes on; see `node transfers watch " + t.ID + "`, or end it: node transfers cancel " + t.ID
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return cli.Errorf("E_TIMEOUT", "the transfer is %s after the time given", t.State).Hint("%s", hint)
+	}
+	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) && a.askedTwice() {
+		quickly, cancel := context.WithTimeout(context.Background(), quick)
+		defer cancel()
+		if _, err := c.Cancel(quickly, t.ID); err != nil {
+			return err
+		}
+		return cli.Errorf("E_INTERRUPTED", "cancelled while %s", t.State).Hint("take it up again: node transfers retry %s", t.ID)
 	}
 	return cli.Errorf("E_INTERRUPTED", "detached while %s", t.State).Hint("%s", hint)
 }
 
-// outcome prints a transfer; one that ended badly is an error too.
+// askedTwice waits for a second Ctrl-C.
+func (a *app) askedTwice() bool {
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt)
+	defer signal.Stop(again)
+	fmt.Fprintln(a.stderr, "\ndetaching; Ctrl-C again cancels the transfer")
+	t := time.NewTimer(secondChance)
+	defer t.Stop()
+	select {
+	case <-again:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// outcome prints a transfer; one that ended badly, or is stuck, is an error too.
 func (a *app) outcome(t daemon.Transfer) error {
 	switch {
 	case t.Error != nil && !a.json:
+		if t.State == daemon.StateQueued {
+			return t.Error.Hint("it stays queued as %s and goes when the peer is there; end it: node transfers cancel %s", t.ID, t.ID)
+		}
 		return t.Error
 	case t.Error != nil:
 		// The transfer has the error inside, where the bare object of an error has it too.
@@ -92,6 +148,14 @@ func (a *app) outcome(t daemon.Transfer) error {
 		if t.Path != nil {
 			via = fmt.Sprintf(", %s %s (%s)", t.Path.Kind, t.Path.Via, t.Path.Reason)
 		}
-		fmt.Fprintf(w, "%s  %s  %s  %s of %s%s\n", t.ID, t.State, t.File, size(t.Bytes), size(t.Size), via)
+		fmt.Fprintf(w, "%s  %s  %s  %s of %s%s\n", t.ID, t.State, what(t), size(t.Bytes), size(t.Size), via)
 	})
+}
+
+// what is the first of what is sent, and how much more there is.
+func what(t daemon.Transfer) string {
+	if t.Entries > 1 {
+		return fmt.Sprintf("%s (%d files)", t.File, t.Files)
+	}
+	return t.File
 }

@@ -31,6 +31,7 @@ var arrows = []struct {
 	{"turn/mint", []string{"turn"}},
 	{"conformance", []string{"core/stun", "core/turnclient", "core/reason"}},
 	{"transfer", []string{"core/reason"}},
+	{"transfer/store", nil},
 	{"service", []string{"identity", "core/bufpool", "core/framing"}},
 	{"connmgr", []string{"identity", "core/ice", "core/tls", "core/mux", "core/framing", "core/reason"}},
 	{"metrics", []string{anyAbove}},
@@ -80,6 +81,9 @@ var sole = []struct {
 	{foreign: "golang.org/x/text", by: []string{"core/stun"}},
 	{foreign: "log", by: []string{"metrics", "turn/mint"}},                                                                               // net/http and client_golang take a *log.Logger
 	{foreign: "log/slog", by: []string{"cmd/node", "cmd/turnd", "daemon", "demo", "internal/logging", "internal/relayadmin", "metrics"}}, // metrics: exporter-toolkit takes one, and gets one that discards
+	{foreign: "go.etcd.io/bbolt", by: []string{"transfer/store"}},
+	{foreign: "log", by: []string{"metrics", "turn/mint"}},                                                        // net/http and client_golang take a *log.Logger
+	{foreign: "log/slog", by: []string{"cmd/node", "cmd/turnd", "daemon", "demo", "internal/logging", "metrics"}}, // metrics: exporter-toolkit takes one, and gets one that discards
 	{foreign: "github.com/stretchr/testify"},
 }
 

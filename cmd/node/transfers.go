@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"traverse.internal/daemon"
+)
+
+func (a *app) transfersCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "transfers", Short: "files and folders on their way, in both directions", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "ls", Short: "list the transfers", Args: noArgs, Example: "  node transfers ls --json",
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return a.transferList(cmd, (*daemon.Client).Transfers)
+			},
+		},
+		&cobra.Command{
+			Use: "show ID", Short: "show a transfer, what is in it, and what was sent twice", Args: exactArgs(1), Example: "  node transfers show t-7f3k",
+			RunE: func(cmd *cobra.Command, args []string) error { return a.showTransfer(cmd, args[0]) },
+		},
+		&cobra.Command{
+			Use: "watch ID", Short: "follow a transfer to its end", Args: exactArgs(1), Example: "  node transfers watch t-7f3k",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return a.onTransfer(cmd, func(ctx context.Context, c *daemon.Client) (daemon.Transfer, error) {
+					t, err := c.Transfer(ctx, args[0], "", 0)
+					if err != nil {
+						return t, err
+					}
+					t.Runs = max(t.Runs, 1) // who watches wants to wait for a peer that is not there
+					return a.follow(ctx, c, t, "done")
+				})
+			},
+		},
+		a.changeCommand("cancel", "end a transfer on both sides", (*daemon.Client).Cancel),
+		a.changeCommand("pause", "stop a transfer until it is resumed", (*daemon.Client).Pause),
+		a.changeCommand("resume", "go on with a transfer that is paused, or try one that is queued now", (*daemon.Client).Resume),
+		a.changeCommand("retry", "take up a transfer that failed or was cancelled; what has arrived is not sent again", (*daemon.Client).Retry),
+		&cobra.Command{
+			Use: "gc", Short: "forget the transfers that have ended, and remove what is left of them", Args: noArgs, Example: "  node transfers gc",
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				ctx, cancel := a.limit(cmd.Context(), quick)
+				defer cancel()
+				c, err := a.client()
+				if err != nil {
+					return err
+				}
+				o, err := c.Collect(ctx)
+				if err != nil {
+					return err
+				}
+				return a.print(o, func(w io.Writer) {
+					fmt.Fprintf(w, "forgot %d transfers, removed %d leftovers\n", o.Forgotten, o.Removed)
+				})
+			},
+		},
+	)
+	return cmd
+}
+
+// changeCommand is one that does something to a transfer and prints it.
+func (a *app) changeCommand(verb, short string, call func(*daemon.Client, context.Context, string) (daemon.Transfer, error)) *cobra.Command {
+	return &cobra.Command{
+		Use: verb + " ID", Short: short, Args: exactArgs(1), Example: "  node transfers " + verb + " t-7f3k",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := a.limit(cmd.Context(), quick)
+			defer cancel()
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			t, err := call(c, ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(t, func(w io.Writer) { fmt.Fprintf(w, "%s  %s  %s\n", t.ID, t.State, what(t)) })
+		},
+	}
+}
+
+// shownTransfer is what show prints.
+type shownTransfer struct {
+	daemon.Transfer
+	List []daemon.EntryObject `json:"list"` // the first of what is in it, as far as that is known here now
+}
+
+// maxListed bounds what show prints for people.
+const maxListed = 20
+
+func (a *app) showTransfer(cmd *cobra.Command, id string) error {
+	ctx, cancel := a.limit(cmd.Context(), quick)
+	defer cancel()
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	t, err := c.Transfer(ctx, id, "", 0)
+	if err != nil {
+		return err
+	}
+	list, err := c.Entries(ctx, t.ID)
+	if err != nil {
+		return err
+	}
+	return a.print(shownTransfer{t, list.Entries}, func(w io.Writer) { printTransfer(w, t, list) })
+}
+
+func printTransfer(w io.Writer, t daemon.Transfer, list daemon.EntryList) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(key, format string, args ...any) { fmt.Fprintf(tw, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
+	row("id", "%s", t.ID)
+	row("direction", "%s", t.Direction)
+	row("state", "%s", t.State)
+	if t.PausedBy != "" {
+		row("paused by", "%s", t.PausedBy)
+	}
+	row("peer", "%s", t.Peer.Name)
+	row("what", "%s", what(t))
+	row("bytes", "%d of %d (%s of %s)", t.Bytes, t.Size, size(t.Bytes), size(t.Size))
+	row("re-sent", "%d bytes (%s) in %d runs", t.Resent, size(t.Resent), t.Runs)
+	if t.Skipped > 0 {
+		row("left out", "%d that are no files, folders or links that stay inside", t.Skipped)
+	}
+	if t.Path != nil {
+		row("path", "%s %s (%s)", t.Path.Kind, t.Path.Via, t.Path.Reason)
+	}
+	if t.RetryAt != nil {
+		row("next try", "in %s", max(0, time.Until(*t.RetryAt)).Round(time.Second))
+	}
+	if t.Digest != "" {
+		row("digest", "k12-256-chunks %s", t.Digest)
+	}
+	if t.SHA3 != "" {
+		row("sha3-256", "%s", t.SHA3)
+	}
+	if t.Error != nil {
+		row("error", "%s", t.Error.Error())
+	}
+	tw.Flush()
+	for _, e := range list.Entries[:min(len(list.Entries), maxListed)] {
+		fmt.Fprintf(tw, "  %s\t%s\t%q\n", e.Kind, size(e.Size), e.Path)
+	}
+	tw.Flush()
+	if more := list.Total - maxListed; more > 0 && len(list.Entries) > 0 {
+		fmt.Fprintf(w, "  and %d more\n", more)
+	}
+}
+
+// watchEvery is how often a list is looked at again.
+const watchEvery = 500 * time.Millisecond
+
+// watchTransfers prints each transfer once when it matches, until the command is interrupted.
+func (a *app) watchTransfers(cmd *cobra.Command, match func(daemon.Transfer) bool) error {
+	ctx, cancel := a.limit(cmd.Context(), 0)
+	defer cancel()
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		list, err := c.Transfers(ctx)
+		if err != nil {
+			return err
+		}
+		for _, t := range list.Transfers {
+			if !match(t) {
+				delete(seen, t.ID)
+				continue
+			}
+			if seen[t.ID] {
+				continue
+			}
+			seen[t.ID] = true
+			if err := a.print(t, func(w io.Writer) { printTransfers(w, []daemon.Transfer{t}) }); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// transferList prints what a call lists.
+func (a *app) transferList(cmd *cobra.Command, call func(*daemon.Client, context.Context) (daemon.TransferList, error)) error {
+	ctx, cancel := a.limit(cmd.Context(), quick)
+	defer cancel()
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	list, err := call(c, ctx)
+	if err != nil {
+		return err
+	}
+	return a.print(list, func(w io.Writer) { printTransfers(w, list.Transfers) })
+}
+
+// onTransfer runs a call and prints the transfer as it is then.
+func (a *app) onTransfer(cmd *cobra.Command, call func(context.Context, *daemon.Client) (daemon.Transfer, error)) error {
+	ctx, cancel := a.limit(cmd.Context(), 0)
+	defer cancel()
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	t, err := call(ctx, c)
+	if err != nil {
+		return err
+	}
+	return a.outcome(t)
+}
+
+func printTransfers(w io.Writer, list []daemon.Transfer) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, t := range list {
+		via := "-"
+		if t.Path != nil {
+			via = fmt.Sprintf("%s %s %s", t.Path.Kind, t.Path.Via, t.Path.Reason)
+		}
+		why := ""
+		if t.Error != nil {
+			why = t.Error.Error()
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s of %s\t%s\t%s\t%s\n", t.ID, t.Direction, t.State, t.Peer.Name, size(t.Bytes), size(t.Size), via, what(t), why)
+	}
+	tw.Flush()
+}

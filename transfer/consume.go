@@ -1,0 +1,175 @@
+package transfer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cloudflare/circl/xof/k12"
+)
+
+// A consumer takes the bytes of the body, in blocks of any length, checks them and stores them.
+type consumer struct {
+	p     *part
+	meter meter
+	in    chan block
+	free  chan *[blockSize]byte
+	over  chan struct{} // closed when it takes no more, for good or ill
+
+	head  []byte // of a record, or its digest, as far as it has come
+	want  int    // bytes of it
+	entry int
+	num   uint32
+	at    int64 // in the file, of what comes next
+	left  int64 // of the chunk
+	state k12.State
+	phase int
+	root  Digest
+	err   error
+}
+
+// What comes next.
+const (
+	atKind = iota
+	atNumber
+	atBytes
+	atSum
+	atRoot
+	atEnd
+)
+
+// errShort is the end of the stream before the end of the body.
+var errShort = errors.New("transfer: the body ended early")
+
+func startConsumer(p *part, m meter) *consumer {
+	c := &consumer{
+		p: p, meter: m, in: make(chan block, ringBlocks), free: make(chan *[blockSize]byte, ringBlocks), over: make(chan struct{}),
+		state: k12.NewDraft10(nil), want: 1,
+	}
+	for range min(ringBlocks, 1+p.left/blockSize) {
+		c.free <- blocks.Get().(*[blockSize]byte)
+	}
+	go c.storeLoop()
+	return c
+}
+
+// end says that no more comes, waits for the goroutine, and returns the digest of the transfer.
+func (c *consumer) end() (Digest, error) {
+	close(c.in)
+	<-c.over
+	for b := range c.in {
+		blocks.Put(b.buf)
+	}
+	close(c.free)
+	for b := range c.free {
+		blocks.Put(b)
+	}
+	if c.err == nil && c.phase != atEnd {
+		c.err = errShort
+	}
+	return c.root, c.err
+}
+
+func (c *consumer) storeLoop() {
+	defer close(c.over)
+	for b := range c.in {
+		c.err = c.take(b.buf[:b.n])
+		c.free <- b.buf
+		if c.err != nil {
+			return
+		}
+	}
+}
+
+func (c *consumer) take(b []byte) error {
+	for len(b) > 0 {
+		switch c.phase {
+		case atBytes:
+			n := min(c.left, int64(len(b)))
+			if err := c.bytes(b[:n]); err != nil {
+				return err
+			}
+			b = b[n:]
+		case atEnd:
+			return protocolError("more than the body")
+		default:
+			n := min(c.want-len(c.head), len(b))
+			c.head, b = append(c.head, b[:n]...), b[n:]
+			if len(c.head) == c.want {
+				if err := c.next(); err != nil {
+					return err
+				}
+				c.head = c.head[:0]
+			}
+		}
+	}
+	return nil
+}
+
+func (c *consumer) bytes(b []byte) error {
+	if err := c.p.write(c.entry, c.at, b); err != nil {
+		return err
+	}
+	c.state.Write(b)
+	c.meter.moved(int64(len(b)))
+	c.at, c.left = c.at+int64(len(b)), c.left-int64(len(b))
+	if c.left == 0 {
+		c.phase, c.want = atSum, len(Digest{})
+	}
+	return nil
+}
+
+// next acts on a head that is whole.
+func (c *consumer) next() error {
+	switch c.phase {
+	case atKind:
+		switch c.head[0] {
+		case recordChunk:
+			c.phase, c.want = atNumber, 4
+		case recordEnd:
+			c.phase, c.want = atRoot, len(Digest{})
+		default:
+			return protocolError("a record of kind %d", c.head[0])
+		}
+	case atNumber:
+		n := binary.BigEndian.Uint32(c.head)
+		if n >= c.p.m.chunks() || c.p.journal.have.has(n) {
+			return protocolError("chunk %d, which is not missing", n)
+		}
+		if n < c.p.m.first[c.entry] {
+			return protocolError("chunk %d after a later one", n)
+		}
+		for n >= c.p.m.first[c.entry+1] {
+			c.entry++
+		}
+		c.num = n
+		c.at, c.left = c.p.m.span(c.entry, n)
+		c.state.Reset()
+		c.phase = atBytes
+	case atSum:
+		c.phase, c.want = atKind, 1
+		sum := finish(&c.state)
+		if sum != Digest(c.head) {
+			return &Error{Kind: ErrIntegrity, By: Local, Detail: fmt.Sprintf("chunk %d", c.num)}
+		}
+		return c.p.verified(c.entry, c.num, sum)
+	case atRoot:
+		return c.finish()
+	}
+	return nil
+}
+
+// finish compares the digest over everything.
+func (c *consumer) finish() error {
+	c.phase = atEnd
+	j := c.p.journal
+	if j.count != c.p.m.chunks() {
+		return protocolError("the end, and %d chunks of %d are here", j.count, c.p.m.chunks())
+	}
+	if c.root = rootOf(c.p.m, j.sums); c.root != Digest(c.head) {
+		// Each chunk was what the sender said then, and together they are not what it says now: which are wrong nobody knows.
+		j.forget()
+		return &Error{Kind: ErrIntegrity, By: Local, Detail: "the whole", Cause: errBad}
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package transfer
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"sync/atomic"
+
+	"github.com/cloudflare/circl/xof/k12"
+)
+
+// The body is records. A chunk: its kind, its number in 4 bytes, its bytes, its digest. The end: its kind and the digest over all.
+const (
+	recordChunk = 1
+	recordEnd   = 2
+)
+
+// block is n bytes of a buffer, body of them of files.
+type block struct {
+	buf  *[blockSize]byte
+	n    int
+	body int
+}
+
+// A producer reads and hashes the files, a ring of blocks ahead of the stream, and makes the bytes of the body. It holds the one copy of
+// them that the program makes: from the page cache into the block that is written.
+type producer struct {
+	src     *Source
+	m       *manifest
+	journal *Journal
+	have    bitmap
+	skipped int64 // bytes that the receiver has
+
+	out  chan block
+	free chan *[blockSize]byte
+	quit chan struct{}
+	bad  atomic.Bool
+
+	cur   block
+	root  Digest
+	err   error
+	state k12.State
+}
+
+var errQuit = errors.New("transfer: nobody takes the blocks")
+
+func startProducer(src *Source, m *manifest, j *Journal, have bitmap) *producer {
+	p := &producer{
+		src: src, m: m, journal: j, have: have, state: k12.NewDraft10(nil),
+		out: make(chan block, ringBlocks), free: make(chan *[blockSize]byte, ringBlocks), quit: make(chan struct{}),
+	}
+	for i := range m.entries {
+		for n := m.first[i]; n < m.first[i+1]; n++ {
+			if have.has(n) {
+				_, length := m.span(i, n)
+				p.skipped += length
+			}
+		}
+	}
+	for range min(ringBlocks, 1+(m.size-p.skipped)/blockSize) {
+		p.free <- blocks.Get().(*[blockSize]byte)
+	}
+	go p.hashLoop()
+	return p
+}
+
+func (p *producer) failed() bool { return p.bad.Load() }
+
+// end waits for the goroutine and returns the digest of the transfer.
+func (p *producer) end() (Digest, error) {
+	close(p.quit)
+	for b := range p.out {
+		blocks.Put(b.buf)
+	}
+	for {
+		select {
+		case b := <-p.free:
+			blocks.Put(b)
+			continue
+		default:
+		}
+		break
+	}
+	if errors.Is(p.err, errQuit) {
+		return p.root, nil
+	}
+	return p.root, p.err
+}
+
+func (p *producer) hashLoop() {
+	defer close(p.out)
+	p.err = p.produce()
+	if p.err != nil {
+		p.bad.Store(true)
+	}
+	if p.cur.buf != nil {
+		blocks.Put(p.cur.buf)
+		p.cur = block{}
+	}
+}
+
+func (p *producer) produce() error {
+	for i := range p.m.entries {
+		if p.m.entries[i].Kind != File {
+			continue
+		}
+		if err := p.entry(i); err != nil {
+			return err
+		}
+	}
+	p.journal.mu.Lock()
+	p.root = rootOf(p.m, p.journal.sums)
+	p.journal.mu.Unlock()
+	if err := p.emit(append([]byte{recordEnd}, p.root[:]...)); err != nil {
+		return err
+	}
+	return p.flush()
+}
+
+// entry makes the chunks of a file that are to be sent, and hashes those whose digests this side does not remember.
+func (p *producer) entry(i int) error {
+	var file *os.File
+	for n := p.m.first[i]; n < p.m.first[i+1]; n++ {
+		if p.have.has(n) && p.journal.knows(n) {
+			continue
+		}
+		if file == nil {
+			var err error
+			if file, err = p.src.open(i); err != nil {
+				return err
+			}
+			defer file.Close()
+		}
+		if err := p.chunk(file, i, n); err != nil {
+			return err
+		}
+	}
+	if file == nil {
+		return nil
+	}
+	return p.src.checkEnd(file, i)
+}
+
+func (p *producer) chunk(file *os.File, i int, n uint32) error {
+	at, length := p.m.span(i, n)
+	send := !p.have.has(n)
+	if send {
+		head := binary.BigEndian.AppendUint32([]byte{recordChunk}, n)
+		if err := p.emit(head); err != nil {
+			return err
+		}
+	}
+	p.state.Reset()
+	for left := length; left > 0; {
+		if err := p.room(1); err != nil {
+			return err
+		}
+		dst := p.cur.buf[p.cur.n:min(int64(p.cur.n)+left, blockSize)]
+		got, err := file.ReadAt(dst, at)
+		p.state.Write(dst[:got])
+		at, left = at+int64(got), left-int64(got)
+		if send {
+			p.cur.n += got
+			p.cur.body += got
+		}
+		if err != nil && left > 0 {
+			if errors.Is(err, io.EOF) {
+				return &Error{Kind: ErrChanged, By: Local, Detail: "it became shorter"}
+			}
+			if changed := p.src.check(file, i); errors.Is(changed, ErrChanged) {
+				return changed
+			}
+			return sourceError(err)
+		}
+	}
+	sum := finish(&p.state)
+	p.journal.add(n, sum)
+	if !send {
+		return nil
+	}
+	return p.emit(sum[:])
+}
+
+// emit puts a few bytes into the body.
+func (p *producer) emit(b []byte) error {
+	if err := p.room(len(b)); err != nil {
+		return err
+	}
+	p.cur.n += copy(p.cur.buf[p.cur.n:], b)
+	return nil
+}
+
+// room makes the current block one with room for n bytes.
+func (p *producer) room(n int) error {
+	if p.cur.buf != nil && blockSize-p.cur.n >= n {
+		return nil
+	}
+	if err := p.flush(); err != nil {
+		return err
+	}
+	select {
+	case p.cur.buf = <-p.free:
+		return nil
+	case <-p.quit:
+		return errQuit
+	}
+}
+
+func (p *producer) flush() error {
+	if p.cur.buf == nil {
+		return nil
+	}
+	select {
+	case p.out <- p.cur:
+		p.cur = block{}
+		return nil
+	case <-p.quit:
+		return errQuit
+	}
+}
