@@ -335,12 +335,17 @@ func TestAPollCostsLittle(t *testing.T) {
 	n := nodes[20]
 	eventually(t, "some nodes", func() bool { return n.Stats().GoodNodes >= bucketK })
 	key, public := newKey(t)
-	cost := func() uint64 {
-		before := n.Stats().QueriesOut
-		if _, err := n.Get(t.Context(), public, 0, nil); !errors.Is(err, ErrNotFound) {
-			t.Fatalf("got %v, want %v", err, ErrNotFound)
-		}
-		return n.Stats().QueriesOut - before
+	cost := func() (queries uint64) {
+		eventually(t, "an answer", func() bool { // a machine that is busy with other tests answers later than nodes wait
+			before := n.Stats().QueriesOut
+			_, err := n.Get(t.Context(), public, 0, nil)
+			queries = n.Stats().QueriesOut - before
+			if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNoNodes) {
+				t.Fatalf("got %v, want %v", err, ErrNotFound)
+			}
+			return errors.Is(err, ErrNotFound)
+		})
+		return queries
 	}
 	first := cost()
 	total := uint64(0)
