@@ -16,7 +16,7 @@ import (
 // An error means silence.
 func (m *Manager) answer(ctx context.Context, from identity.DeviceID, offer []byte) ([]byte, error) {
 	// PROTOCOL.md 2: nothing is gathered or allocated for a sender that is not allowed.
-	if from == m.self || !m.cfg.Allowed(from) {
+	if from == m.self || !m.cfg.Allowed(from) || m.cfg.Revoked(from) {
 		m.stats.refused.Add(1)
 		return nil, errRefused
 	}
@@ -128,7 +128,7 @@ func (m *Manager) take(ctx context.Context, l *link, from identity.DeviceID, beg
 		return m.takeResume(ctx, l, from, op, exporter, began)
 	}
 	cfg := m.cfg.Mux
-	cfg.Secret = exporter
+	cfg.Secret, cfg.Accounts = exporter, m.cfg.Accounts(from)
 	ms, err := mux.Answer(l.tls, op, cfg)
 	if err != nil {
 		l.close()

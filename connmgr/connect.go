@@ -33,6 +33,9 @@ func (m *Manager) ConnectWith(ctx context.Context, id identity.DeviceID, name st
 	if id == m.self {
 		return nil, Info{}, ErrSelf
 	}
+	if m.cfg.Revoked(id) {
+		return nil, Info{}, &ConnectError{Peer: id, Stage: StageGather, Err: errRevoked{}}
+	}
 	if opt.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, opt.Timeout)

@@ -125,6 +125,7 @@ func (m *Manager) dial(ctx context.Context, a *attempt) (*session, error) {
 		l.close()
 		return nil, err
 	}
+	cfg.Accounts = m.cfg.Accounts(a.peer)
 	ms, err := mux.Start(l.tls, cfg)
 	if err != nil {
 		l.close()

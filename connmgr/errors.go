@@ -22,6 +22,12 @@ var (
 	errRefused = errors.New("connmgr: sender not allowed")
 )
 
+// errRevoked is a device whose account no longer lists it.
+type errRevoked struct{}
+
+func (errRevoked) Error() string       { return "its account no longer lists this device" }
+func (errRevoked) Reason() reason.Code { return reason.AuthRevoked }
+
 // Stage names the step of an attempt that failed.
 type Stage string
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"traverse.internal/core/framing"
 	"traverse.internal/core/ice"
 	"traverse.internal/core/mux"
 	"traverse.internal/identity"
@@ -54,6 +55,12 @@ type Config struct {
 	Paths    Pathfinder
 	// Allowed says whose requests are answered. Everybody else meets silence. Nil allows nobody.
 	Allowed func(identity.DeviceID) bool
+	// Revoked says which devices are to have no session any more, neither called from here nor calling. Nil: none.
+	Revoked func(identity.DeviceID) bool
+	// Accounts is what HELLO says to a device of the device lists known here. Nil: nothing.
+	Accounts func(identity.DeviceID) []framing.AccountVersion
+	// Greeted is told what the device says in its HELLO, once per session, on a goroutine of the session's. May be nil.
+	Greeted func(identity.DeviceID, []framing.AccountVersion)
 	// Observe receives events in order on a goroutine of its own; it may call the Manager. May be nil.
 	Observe func(Event)
 
@@ -81,6 +88,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxIncoming == 0 {
 		c.MaxIncoming = 256
+	}
+	if c.Revoked == nil {
+		c.Revoked = func(identity.DeviceID) bool { return false }
+	}
+	if c.Accounts == nil {
+		c.Accounts = func(identity.DeviceID) []framing.AccountVersion { return nil }
 	}
 	if c.Allowed == nil {
 		c.Allowed = func(identity.DeviceID) bool { return false }

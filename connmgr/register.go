@@ -20,6 +20,12 @@ func (m *Manager) register(s *session, began time.Time) error {
 		s.dropLink()
 		return ErrClosed
 	}
+	if m.cfg.Revoked(s.peer) { // while the two were finding each other
+		m.mu.Unlock()
+		s.mux.Revoke("the device is revoked")
+		s.dropLink()
+		return errRevoked{}
+	}
 	p := m.peerLocked(s.peer)
 	old := p.current
 	p.sessions[s] = struct{}{}
@@ -32,6 +38,9 @@ func (m *Manager) register(s *session, began time.Time) error {
 	m.stats.established(s.route())
 	m.spawnLocked(s.acceptLoop)
 	m.spawnLocked(s.watchLoop)
+	if m.cfg.Greeted != nil {
+		m.spawnLocked(s.greet)
+	}
 	m.crowdedLocked(p)
 	m.mu.Unlock()
 
@@ -123,6 +132,29 @@ func (m *Manager) linkUp(s *session, began time.Time) {
 	m.mu.Lock()
 	m.changedLocked(m.peerLocked(s.peer))
 	m.mu.Unlock()
+}
+
+// greet hands on what the peer's HELLO says of device lists.
+func (s *session) greet() {
+	if lists, ok := s.mux.PeerAccounts(); ok {
+		s.m.cfg.Greeted(s.peer, lists)
+	}
+}
+
+// Revoke ends every session with the device with AUTH_REVOKED, on both sides, and waits for them. It reports how many there were. Config.Revoked keeps it away.
+func (m *Manager) Revoke(id [32]byte) int {
+	m.mu.Lock()
+	var all []*session
+	if p := m.peers[id]; p != nil {
+		for s := range p.sessions {
+			all = append(all, s)
+		}
+	}
+	m.mu.Unlock()
+	for _, s := range all {
+		s.mux.Revoke("the device is revoked")
+	}
+	return len(all)
 }
 
 // Disconnect closes every session with the device: its channels end on both sides. It reports how many there were.

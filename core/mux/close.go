@@ -100,6 +100,34 @@ func (s *Session) Close() error {
 	return nil
 }
 
+// Revoke ends the session because the peer's device is no longer allowed: every channel fails, what is queued is dropped, and the peer is
+// told so. It returns when all goroutines have ended, after a second at most. Idempotent.
+func (s *Session) Revoke(why string) {
+	s.mu.Lock()
+	gone := &GoAwayError{Code: framing.CodeRevoked, Reason: why}
+	for _, c := range s.channels {
+		c.failLocked(gone)
+		c.dropInLocked()
+	}
+	s.endLocked(gone, endGoAway, &framing.GoAway{Code: framing.CodeRevoked, Reason: why})
+	s.unlock()
+	<-s.done
+}
+
+// PeerAccounts waits for the peer's HELLO and returns the device lists it says it knows; false when the session ended before.
+func (s *Session) PeerAccounts() ([]framing.AccountVersion, bool) {
+	select {
+	case <-s.helloed:
+	case <-s.ended:
+		if !isClosed(s.helloed) {
+			return nil, false
+		}
+	}
+	s.mu.Lock()
+	defer s.unlock()
+	return s.accounts, true
+}
+
 // GoAway lets the session drain: neither side opens new channels from now on, requests are declined, and the session
 // ends when the last channel has. Without a link the peer learns it from the next one. It returns the session's error
 // when that has ended.

@@ -97,6 +97,9 @@ type Config struct {
 	// SessionID is the offerer's to choose; random when zero. The answerer takes the offerer's.
 	SessionID [16]byte
 
+	// Accounts is what HELLO says of the device lists that this side knows. At most framing.MaxAccounts.
+	Accounts []framing.AccountVersion
+
 	// Window is how many bytes may lie unread on one channel at first; the peer's writes wait beyond. Default and least
 	// 256 KiB.
 	Window int
@@ -155,6 +158,8 @@ func (c Config) check() error {
 	switch {
 	case len(c.Secret) != 0 && len(c.Secret) != 32:
 		return fmt.Errorf("mux: config: Secret has %d bytes, want 32", len(c.Secret))
+	case len(c.Accounts) > framing.MaxAccounts:
+		return fmt.Errorf("mux: config: %d Accounts, at most %d", len(c.Accounts), framing.MaxAccounts)
 	case c.Window < framing.MinInitialWindow || c.Window > framing.MaxOffset:
 		return fmt.Errorf("mux: config: Window is %d bytes, want at least %d", c.Window, framing.MinInitialWindow)
 	case c.WindowMax < c.Window || c.WindowMax > framing.MaxOffset:
@@ -179,6 +184,7 @@ func (c Config) hello(id [16]byte) *framing.Hello {
 	return &framing.Hello{
 		Version: framing.Version, SessionID: id, MaxBody: framing.MaxBody,
 		InitialWindow: uint64(c.Window), SessionWindow: uint64(c.shared()), MaxChannels: uint32(c.MaxChannels),
+		AccountLists: c.Accounts,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"traverse.internal/core/framing"
+	"traverse.internal/core/reason"
 )
 
 // ErrClosed is a session that was closed on this side. It wraps net.ErrClosed, as every error does that ends a session.
@@ -62,8 +63,18 @@ func (e *GoAwayError) Error() string {
 	return fmt.Sprintf("mux: %s goes away: %v: %s", who, e.Code, e.Reason)
 }
 
-// Unwrap returns net.ErrClosed.
-func (e *GoAwayError) Unwrap() error { return net.ErrClosed }
+// Unwrap returns net.ErrClosed, and what has the reason code AUTH_REVOKED where that is why.
+func (e *GoAwayError) Unwrap() []error {
+	if e.Code == framing.CodeRevoked {
+		return []error{net.ErrClosed, errRevoked{}}
+	}
+	return []error{net.ErrClosed}
+}
+
+type errRevoked struct{}
+
+func (errRevoked) Error() string       { return "mux: the device is not allowed any more" }
+func (errRevoked) Reason() reason.Code { return reason.AuthRevoked }
 
 // ProtocolError is a session that ended because the peer broke the protocol. The peer was told Code.
 type ProtocolError struct {

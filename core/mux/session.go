@@ -19,12 +19,13 @@ type Session struct {
 	key     [32]byte // of RESUME
 	created time.Time
 
-	helloed    chan struct{} // closed when the peer's HELLO is here
-	ended      chan struct{} // closed when err is set
-	done       chan struct{} // closed when ended and all goroutines have returned
-	inboxReady chan struct{} // holds a token while inbox may have requests
-	attachSlot chan struct{} // held by the one Attach under way
-	turns      chan struct{} // one token for each of this side's requests without an answer
+	helloed    chan struct{}            // closed when the peer's HELLO is here
+	accounts   []framing.AccountVersion // of the peer's HELLO
+	ended      chan struct{}            // closed when err is set
+	done       chan struct{}            // closed when ended and all goroutines have returned
+	inboxReady chan struct{}            // holds a token while inbox may have requests
+	attachSlot chan struct{}            // held by the one Attach under way
+	turns      chan struct{}            // one token for each of this side's requests without an answer
 
 	mu sync.Mutex // guards the fields below; held for arithmetic and short copies, never for I/O. unlock releases it
 

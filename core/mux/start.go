@@ -126,6 +126,7 @@ func Answer(link io.ReadWriteCloser, op *Opening, cfg Config) (*Session, error) 
 // helloLocked takes the peer's limits. What was assumed before was the least that they can be.
 func (s *Session) helloLocked(h *framing.Hello) {
 	s.limits = limitsOf(h)
+	s.accounts = h.AccountLists
 	s.out.raise(h.SessionWindow)
 	for _, c := range s.channels {
 		c.out.raise(s.limits.window)

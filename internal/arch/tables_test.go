@@ -63,6 +63,7 @@ var sole = []struct {
 }{
 	{foreign: "crypto/tls", by: []string{"core/tls", "identity", "core/turnclient", "turn", "turn/mint", "turn/probe", "conformance", "bench"}}, // bench: opponents run on it
 	{foreign: "crypto/hpke", by: []string{"signalling"}},
+	{foreign: "filippo.io/age", by: []string{"identity"}},
 	{foreign: "filippo.io/edwards25519", by: []string{"identity"}},
 	{foreign: "github.com/anacrolix", by: []string{"dht"}},
 	{foreign: "github.com/cilium/ebpf", by: []string{"core/offload"}},
