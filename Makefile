@@ -5,7 +5,7 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 TEST_TIMEOUT ?= 10m
 FUZZ_TIME    ?= 20s
 
-.PHONY: build cross test lint race k8s image release release-test fuzz bench microbench deps clean
+.PHONY: build cross test lint race nat k8s image release release-test fuzz bench microbench deps clean
 
 build: ## bin/node and bin/turnd
 	$(GO) build -o bin/ ./cmd/node ./cmd/turnd
@@ -29,6 +29,9 @@ lint: ## vet, staticcheck, gofumpt, tidy; first what is quick
 
 race: ## all tests under the race detector; the seeds of fuzz tests are among them
 	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+
+nat: ## which networks reach which, how and why; root
+	$(GO) test -count 1 -v -run '^TestReach$$' ./internal/testnet
 
 k8s: ## the manifests, by the types of Kubernetes; a module of its own (docs/adr/0041)
 	cd deploy/k8s/check && $(GO) test ./...

@@ -39,6 +39,7 @@ var arrows = []struct {
 	{"internal/logging", nil},
 	{"internal/manpage", []string{"internal/cli"}},
 	{"internal/netlab", nil},
+	{"internal/testnet", []string{"internal/netlab"}},
 	{"internal/sdnotify", nil},
 	{"internal/secretfile", []string{"internal/cli"}},
 	{"internal/configcmd", []string{"config", "internal/cli"}},

@@ -1,0 +1,243 @@
+package testnet
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"traverse.internal/connmgr"
+	"traverse.internal/core/ice"
+	"traverse.internal/core/reason"
+	"traverse.internal/identity"
+	"traverse.internal/turn"
+)
+
+// A station is this test binary once more, as a process at a host: a relay, or a device with the product's connection
+// manager and paths. What the DHT would carry goes through its standard input and output instead, so that the table is
+// about paths alone: an offer is the same bytes whatever carried it.
+
+const stationEnv = "TESTNET_STATION"
+
+// TestMain lets the binary be a station.
+func TestMain(m *testing.M) {
+	spec := os.Getenv(stationEnv)
+	if spec == "" {
+		os.Exit(m.Run())
+	}
+	var plan plan
+	err := json.Unmarshal([]byte(spec), &plan)
+	if err == nil && plan.Relay != nil {
+		err = beRelay(plan.Relay)
+	} else if err == nil {
+		err = beDevice(plan)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "station:", err)
+		os.Exit(1)
+	}
+}
+
+// plan says what a station is.
+type plan struct {
+	Relay  []netip.AddrPort // listen here, and relay from these addresses
+	Server string           // a device's relay; "" is none
+	Policy ice.Policy
+}
+
+// message is what stations and the test tell each other, a line of JSON each.
+type message struct {
+	Kind   string // "ready", "connect", "connected", "call", "request", "answer"
+	ID     uint64 // of a call: the caller's number, or the one that the test gave the request
+	Device identity.DeviceID
+	Offer  []byte        `json:",omitempty"`
+	Route  ice.Route     `json:",omitzero"`
+	Setup  time.Duration `json:",omitempty"`
+	Reason reason.Code   `json:",omitempty"`
+	Error  string        `json:",omitempty"`
+}
+
+// wire is one end of a station's standard input and output.
+type wire struct {
+	in  *bufio.Reader
+	mu  sync.Mutex
+	out io.Writer
+}
+
+func (w *wire) write(m message) {
+	line, err := json.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, _ = w.out.Write(append(line, '\n'))
+}
+
+func (w *wire) read() (m message, err error) {
+	line, err := w.in.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &m)
+	}
+	return m, err
+}
+
+// relayUser and relayPassword are good at the relay.
+const relayUser, relayPassword = "u", "p"
+
+func beRelay(listen []netip.AddrPort) error {
+	cfg := turn.Config{ListenTCP: listen, Users: map[string]string{relayUser: relayPassword}, OwnRelays: true}
+	for _, a := range listen {
+		if a.Addr().Is4() {
+			cfg.RelayIP4 = a.Addr()
+		} else {
+			cfg.RelayIP6 = a.Addr()
+		}
+	}
+	srv, err := turn.New(cfg)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &wire{in: bufio.NewReader(os.Stdin), out: os.Stdout}
+	go func() {
+		w.write(message{Kind: "ready"})
+		_, _ = w.read()
+		cancel()
+	}()
+	return srv.Serve(ctx)
+}
+
+// device is a station that is a device. It is the Signaler of its own manager.
+type device struct {
+	*wire
+	m *connmgr.Manager
+
+	mu    sync.Mutex
+	next  uint64
+	calls map[uint64]chan message
+	serve chan message
+}
+
+func beDevice(p plan) error {
+	id, err := identity.New()
+	if err != nil {
+		return err
+	}
+	cfg := ice.Config{Policy: p.Policy}
+	if p.Server != "" {
+		cfg.Relays = []ice.Relay{{Server: p.Server, Username: relayUser, Password: relayPassword}}
+	}
+	e, err := ice.Listen(cfg)
+	if err != nil {
+		return err
+	}
+	d := &device{
+		wire:  &wire{in: bufio.NewReader(os.Stdin), out: os.Stdout},
+		calls: map[uint64]chan message{}, serve: make(chan message, 64),
+	}
+	d.m = connmgr.New(connmgr.Config{
+		Device: id, Signaler: d, Paths: connmgr.ICE{Endpoint: e},
+		Allowed: func(identity.DeviceID) bool { return true },
+	})
+	go func() { _ = d.m.Serve(context.Background()) }()
+	go d.echo()
+	d.write(message{Kind: "ready", Device: id.ID()})
+	for {
+		m, err := d.read()
+		if err != nil {
+			return d.m.Close() // the test is over
+		}
+		switch m.Kind {
+		case "connect":
+			go d.connect(m)
+		case "request":
+			d.serve <- m
+		case "answer":
+			d.mu.Lock()
+			wait := d.calls[m.ID]
+			delete(d.calls, m.ID)
+			d.mu.Unlock()
+			if wait != nil {
+				wait <- m
+			}
+		}
+	}
+}
+
+// connect makes a session with the device and sends something there and back.
+func (d *device) connect(m message) {
+	began := time.Now()
+	out := message{Kind: "connected", ID: m.ID, Device: m.Device}
+	ch, info, err := d.m.ConnectWith(context.Background(), m.Device, "echo", connmgr.Options{Timeout: 30 * time.Second})
+	out.Route, out.Setup = info.Route, time.Since(began)
+	if err == nil {
+		var b [4]byte
+		if _, err = ch.Write([]byte("ping")); err == nil {
+			_, err = io.ReadFull(ch, b[:])
+		}
+		ch.Close()
+	}
+	if err != nil {
+		out.Error, out.Reason = err.Error(), reason.Of(err)
+	}
+	d.write(out)
+}
+
+// echo answers what other devices send, and tells the test which way they came.
+func (d *device) echo() {
+	for {
+		in, err := d.m.Accept(context.Background())
+		if err != nil {
+			return
+		}
+		ch, err := in.Accept()
+		if err != nil {
+			continue
+		}
+		d.write(message{Kind: "accepted", Device: in.Peer, Route: in.Route})
+		go func() {
+			_, _ = io.Copy(ch, ch)
+			ch.Close()
+		}()
+	}
+}
+
+// Call asks by way of the test.
+func (d *device) Call(ctx context.Context, peer identity.DeviceID, offer []byte) ([]byte, error) {
+	wait := make(chan message, 1)
+	d.mu.Lock()
+	d.next++
+	id := d.next
+	d.calls[id] = wait
+	d.mu.Unlock()
+	d.write(message{Kind: "call", ID: id, Device: peer, Offer: offer})
+	select {
+	case m := <-wait:
+		return m.Offer, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Serve answers what comes by way of the test.
+func (d *device) Serve(ctx context.Context, handle func(context.Context, identity.DeviceID, []byte) ([]byte, error)) error {
+	for {
+		select {
+		case m := <-d.serve:
+			go func() {
+				if answer, err := handle(ctx, m.Device, m.Offer); err == nil {
+					d.write(message{Kind: "answer", ID: m.ID, Offer: answer})
+				}
+			}()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package testnet
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// outcome is what a connection comes to.
+type outcome struct {
+	kind      string // "direct", "relayed" or "none"
+	transport string // "tcp" or "udp"
+	reason    string
+}
+
+// pair is a cell of the table: two kinds of network, and what comes of it.
+type pair struct {
+	from, to Kind
+	sameSite bool // both behind the same router
+	outcome
+}
+
+func (p pair) names() (from, to string) {
+	if p.sameSite {
+		return "same LAN", "same LAN"
+	}
+	return string(p.from), string(p.to)
+}
+
+// kinds are those of the table, in its order.
+var kinds = []Kind{Public, Open, Restricted, Symmetric, CarrierGrade, NoUDP, Filtered, HTTPSOnly, IPv6Only}
+
+// expected are the cells: a row for each kind, its pairs with itself and those after it.
+var expected = map[Kind]string{
+	Public:       "PUBLIC PUBLIC PUBLIC PUBLIC PUBLIC PUBLIC relay relay PUBLIC",
+	Open:         "relay relay relay relay relay relay relay relay",
+	Restricted:   "relay relay relay relay relay relay relay",
+	Symmetric:    "relay relay relay relay relay relay",
+	CarrierGrade: "relay relay relay relay relay",
+	NoUDP:        "relay relay relay relay",
+	Filtered:     "none none relay",
+	HTTPSOnly:    "none relay",
+	IPv6Only:     "PUBLIC",
+}
+
+// words are those of expected.
+var words = map[string]outcome{
+	"LAN":    {"direct", "tcp", "DIRECT_LAN"},
+	"PUBLIC": {"direct", "tcp", "DIRECT_PUBLIC"},
+	"relay":  {"relayed", "tcp", "RELAY_TCP_FILTERED"},
+	"none":   {"none", "", "NO_PATH"},
+}
+
+// allPairs are the cells of the table.
+func allPairs(t *testing.T) []pair {
+	t.Helper()
+	all := []pair{{Restricted, Restricted, true, words["LAN"]}}
+	for i, from := range kinds {
+		row := strings.Fields(expected[from])
+		if len(row) != len(kinds)-i {
+			t.Fatalf("the row of %s has %d words, want %d", from, len(row), len(kinds)-i)
+		}
+		for j, word := range row {
+			want, ok := words[word]
+			if !ok {
+				t.Fatalf("the row of %s: %q is no word", from, word)
+			}
+			all = append(all, pair{from: from, to: kinds[i+j], outcome: want})
+		}
+	}
+	return all
+}
+
+// page is what a run with -update writes.
+const page = "../../docs/reach.md"
+
+const head = `# Reach
+
+Which way two devices find to each other, by what stands between each of them and the Internet, and why. A run of ` + "`make nat`" + ` made
+this page, as root; ` + "`go test ./internal/testnet -run TestReach -update`" + ` writes it anew.
+
+Every network is made of namespaces, cables and nftables' own NAT on one machine; every device is a process there, and so is the relay. The
+offers are carried by the test, so the set-up time is that of gathering, negotiation, TLS and a message there and back, without finding the other
+device. Cables have no delay: on the Internet some round trips come on top.
+
+| network | what it is |
+|---|---|
+| same LAN | two devices behind the same router |
+| public | an address of its own, IPv4 and IPv6, no filter |
+| open | a NAT that lets anybody in who knows the mapped port: endpoint-independent mapping and filtering |
+| restricted | a NAT that lets in from where something was sent to: endpoint-independent mapping, filtering by address and port |
+| symmetric | a NAT that maps anew for each destination, at random |
+| carrier | a restricted NAT at home behind the provider's |
+| no UDP | a restricted NAT that no UDP leaves |
+| TCP filtered | a restricted NAT that UDP leaves, and of TCP only what goes to port 443 |
+| 443 only | a restricted NAT that only TCP to port 443 leaves |
+| IPv6 only | an IPv6 address of its own, and no IPv4 |
+
+The networks with a NAT have IPv4 only.
+
+`
+
+// render is the page.
+func render(rows []string, when time.Time) string {
+	return head + fmt.Sprintf("Run of %s:\n\n", when.UTC().Format(time.DateOnly)) +
+		"| from | to | path | transport | set-up | reason |\n|---|---|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n"
+}
+
+func (p pair) row(setup string) string {
+	from, to := p.names()
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s |", from, to, p.kind, p.transport, setup, p.reason)
+}
+
+// TestReachPage holds the page against what the cells should be: whoever changes one makes a run.
+func TestReachPage(t *testing.T) {
+	got, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for _, p := range allPairs(t) {
+		rows = append(rows, p.row("*"))
+	}
+	said := regexp.MustCompile(`\| [0-9.]+m?s \|`).ReplaceAllString(string(got), "| * |")
+	date := regexp.MustCompile(`Run of ([0-9-]+):`).FindStringSubmatch(said)
+	if date == nil {
+		t.Fatal("docs/reach.md does not say when its run was")
+	}
+	when, err := time.Parse(time.DateOnly, date[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said != render(rows, when) {
+		t.Errorf("docs/reach.md is not what is expected; as root: go test ./internal/testnet -run TestReach -update\ngot:\n%s\nwant:\n%s", said, render(rows, when))
+	}
+}

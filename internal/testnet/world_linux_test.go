@@ -1,0 +1,182 @@
+package testnet
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"traverse.internal/core/ice"
+	"traverse.internal/identity"
+	"traverse.internal/internal/netlab"
+)
+
+// world is an Internet with a relay and stations, and carries their offers.
+type world struct {
+	*Internet
+	relay []netip.Addr
+
+	mu       sync.Mutex
+	stations map[identity.DeviceID]*station
+	asked    map[uint64]asked // requests that wait for their answer
+	next     uint64
+}
+
+type asked struct {
+	by *station
+	id uint64 // the caller's number
+}
+
+// station is a process at a host.
+type station struct {
+	*wire
+	name string
+	id   identity.DeviceID
+
+	mu      sync.Mutex
+	results map[identity.DeviceID]chan message // of connects, by the other device
+	taken   map[identity.DeviceID]chan message // the same sessions as the other device sees them
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{Internet: New(t), stations: map[identity.DeviceID]*station{}, asked: map[uint64]asked{}}
+	site := w.Site(t, Public, 1)
+	w.relay = site.Addrs[0]
+	var listen []netip.AddrPort
+	for _, a := range w.relay {
+		listen = append(listen, netip.AddrPortFrom(a, 3478), netip.AddrPortFrom(a, 443))
+	}
+	w.start(t, "relay", site.Hosts[0], plan{Relay: listen})
+	return w
+}
+
+// server is the relay's address as a host of that kind reaches it.
+func (w *world) server(k Kind) string {
+	addr, port := w.relay[0], uint16(3478)
+	if k == IPv6Only {
+		addr = w.relay[1]
+	}
+	if k == HTTPSOnly || k == Filtered {
+		port = 443
+	}
+	return netip.AddrPortFrom(addr, port).String()
+}
+
+// device starts a device at a host of a site.
+func (w *world) device(t *testing.T, name string, s *Site, host int) *station {
+	t.Helper()
+	return w.start(t, name, s.Hosts[host], plan{Server: w.server(s.Kind), Policy: ice.Auto})
+}
+
+func (w *world) start(t *testing.T, name string, at *netlab.Host, p plan) *station {
+	t.Helper()
+	spec, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), stationEnv+"="+string(spec))
+	cmd.Stderr = &tail{}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at.Start(t, cmd)
+	s := &station{
+		wire: &wire{in: bufio.NewReader(out), out: in}, name: name,
+		results: map[identity.DeviceID]chan message{}, taken: map[identity.DeviceID]chan message{},
+	}
+	t.Cleanup(func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, cmd.Stderr)
+		}
+	})
+	m, err := s.read()
+	if err != nil || m.Kind != "ready" {
+		t.Fatalf("%s is not ready: %v %v\n%s", name, m, err, cmd.Stderr)
+	}
+	s.id = m.Device
+	w.mu.Lock()
+	w.stations[s.id] = s
+	w.mu.Unlock()
+	go w.carry(s)
+	return s
+}
+
+// carry takes what a station says to where it belongs.
+func (w *world) carry(s *station) {
+	for {
+		m, err := s.read()
+		if err != nil {
+			return
+		}
+		switch m.Kind {
+		case "call":
+			w.mu.Lock()
+			to := w.stations[m.Device]
+			w.next++
+			id := w.next
+			w.asked[id] = asked{s, m.ID}
+			w.mu.Unlock()
+			to.write(message{Kind: "request", ID: id, Device: s.id, Offer: m.Offer})
+		case "answer":
+			w.mu.Lock()
+			a := w.asked[m.ID]
+			delete(w.asked, m.ID)
+			w.mu.Unlock()
+			a.by.write(message{Kind: "answer", ID: a.id, Device: s.id, Offer: m.Offer})
+		case "connected":
+			s.channel(s.results, m.Device) <- m
+		case "accepted":
+			s.channel(s.taken, m.Device) <- m
+		}
+	}
+}
+
+func (s *station) channel(of map[identity.DeviceID]chan message, id identity.DeviceID) chan message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if of[id] == nil {
+		of[id] = make(chan message, 4)
+	}
+	return of[id]
+}
+
+// connect lets s call to, and returns what each of them says of the session; taken is zero where there is none.
+func (s *station) connect(to *station) (result, taken message) {
+	s.write(message{Kind: "connect", Device: to.id})
+	result = <-s.channel(s.results, to.id)
+	if result.Error == "" {
+		taken = <-to.channel(to.taken, s.id)
+	}
+	return result, taken
+}
+
+// tail keeps the end of what a process says.
+type tail struct {
+	mu   sync.Mutex
+	said []byte
+}
+
+func (w *tail) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.said = append(w.said, b...)
+	w.said = w.said[max(0, len(w.said)-8<<10):]
+	return len(b), nil
+}
+
+func (w *tail) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.TrimSpace(string(w.said))
+}
