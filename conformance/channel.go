@@ -171,18 +171,25 @@ func channelsTooMany(p *probe) {
 	c := p.dial()
 	relayed := c.allocate()
 	ip := p.peerIP(stun.FamilyOf(relayed.Addr()))
-	const most = 1024
-	for n := uint16(stun.MinChannel); n < stun.MinChannel+most; n++ {
-		at := netip.AddrPortFrom(ip, 20000+n)
-		r := c.ask(stun.MethodChannelBind, withChannel(n), withPeer(at))
-		if r.ok() {
-			continue
-		}
-		if n == stun.MinChannel && r.code == stun.CodeForbidden {
+	const (
+		most = 1024
+		// What the server forbids at most: it may listen on some of these ports itself, and permit the rest.
+		mostForbidden = 16
+	)
+	n, forbidden := uint16(stun.MinChannel), 0
+	for port := uint16(36_000); n < stun.MinChannel+most; port++ {
+		r := c.ask(stun.MethodChannelBind, withChannel(n), withPeer(netip.AddrPortFrom(ip, port)))
+		switch {
+		case r.ok():
+			n++
+		case r.code == stun.CodeForbidden && forbidden < mostForbidden:
+			forbidden++
+		case r.code == stun.CodeForbidden:
 			p.skipf("the server forbids peers at %v", ip)
+		default:
+			p.want("ChannelBind behind "+itoa(int(n-stun.MinChannel))+" channels", r, stun.CodeInsufficientCapacity)
+			return
 		}
-		p.want("ChannelBind behind "+itoa(int(n-stun.MinChannel))+" channels", r, stun.CodeInsufficientCapacity)
-		return
 	}
 	p.skipf("%d channels were bound", most)
 }

@@ -9,12 +9,13 @@ import (
 	pionturn "github.com/pion/turn/v2"
 
 	"traverse.internal/conformance"
+	"traverse.internal/internal/loopback"
 )
 
 // pion/turn v2 is a library for who controls both ends. Most of what it does otherwise is seen at once.
 func TestPion(t *testing.T) {
 	t.Parallel()
-	at := freePort(t, netip.MustParseAddr("127.0.0.1"))
+	at := netip.AddrPortFrom(loopback.IP4, loopback.FreePort(t))
 	udp, err := net.ListenPacket("udp4", at.String())
 	if err != nil {
 		t.Fatal(err)

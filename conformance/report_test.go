@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"traverse.internal/conformance"
+	"traverse.internal/internal/loopback"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -58,7 +59,7 @@ func TestNothingToAsk(t *testing.T) {
 	ours := serve(t, nil)
 	wrong, nobody, none, unknown := ours, ours, ours, ours
 	wrong.Password = "wrong"
-	nobody.Servers = []netip.AddrPort{freePort(t, netip.MustParseAddr("127.0.0.1"))}
+	nobody.Servers = []netip.AddrPort{netip.AddrPortFrom(loopback.IP4, loopback.FreePort(t))}
 	nobody.Wait = 1e8
 	none.Servers = nil
 	unknown.Only = []int{122}

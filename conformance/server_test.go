@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"traverse.internal/conformance"
+	"traverse.internal/internal/loopback"
 	"traverse.internal/turn"
 )
 
@@ -25,9 +26,9 @@ func serve(t *testing.T, change func(*turn.Config)) conformance.Config {
 // start is serve for who needs the server, too.
 func start(t *testing.T, change func(*turn.Config)) (*turn.Server, conformance.Config) {
 	t.Helper()
-	ips := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
-	if haveIPv6() {
-		ips = append(ips, netip.IPv6Loopback())
+	ips := []netip.Addr{loopback.IP4}
+	if loopback.HaveIPv6() {
+		ips = append(ips, loopback.IP6)
 	}
 	config := turn.Config{
 		Realm: "traverse", Users: map[string]string{"anna": "secret", "bert": "other secret"},
@@ -36,7 +37,7 @@ func start(t *testing.T, change func(*turn.Config)) (*turn.Server, conformance.C
 	}
 	suite := conformance.Config{User: "anna", Password: "secret", OtherUser: "bert", OtherPassword: "other secret"}
 	for _, ip := range ips {
-		at := freePort(t, ip)
+		at := netip.AddrPortFrom(ip, loopback.FreePort(t))
 		config.ListenUDP, config.ListenTCP = append(config.ListenUDP, at), append(config.ListenTCP, at)
 		suite.Servers = append(suite.Servers, at)
 		if ip.Is4() {
@@ -162,12 +163,11 @@ func TestOurServerByDefault(t *testing.T) {
 // Over TLS everything that is no matter of UDP.
 func TestOurServerOverTLS(t *testing.T) {
 	t.Parallel()
-	ip := netip.MustParseAddr("127.0.0.1")
-	at := freePort(t, ip)
-	roots := x509.NewCertPool()
+	at := netip.AddrPortFrom(loopback.IP4, loopback.FreePort(t))
+	var roots *x509.CertPool
 	config := serve(t, func(c *turn.Config) {
 		c.ListenTLS = []netip.AddrPort{at}
-		c.CertFile, c.KeyFile = writeCertificate(t, roots, ip)
+		c.CertFile, c.KeyFile, roots = loopback.Certificate(t)
 	})
 	config.Servers, config.Secure, config.Roots = []netip.AddrPort{at}, true, roots
 	report := run(t, config)

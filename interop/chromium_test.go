@@ -13,6 +13,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"traverse.internal/internal/loopback"
 )
 
 //go:embed testdata/relay.html
@@ -30,12 +32,12 @@ type result struct {
 // Two peer connections of a browser that may only relay move a megabyte over a data channel, through our server over every
 // transport that the browser speaks, in both families.
 func TestChromium(t *testing.T) {
-	need(t, "chromium", "chromium")
+	loopback.Need(t, "chromium", "chromium")
 	t.Parallel()
 	s := serve(t)
 	plain, secured := s.UDPAddrs()[0].Port(), s.TLSAddrs()[0].Port()
 	var servers []string
-	for _, ip := range []netip.Addr{loop4, loop6} {
+	for _, ip := range []netip.Addr{loopback.IP4, loopback.IP6} {
 		servers = append(servers,
 			fmt.Sprintf("turn:%v?transport=udp", netip.AddrPortFrom(ip, plain)),
 			fmt.Sprintf("turn:%v?transport=tcp", netip.AddrPortFrom(ip, plain)),
@@ -54,7 +56,7 @@ func TestChromium(t *testing.T) {
 	})
 	web := httptest.NewServer(mux)
 	defer web.Close()
-	start(t, exec.Command("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+	loopback.Start(t, exec.Command("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--allow-loopback-in-peer-connection", "--ignore-certificate-errors", "--user-data-dir="+t.TempDir(),
 		web.URL+"/?"+url.Values{"server": servers}.Encode()))

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"traverse.internal/internal/loopback"
 )
 
 // coturn's client in its modes, against our server and coturn's peer. Its exit code is 0 even when everything is lost, so what
@@ -17,7 +19,7 @@ import (
 // stands behind that, so there it has to be slow and has three tries: our server
 // puts what waits into one record.
 func TestUclient(t *testing.T) {
-	need(t, "coturn", "turnutils_uclient", "turnutils_peer")
+	loopback.Need(t, "coturn", "turnutils_uclient", "turnutils_peer")
 	t.Parallel()
 	s := serve(t)
 	plain, secured := s.UDPAddrs()[0].Port(), s.DTLSAddrs()[0].Port()
@@ -88,7 +90,7 @@ func TestUclient(t *testing.T) {
 			var out []byte
 			for range tries {
 				cmd := exec.CommandContext(ctx, "turnutils_uclient", args...)
-				endWithUs(cmd)
+				loopback.EndWithUs(cmd)
 				out, _ = cmd.CombinedOutput()
 				if lost, _ := loss(string(out)); lost == 0 {
 					break
@@ -122,9 +124,9 @@ func loss(out string) (lost, sent int) {
 // echoPeer runs coturn's echo server and returns its port.
 func echoPeer(t *testing.T) uint16 {
 	t.Helper()
-	port := freePort(t)
-	start(t, exec.Command("turnutils_peer", "-L", "127.0.0.1", "-L", "::1", "-p", strconv.Itoa(int(port))))
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(loop4, port)))
+	port := loopback.FreePort(t)
+	loopback.Start(t, exec.Command("turnutils_peer", "-L", "127.0.0.1", "-L", "::1", "-p", strconv.Itoa(int(port))))
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback.IP4, port)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,13 +54,15 @@ func TestAllocateRequests(t *testing.T) {
 		{name: "token and additional family", add: []attrs{wantUDP, tokenOf(1), dual}, want: 400},
 		{name: "short lifetime attribute", add: []attrs{wantUDP, raw(stun.AttrLifetime, 1)}, want: 400},
 	} {
+		dial := dialUDP
+		if c.tcp {
+			dial = dialTCP
+		}
+		client := dial(t, s) // open until the server ends: the next one must not get its port while its allocation lives
 		t.Run(c.name, func(t *testing.T) {
-			dial := dialUDP
-			if c.tcp {
-				dial = dialTCP
-			}
+			client.t = t
 			before := s.Stats().AllocationsCreated
-			if got := dial(t, s).login().code(stun.MethodAllocate, c.add...); got != c.want {
+			if got := client.login().code(stun.MethodAllocate, c.add...); got != c.want {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
 			if made := s.Stats().AllocationsCreated - before; made > 1 || (made == 1) != (c.want == 0) {

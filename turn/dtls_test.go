@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,13 +37,42 @@ func tryDTLS(t testing.TB, server netip.AddrPort, local *net.UDPAddr) (*piondtls
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	secured, err := piondtls.ClientWithContext(ctx, conn, &piondtls.Config{
+	polite := &politeConn{UDPConn: conn, said: make(chan struct{})}
+	secured, err := piondtls.ClientWithContext(ctx, polite, &piondtls.Config{
 		InsecureSkipVerify: true, SupportedProtocols: []string{"stun.turn"}, FlightInterval: 100 * time.Millisecond,
 	})
 	if err != nil {
 		conn.Close()
 	}
+	polite.ready.Store(err == nil)
 	return secured, err
+}
+
+// politeConn says good-bye: pion's Conn.Close ends its reader, which closes the connection, before or after close_notify is
+// written.
+type politeConn struct {
+	*net.UDPConn
+	once  sync.Once
+	said  chan struct{} // closed when an alert was sent
+	ready atomic.Bool   // the handshake is over
+}
+
+func (c *politeConn) Write(b []byte) (int, error) {
+	n, err := c.UDPConn.Write(b)
+	if b[0] == 21 { // an alert
+		c.once.Do(func() { close(c.said) })
+	}
+	return n, err
+}
+
+func (c *politeConn) Close() error {
+	if c.ready.Load() {
+		select {
+		case <-c.said:
+		case <-time.After(patience):
+		}
+	}
+	return c.UDPConn.Close()
 }
 
 func dialDTLS(t testing.TB, server netip.AddrPort) *testClient {

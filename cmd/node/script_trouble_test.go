@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"traverse.internal/internal/loopback"
 )
 
 // scriptCondition has [mount], whether a file system can be mounted here, and [root].
@@ -41,13 +43,13 @@ func cmdTinyDisk(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 }
 
-// freeport VAR...: ports that are free for UDP and TCP on loopback now.
+// freeport VAR...: ports that are free for UDP and TCP on loopback, and given to no other test before the script ends.
 func cmdFreePort(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, release, err := loopback.Reserve(loopback.IP4)
 		ts.Check(err)
-		defer l.Close() // held until all are chosen, so that they differ
-		ts.Setenv(name, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+		ts.Defer(release)
+		ts.Setenv(name, strconv.Itoa(int(port)))
 	}
 }
 

@@ -8,13 +8,13 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
 	"testing"
 	"time"
 
 	"traverse.internal/core/reason"
 	"traverse.internal/core/stun"
 	"traverse.internal/core/turnclient"
+	"traverse.internal/internal/loopback"
 )
 
 // relayed is one allocation at a real server, and the address that its peers come from.
@@ -156,7 +156,7 @@ func relayBothWays(t *testing.T, v4, v6 netip.AddrPort) {
 	})
 	t.Run("closed peer port", func(t *testing.T) {
 		a, peer := relayed(t, v4, turnclient.IPv4)
-		_, err := a.Connect(t.Context(), netip.AddrPortFrom(peer, freePort(t)))
+		_, err := a.Connect(t.Context(), netip.AddrPortFrom(peer, loopback.FreePort(t)))
 		var e *turnclient.Error
 		if !errors.As(err, &e) || e.Code != stun.CodeConnectionFailed {
 			t.Errorf("got %v, want %v", err, stun.CodeConnectionFailed)
@@ -188,24 +188,4 @@ func relayBothWays(t *testing.T, v4, v6 netip.AddrPort) {
 			}
 		}
 	})
-}
-
-// freePort returns a port that is free on 127.0.0.1 and ::1.
-func freePort(t *testing.T) uint16 {
-	t.Helper()
-	for range 10 {
-		v4, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := uint16(v4.Addr().(*net.TCPAddr).Port)
-		v6, err := net.Listen("tcp", net.JoinHostPort("::1", strconv.Itoa(int(port))))
-		_ = v4.Close()
-		if err == nil {
-			_ = v6.Close()
-			return port
-		}
-	}
-	t.Skip("no port is free on both 127.0.0.1 and ::1: is there IPv6 on loopback?")
-	return 0
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"traverse.internal/core/turnclient"
+	"traverse.internal/internal/loopback"
 	"traverse.internal/turn"
 )
 
@@ -20,7 +21,8 @@ import (
 func startTurnd(t *testing.T) (v4, v6 netip.AddrPort) {
 	t.Helper()
 	lo4, lo6 := netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()
-	port := freePort(t) // and so there is IPv6
+	loopback.NeedIPv6(t)
+	port := loopback.FreePort(t)
 	s, err := turn.New(turn.Config{
 		ListenTCP: []netip.AddrPort{netip.AddrPortFrom(lo4, port), netip.AddrPortFrom(lo6, port)},
 		Realm:     "r", Users: map[string]string{"u": "p"}, RelayIP4: lo4, RelayIP6: lo6,

@@ -41,6 +41,7 @@ var arrows = []struct {
 	{"internal/netlab", nil},
 	{"internal/testnet", []string{"internal/netlab"}},
 	{"internal/sdnotify", nil},
+	{"internal/loopback", nil},
 	{"internal/secretfile", []string{"internal/cli"}},
 	{"internal/configcmd", []string{"config", "internal/cli"}},
 	{"internal/relayadmin", []string{"config", "core/offload", "turn", "internal/cli"}},
