@@ -101,6 +101,7 @@ type Turnd struct {
 	ListenDTLS    []netip.AddrPort
 	Cert, Key     string         // files, for ListenTLS and ListenDTLS
 	ProxyFrom     []netip.Prefix // whose streams begin with the PROXY protocol
+	RelayMode     string         // port or shared
 	RelayIP4      netip.Addr     // invalid means: none given
 	RelayIP6      netip.Addr
 	ExternalIP4   netip.Addr // told to clients instead of RelayIP4, behind a NAT; invalid means: not told

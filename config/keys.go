@@ -200,6 +200,11 @@ var mainKeys = []Key{
 		field: one(func(c *Config) *PortRange { return &c.Turnd.PortRange }, "port range", parsePortRange),
 	},
 	{
+		Name: "turnd.relay_mode", Flag: "relay-mode", Default: "port", Programs: both,
+		Help:  "how UDP allocations have their relayed address: a port each, or shared, as many allocations at each port of port_range (docs/turnd.md)",
+		field: choice(func(c *Config) *string { return &c.Turnd.RelayMode }, "port", "shared"),
+	},
+	{
 		Name: "turnd.users_file", Flag: "users-file", Programs: both,
 		Help:  "file of users, 0600, as turnd user add writes it or with name:password in each line; empty: none",
 		field: path(func(c *Config) *string { return &c.Turnd.UsersFile }),

@@ -100,7 +100,7 @@ func (r *request) wish() (w wish, answer []byte) {
 	default:
 		return w, r.fail(stun.CodeUnsupportedTransport)
 	}
-	if dontFragment && !udp.KeepsWhole {
+	if dontFragment && !r.shard.server.keepsWhole() {
 		return w, r.unknown([]stun.AttrType{stun.AttrDontFragment})
 	}
 	if hasToken {
@@ -188,6 +188,8 @@ func (r *request) openRelay(rel *relay, n *alloc.New, w wish) alloc.Verdict {
 	switch {
 	case w.protocol == alloc.RelayTCP:
 		rel.tcp, n.Relayed, ok = s.openTCPRelay(w.family)
+	case s.config.RelayMode == RelayShared:
+		ok = !w.reserve && r.pickShared(rel, n, w) // the next port is others' already
 	case w.reserve:
 		ok = r.openPair(rel, n, w.family)
 	case w.even:
@@ -303,7 +305,7 @@ func (r *request) insert(rel *relay, n alloc.New) bool {
 	sh.stats.created.Add(1)
 	rel.client.Load().setAllocated(true)
 	for _, h := range halves {
-		if h.udp != nil && sh.poller.Add(h.udp, h) != nil {
+		if h.udp != nil && h.shared == nil && sh.poller.Add(h.udp, h) != nil {
 			sh.end(n.Tuple) // the system lets nobody wait for more sockets, or the server is closing
 			return false
 		}

@@ -2,6 +2,7 @@ package turn
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"traverse.internal/core/stun"
 	"traverse.internal/turn/alloc"
@@ -25,6 +26,10 @@ func (r *request) channelBind() []byte {
 		if reason := r.shard.server.policy.endpoint(peer, rel.ownRelayed); reason != Allowed {
 			r.shard.stats.denied[reason].Add(1)
 			return stun.CodeForbidden
+		}
+		if !r.claims(a, []netip.AddrPort{peer}) {
+			r.why = taken
+			return stun.CodeInsufficientCapacity
 		}
 		verdict := r.shard.table.BindChannel(r.now, a, number, peer)
 		if verdict == alloc.OK {

@@ -83,6 +83,11 @@ type Config struct {
 	// MobilityGrace is how long such an allocation stays after its TCP connection has ended. Default 30 s.
 	MobilityGrace time.Duration
 
+	// RelayMode says whether UDP allocations have ports of their own, or share as many as the range has: for firewalls that open
+	// only a few. Two allocations of one relayed address cannot have the same peer, address and port; there is no EVEN-PORT with
+	// a reservation, and no DONT-FRAGMENT. Default RelayPort.
+	RelayMode RelayMode
+
 	// Offload relays the channels of UDP clients past this process. None: it does not. Who made it closes it, after Serve.
 	Offload Offloader
 	// OtherUDP are the other addresses for the discovery of NAT behaviour, RFC 5780, one a family at most: another IP address and
@@ -144,6 +149,9 @@ func (c Config) withDefaults() Config {
 		c.Shards = 1
 	}
 	number(&c.Shards, runtime.GOMAXPROCS(0))
+	if c.RelayMode == RelayShared {
+		c.Shards = min(c.Shards, int(c.PortMax)-int(c.PortMin)+1) // each takes a port
+	}
 	number(&c.MaxStreams, 12_000)
 	number(&c.MaxStrangers, 1024)
 	number(&c.StreamBacklog, 256<<10)

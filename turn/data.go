@@ -10,25 +10,35 @@ import (
 
 // downlink is how datagrams of one peer go to the client.
 type downlink struct {
-	number    uint16 // its channel; 0: in a Data indication
-	permitted bool
+	relay  *relay // nil: it is dropped
+	number uint16 // its channel; 0: in a Data indication
+	drop   DropReason
 }
 
 // planned is how many datagrams of peers the table is asked about at once.
 const planned = udp.BatchLen
 
-// toClient relays what a relayed socket received, from the i-th datagram of the batch on: RFC 8656 §11.3 and §12.7.
-func (w *worker) toClient(now time.Time, r *relay, i int) {
+// toClient relays what a relayed socket received, from the i-th datagram of the batch on: RFC 8656 §11.3 and §12.7. The socket
+// is one allocation's, or shared.
+func (w *worker) toClient(now time.Time, one *relay, shared *sharedRelay, i int) {
 	var plan [planned]downlink
-	client := r.client.Load()
 	for end := w.down.Len(); i < end; {
 		n := min(planned, end-i)
-		w.plan(now, r, i, plan[:n])
+		w.plan(now, one, shared, i, plan[:n])
+		var r *relay
+		var client *client
 		var packets, bytes uint64
 		for k := range n {
-			if !plan[k].permitted {
-				w.shard.stats.drop(DropNoPermission)
+			if plan[k].relay == nil {
+				w.shard.stats.drop(plan[k].drop)
 				continue
+			}
+			if plan[k].relay != r {
+				if r != nil {
+					r.relayed(down, packets, bytes)
+				}
+				r, packets, bytes = plan[k].relay, 0, 0
+				client = r.client.Load()
 			}
 			size := len(w.down.Packet(i + k))
 			if !r.afford(down, size) {
@@ -40,31 +50,39 @@ func (w *worker) toClient(now time.Time, r *relay, i int) {
 				bytes += uint64(size)
 			}
 		}
-		r.relayed(down, packets, bytes)
+		if r != nil {
+			r.relayed(down, packets, bytes)
+		}
 		i += n
 	}
 }
 
 // plan asks the table about datagrams of the batch, the i-th and those behind it.
-func (w *worker) plan(now time.Time, r *relay, i int, plan []downlink) {
+func (w *worker) plan(now time.Time, one *relay, shared *sharedRelay, i int, plan []downlink) {
 	sh := w.shard
 	var peer netip.AddrPort
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	gone := r.alloc.Gone()
 	for k := range plan {
 		d := &plan[k]
-		*d = downlink{}
-		if gone {
-			continue
-		}
 		from := w.down.From(i + k)
 		if k > 0 && from == peer {
 			*d = plan[k-1]
 			continue
 		}
 		peer = from
-		d.number, d.permitted = r.alloc.Downlink(now, from)
+		d.relay, d.drop = one, DropNoPermission
+		if shared != nil {
+			d.relay, d.drop = shared.owner(now, from)
+		}
+		if d.relay == nil || d.relay.alloc.Gone() {
+			d.relay = nil
+			continue
+		}
+		permitted := false
+		if d.number, permitted = d.relay.alloc.Downlink(now, from); !permitted {
+			d.relay = nil
+		}
 	}
 }
 

@@ -19,12 +19,13 @@ func (r *request) openDual(rel *relay, n *alloc.New, w wish) alloc.Verdict {
 	case first != alloc.OK && verdict != alloc.OK:
 		return first
 	case first != alloc.OK:
-		rel.udp, rel.tcp, rel.family, n.Relayed = second.udp, second.tcp, second.family, other.Relayed
+		rel.udp, rel.shared, rel.tcp, rel.family = second.udp, second.shared, second.tcp, second.family
+		n.Relayed, n.Shared = other.Relayed, other.Shared
 		rel.missing.family, rel.missing.code = stun.FamilyIPv4, addressError(first)
 	case verdict != alloc.OK:
 		rel.missing.family, rel.missing.code = stun.FamilyIPv6, addressError(verdict)
 	default:
-		rel.second, n.Second = second, other.Relayed
+		rel.second, n.Second, n.Shared[1] = second, other.Relayed, other.Shared[0]
 	}
 	return alloc.OK
 }

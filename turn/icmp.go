@@ -11,9 +11,9 @@ import (
 const maxErrors = 16
 
 // errors tells the client what came back by ICMP for what it sent: RFC 8656 §11.5 and §11.6.
-func (w *worker) errors(now time.Time, r *relay) {
+func (w *worker) errors(now time.Time, conn *udp.Conn, one *relay, shared *sharedRelay) {
 	for range maxErrors {
-		e, ok := r.udp.NextError(w.down)
+		e, ok := conn.NextError(w.down)
 		if !ok {
 			return
 		}
@@ -22,7 +22,11 @@ func (w *worker) errors(now time.Time, r *relay) {
 		}
 		sh := w.shard
 		sh.mu.Lock()
-		permitted := !r.alloc.Gone() && r.alloc.Permitted(now, e.Peer.Addr())
+		r := one
+		if shared != nil {
+			r, _ = shared.owner(now, e.Peer)
+		}
+		permitted := r != nil && !r.alloc.Gone() && r.alloc.Permitted(now, e.Peer.Addr())
 		sh.mu.Unlock()
 		if !permitted {
 			sh.stats.drop(DropNoPermission)

@@ -127,7 +127,20 @@ func bothFamilies(c *Config) {
 // families on both sides, to clients over UDP and TCP.
 func TestEveryByteArrives(t *testing.T) {
 	needIPv6(t)
-	s := startServer(t, bothFamilies)
+	for _, mode := range []struct {
+		name string
+		mode RelayMode
+	}{{"a port each", RelayPort}, {"shared", RelayShared}} {
+		t.Run(mode.name, func(t *testing.T) {
+			everyByteArrives(t, startServer(t, func(c *Config) {
+				bothFamilies(c)
+				c.RelayMode = mode.mode
+			}))
+		})
+	}
+}
+
+func everyByteArrives(t *testing.T, s *Server) {
 	for _, c := range []struct {
 		name         string
 		client, peer netip.Addr

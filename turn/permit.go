@@ -34,7 +34,15 @@ func (r *request) createPermission() []byte {
 			return stun.CodeForbidden
 		}
 		rel = relayOf(a)
-		return stun.ErrorCode(r.shard.table.Permit(r.now, a, peers))
+		if !r.claims(a, named) {
+			r.why = taken
+			return stun.CodeInsufficientCapacity
+		}
+		verdict := r.shard.table.Permit(r.now, a, peers)
+		if verdict == alloc.OK {
+			r.claim(a, named)
+		}
+		return stun.ErrorCode(verdict)
 	}, func() []byte {
 		if rel.tcp != nil && !rel.tcp.listen(rel) {
 			return r.fail(stun.CodeInsufficientCapacity)

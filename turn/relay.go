@@ -38,6 +38,7 @@ type relay struct {
 	client  atomic.Pointer[client] // replaced when the client has moved
 	chain   chain
 	udp     *udp.Conn
+	shared  *sharedRelay // whose udp is; nil: its own
 	tcp     *tcpRelay
 	charged netip.Addr      // whose quota it counts in
 	made    alloc.Transport // that it is counted under
@@ -134,10 +135,17 @@ func (r *relay) free() {
 		protocol = 1
 		r.tcp.close()
 		r.shard.stats.tcp.Add(-1)
-	} else {
-		_ = r.udp.Close()
 	}
-	s.releasePort(r.family, protocol, r.at.Port())
+	if r.shared != nil {
+		r.shard.mu.Lock()
+		r.shared.load--
+		r.shard.mu.Unlock()
+	} else {
+		if r.udp != nil {
+			_ = r.udp.Close()
+		}
+		s.releasePort(r.family, protocol, r.at.Port())
+	}
 	s.leave(r.alloc.User, r.charged)
 	r.shard.stats.allocations[r.family][r.made].Add(-1)
 }

@@ -29,6 +29,7 @@ type request struct {
 	key       []byte // that it was signed with, and the answer is
 	sha256    bool   // with MESSAGE-INTEGRITY-SHA256, both
 
+	why   string      // phrase of an error, where the code's says too little
 	buf   []byte      // the answer is appended to it
 	bound *alloc.Conn // what a ConnectionBind bound
 }
@@ -172,6 +173,9 @@ func (r *request) refuse(v alloc.Verdict) []byte { return r.fail(stun.ErrorCode(
 func (r *request) phrase(code stun.ErrorCode) string {
 	if !r.authentic && r.stream == nil {
 		return ""
+	}
+	if r.why != "" {
+		return r.why
 	}
 	return code.Phrase()
 }

@@ -13,9 +13,11 @@ import (
 // socket go out in one system call, at the latest when flush is called; their bytes must stay until then.
 type uplink struct {
 	shard *shard
-	relay *relay         // whose datagrams out has; nil: none
+	relay *relay         // whose datagrams were added last; nil: none
+	conn  *udp.Conn      // that out is for
 	out   *udp.SendBatch // borrowed until flush
-	bytes uint64         // in out
+	own   int            // of relay's datagrams, in out
+	bytes uint64         // and their bytes
 	whole bool           // out must not be cut: DONT-FRAGMENT
 }
 
@@ -50,7 +52,7 @@ func (u *uplink) indication(now time.Time, tuple alloc.FiveTuple, msg stun.Messa
 	}
 	var unknown [stun.MaxUnknown]stun.AttrType
 	whole := msg.Has(stun.AttrDontFragment)
-	if len(msg.AppendUnknown(unknown[:0], understood)) > 0 || whole && !udp.KeepsWhole {
+	if len(msg.AppendUnknown(unknown[:0], understood)) > 0 || whole && !u.shard.server.keepsWhole() {
 		u.shard.stats.drop(DropUnknown)
 		return
 	}
@@ -73,7 +75,18 @@ func (u *uplink) indication(now time.Time, tuple alloc.FiveTuple, msg stun.Messa
 		u.shard.stats.drop(DropDenied)
 		return
 	}
+	if r.shared != nil && !u.claim(now, r, peer) {
+		u.shard.stats.drop(DropTaken)
+		return
+	}
 	u.add(r, data, peer, tos, whole)
+}
+
+// claim makes a peer the allocation's, where others have the relayed address, too.
+func (u *uplink) claim(now time.Time, r *relay, peer netip.AddrPort) bool {
+	u.shard.mu.Lock()
+	defer u.shard.mu.Unlock()
+	return u.shard.table.Claim(now, r.alloc, peer)
 }
 
 // byPermission expects the shard's lock.
@@ -100,14 +113,26 @@ func (u *uplink) add(r *relay, data []byte, peer netip.AddrPort, tos uint8, whol
 		return
 	}
 	if u.relay != r || u.out.Full() || u.whole != whole {
-		u.send()
-		u.relay, u.whole = r, whole
+		if u.relay == nil || u.conn != r.udp || u.out.Full() || u.whole != whole {
+			u.send()
+		}
+		u.count()
+		u.relay, u.conn, u.whole = r, r.udp, whole
 		if u.out == nil {
 			u.out = u.shard.sends.Get().(*udp.SendBatch)
 		}
 	}
 	u.out.Add(data, udp.Route{To: peer, TOS: tos})
+	u.own++
 	u.bytes += uint64(len(data))
+}
+
+// count counts what relay has in out.
+func (u *uplink) count() {
+	if u.relay != nil {
+		u.relay.relayed(up, uint64(u.own), u.bytes)
+	}
+	u.relay, u.own, u.bytes = nil, 0, 0
 }
 
 // send sends what is queued.
@@ -115,10 +140,10 @@ func (u *uplink) send() {
 	if u.relay == nil {
 		return
 	}
-	u.relay.relayed(up, uint64(u.out.Len()), u.bytes)
-	u.relay.udp.KeepWhole(u.whole) // a system call only where this differs from what was sent before
-	u.shard.stats.dropped(u.relay.udp.Send(u.out))
-	u.relay, u.bytes = nil, 0
+	u.count()
+	u.conn.KeepWhole(u.whole) // a system call only where this differs from what was sent before
+	u.shard.stats.dropped(u.conn.Send(u.out))
+	u.conn = nil
 }
 
 // flush sends what is queued, and is idle then: it keeps neither memory nor a closed relay alive.

@@ -110,6 +110,9 @@ func New(config Config) (*Server, error) {
 	s.setLimits(config.Limits)
 	s.handed = slices.Clone(config.Inherited)
 	err := s.listen()
+	if err == nil {
+		err = s.openShared()
+	}
 	for _, in := range s.handed {
 		in.File.Close()
 	}
@@ -184,6 +187,7 @@ func (s *Server) Close() error {
 		s.streamsMu.Unlock()
 		for _, sh := range s.shards {
 			sh.endAll()
+			sh.closeShared()
 		}
 		s.ledgerMu.Lock()
 		left := s.ledger.Drain()

@@ -11,7 +11,7 @@ import (
 
 // Session is one allocation, for who operates the server.
 type Session struct {
-	ID        string         `json:"id"` // udp/ADDRESS:PORT or tcp/ADDRESS:PORT, the relayed one
+	ID        string         `json:"id"` // udp/ADDRESS:PORT or tcp/ADDRESS:PORT, the relayed one; where that is shared, with the client behind it: udp/ADDRESS:PORT/udp/CLIENT
 	User      string         `json:"user"`
 	Transport string         `json:"transport"` // of the client
 	Client    netip.AddrPort `json:"client"`
@@ -53,7 +53,7 @@ func (s *Server) Sessions() []Session {
 		}
 	}
 	slices.SortFunc(list, func(a, b Session) int {
-		return cmp.Or(a.Relayed.Compare(b.Relayed), cmp.Compare(a.Protocol, b.Protocol))
+		return cmp.Or(a.Relayed.Compare(b.Relayed), cmp.Compare(a.Protocol, b.Protocol), a.Client.Compare(b.Client), cmp.Compare(a.Transport, b.Transport))
 	})
 	return list
 }
@@ -103,10 +103,10 @@ func (sh *shard) session(a *alloc.Allocation, now time.Time) (Session, bool) {
 func (s *Server) Kill(id string) bool {
 	for _, sh := range s.shards {
 		for _, a := range sh.all() {
-			if sessionID(a) == id {
-				sh.mu.Lock()
-				tuple := a.Tuple
-				sh.mu.Unlock()
+			sh.mu.Lock()
+			tuple, found := a.Tuple, sessionID(a) == id
+			sh.mu.Unlock()
+			if found {
 				return sh.end(tuple)
 			}
 		}
@@ -114,7 +114,14 @@ func (s *Server) Kill(id string) bool {
 	return false
 }
 
-func sessionID(a *alloc.Allocation) string { return protocolName(a) + "/" + a.Relayed.String() }
+// sessionID expects the shard's lock, as a client may move.
+func sessionID(a *alloc.Allocation) string {
+	id := protocolName(a) + "/" + a.Relayed.String()
+	if relayOf(a).shared != nil {
+		id += "/" + a.Tuple.Transport.String() + "/" + a.Tuple.Client.String()
+	}
+	return id
+}
 
 func protocolName(a *alloc.Allocation) string {
 	if a.Protocol == alloc.RelayTCP {

@@ -15,7 +15,8 @@ type shard struct {
 	listeners []*listener // its socket of each UDP listener; set before Serve
 	poller    *udp.Poller // of those, and of relayed sockets
 	stats     counters
-	sends     *sync.Pool // of *udp.SendBatch, for who is not the work goroutine
+	shared    [2][]*sharedRelay // by family; set before Serve
+	sends     *sync.Pool        // of *udp.SendBatch, for who is not the work goroutine
 
 	mu        sync.Mutex // guards the fields below; never held while a socket is used
 	table     *alloc.Table

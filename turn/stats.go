@@ -27,12 +27,14 @@ const (
 	DropSend                           // refused by the kernel, or its queue is full
 	DropRate                           // beyond the bytes a second of its user, its source or the server
 	DropTooBig                         // longer than the path takes, or than a message of STUN
+	DropAmbiguous                      // from a peer whom several allocations of a shared relayed address permit and none has claimed
+	DropTaken                          // to a peer whom another allocation of a shared relayed address has
 	numDropReasons
 )
 
 var dropNames = [numDropReasons]string{
 	"garbage", "no_allocation", "wrong_kind", "unbound_channel", "no_permission", "denied_endpoint", "unknown_attribute",
-	"stranger_rate", "slow_client", "send_failed", "rate", "too_big",
+	"stranger_rate", "slow_client", "send_failed", "rate", "too_big", "ambiguous_peer", "peer_taken",
 }
 
 // String returns the reason as a metric label has it.

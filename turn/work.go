@@ -67,6 +67,13 @@ func (sh *shard) work() error {
 			return err
 		}
 	}
+	for _, family := range sh.shared {
+		for _, one := range family {
+			if err := sh.poller.Add(one.conn, one); err != nil {
+				return err
+			}
+		}
+	}
 	for {
 		n, err := sh.poller.Wait(w.ready[:])
 		if err != nil {
@@ -79,7 +86,11 @@ func (sh *shard) work() error {
 			case *listener:
 				err = w.fromClients(now, owner)
 			case *relay:
-				w.fromPeers(now, owner, w.ready[i].Failed, share)
+				if w.fromPeers(now, owner.udp, owner, nil, w.ready[i].Failed, share) != nil {
+					_ = owner.udp.Close() // what is broken would come again and again
+				}
+			case *sharedRelay:
+				err = w.fromPeers(now, owner.conn, nil, owner, w.ready[i].Failed, share)
 			}
 			if err != nil {
 				return err
@@ -167,22 +178,24 @@ func (l *listener) tuple(client netip.AddrPort, arrived netip.Addr) alloc.FiveTu
 }
 
 // fromPeers takes what waits at a relayed socket, and leaves it with the listeners or streams. In the same batch lies what
-// other relayed sockets had, so that it goes to their clients with one system call.
-func (w *worker) fromPeers(now time.Time, r *relay, failed bool, share int) {
+// other relayed sockets had, so that it goes to their clients with one system call. The socket is one allocation's, or shared. The
+// error is that of a socket that is broken.
+func (w *worker) fromPeers(now time.Time, conn *udp.Conn, one *relay, shared *sharedRelay, failed bool, share int) error {
 	if failed {
-		w.errors(now, r)
+		w.errors(now, conn, one, shared)
 	}
 	if w.down.Room() == 0 {
 		w.deliver()
 	}
 	before := w.down.Len()
-	if n, err := r.udp.Recv(w.down, share); n == 0 {
-		if err != nil && !errors.Is(err, net.ErrClosed) {
-			_ = r.udp.Close() // what is broken would come again and again
-		}
-		return
+	n, err := conn.Recv(w.down, share)
+	if errors.Is(err, net.ErrClosed) {
+		return nil // with its allocation, or the server
 	}
-	w.toClient(now, r, before)
+	if n > 0 {
+		w.toClient(now, one, shared, before)
+	}
+	return err
 }
 
 // deliver sends what was left with the listeners, and empties the batch that it lay in.

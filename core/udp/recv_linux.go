@@ -98,6 +98,7 @@ func (c *Conn) Recv(b *RecvBatch, limit int) (int, error) {
 			b.take(int(n))
 			return int(n), nil
 		case unix.EAGAIN:
+			c.failures = 0 // it works: those were about what was sent
 			return 0, nil
 		case unix.EINTR:
 		default:

@@ -24,6 +24,9 @@ func Build(conf config.Config) (turn.Config, error) {
 		AllowPeers: c.AllowPeer, DenyPeers: c.DenyPeer, OwnRelays: c.OwnRelays,
 		StrictChannels: c.Strict, NoUDPRelays: c.NoUDPRelays, OtherUDP: c.OtherUDP, Mobility: c.Mobility, MobilityGrace: c.MobilityGrace, Alternates: c.Alternate,
 	}
+	if c.RelayMode == "shared" {
+		out.RelayMode = turn.RelayShared
+	}
 	l := c.Limits
 	out.StrangerRate = l.Strangers
 	out.Limits = alloc.Limits{

@@ -160,13 +160,14 @@ const (
 	QuotaSourceChannels
 	QuotaUserPeers
 	QuotaSourcePeers
+	QuotaShared // a peer that another allocation of a shared relayed address has
 	NumQuotas
 )
 
 var quotaNames = [NumQuotas]string{
 	"user_allocations", "source_allocations", "server_allocations", "allocation_permissions", "allocation_channels",
 	"allocation_connections", "user_permissions", "source_permissions", "user_channels", "source_channels",
-	"user_new_peers", "source_new_peers",
+	"user_new_peers", "source_new_peers", "shared_peer",
 }
 
 // String returns the name.

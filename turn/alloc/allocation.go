@@ -57,6 +57,8 @@ type Allocation struct {
 	byNumber    map[uint16]*channel
 	byPeer      map[netip.AddrPort]*channel
 	conns       map[netip.AddrPort]*Conn
+	shared      [2]*Peers // of Relayed and Second, where others have that, too
+	claimed     int       // peers, there
 	halves      [2]half   // of Relayed and Second
 	next        FiveTuple // where it moves to
 	moving      bool

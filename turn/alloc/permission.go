@@ -9,6 +9,7 @@ import (
 type permission struct {
 	expires  time.Time
 	channels int // that point here; while there are any, an expired permission is kept for its next renewal
+	seat         // where the relayed address is shared
 }
 
 // channel is a number that stands for a peer in ChannelData messages.
@@ -64,6 +65,9 @@ func (t *Table) BindChannel(now time.Time, a *Allocation, number uint16, peer ne
 	if byNumber != byPeer { // one of them is bound otherwise
 		return BadRequest
 	}
+	if s := a.peersOf(peer.Addr()); s != nil && s.claims[peer] != a && !t.roomForClaim(now, a, peer) {
+		return InsufficientCapacity
+	}
 	if byNumber == nil && !t.roomForChannel(now, a) {
 		return InsufficientCapacity
 	}
@@ -88,6 +92,7 @@ func (t *Table) BindChannel(now time.Time, a *Allocation, number uint16, peer ne
 		byNumber.permission = p
 		p.channels++
 	}
+	t.claim(now, a, peer, t.limits.Permissions+t.limits.Channels) // which the room above is for
 	return OK
 }
 
@@ -103,6 +108,9 @@ func (a *Allocation) permit(now time.Time, peer netip.Addr) *permission {
 		a.Held.count(1, 0)
 	}
 	p.expires = now.Add(PermissionLifetime)
+	if s := a.peersOf(peer); s != nil {
+		s.seat(peer, p, a)
+	}
 	return p
 }
 
@@ -117,6 +125,9 @@ func (a *Allocation) unbind(c *channel) {
 
 // forget takes a permission out.
 func (a *Allocation) forget(peer netip.Addr) {
+	if s := a.peersOf(peer); s != nil {
+		s.leave(peer, a.permissions[peer], a)
+	}
 	delete(a.permissions, peer)
 	a.Held.count(-1, 0)
 }

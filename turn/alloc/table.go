@@ -39,7 +39,8 @@ type New struct {
 	Second      netip.AddrPort // of the other family; zero: none
 	Lifetime    uint32         // the request's wish in seconds; 0 when it had none
 	Token       Token
-	Held        Held // from Ledger.Held
+	Held        Held      // from Ledger.Held
+	Shared      [2]*Peers // of Relayed and Second, which others have, too; nil: nobody has
 	Handle      any
 }
 
@@ -58,6 +59,7 @@ func (t *Table) Insert(now time.Time, n New) (*Allocation, Verdict) {
 		Second:      n.Second,
 		Token:       n.Token,
 		Held:        n.Held,
+		shared:      n.Shared,
 		Handle:      n.Handle,
 	}
 	end := now.Add(t.limits.Lifetime(n.Lifetime))
@@ -103,6 +105,11 @@ func (t *Table) Remove(a *Allocation) []*Conn {
 	}
 	for _, c := range conns {
 		t.RemoveConn(c)
+	}
+	for ip, p := range a.permissions {
+		if s := a.peersOf(ip); s != nil {
+			s.leave(ip, p, a)
+		}
 	}
 	a.Held.count(-len(a.permissions), -len(a.byNumber))
 	a.permissions, a.byNumber, a.byPeer = nil, nil, nil
