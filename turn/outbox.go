@@ -70,7 +70,7 @@ func (st *stream) writeLoop() {
 		}
 		o.mu.Unlock()
 		_ = st.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if _, err := st.conn.Write(chunk); err != nil {
+		if err := st.writeBacklog(chunk); err != nil {
 			o.mu.Lock()
 			o.closed = true
 			o.mu.Unlock()

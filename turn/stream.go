@@ -33,21 +33,22 @@ var errFrame = errors.New("turn: not a stun message or channel data")
 // Its reader is one goroutine. Anyone may write: most writes go straight to the kernel; what does not fit waits in a
 // backlog that a second goroutine writes, which exists only then.
 type stream struct {
-	server *Server
-	shard  *shard
-	conn   net.Conn // tcp, or secured
-	tcp    *net.TCPConn
-	secure *stdtls.Conn    // nil: plain TCP
-	raw    syscall.RawConn // nil: secured
-	tuple  alloc.FiveTuple
-	opened time.Time
-	uplink uplink
-	known  bool // no longer counted as a stranger
-	wide   bool // it has a channel of RFC 5766
-	reader streamReader
-	buf    *bufpool.Buf // what was read and not yet understood; nil: nothing
-	have   int          // bytes of buf
-	answer [512]byte    // answers are built here; longer ones are allocated
+	server  *Server
+	shard   *shard
+	conn    net.Conn // tcp, or secured
+	tcp     *net.TCPConn
+	secure  *stdtls.Conn    // nil: plain TCP
+	records *recordConn     // below secure
+	raw     syscall.RawConn // nil: secured
+	tuple   alloc.FiveTuple
+	opened  time.Time
+	uplink  uplink
+	known   bool // no longer counted as a stranger
+	wide    bool // it has a channel of RFC 5766
+	reader  streamReader
+	buf     *bufpool.Buf // what was read and not yet understood; nil: nothing
+	have    int          // bytes of buf
+	answer  [512]byte    // answers are built here; longer ones are allocated
 
 	spoken    atomic.Bool // a whole message came
 	mu        sync.Mutex  // guards the fields below
@@ -77,7 +78,8 @@ func (s *Server) newStream(conn *net.TCPConn, client netip.AddrPort, transport a
 	st.uplink = uplink{shard: st.shard}
 	var err error
 	if transport == alloc.TLS {
-		st.secure = stdtls.Server(conn, s.askDevice(s.cert.tlsConfig())) // its handshake comes with the first read
+		st.records = &recordConn{TCPConn: conn}
+		st.secure = stdtls.Server(st.records, s.askDevice(s.cert.tlsConfig())) // its handshake comes with the first read
 		st.conn = st.secure
 	} else {
 		st.raw, err = conn.SyscallConn()

@@ -96,6 +96,8 @@ func (c *certificate) tlsConfig() *stdtls.Config {
 	return &stdtls.Config{
 		MinVersion: stdtls.VersionTLS12,
 		NextProtos: protocols,
+		// A message is one record from the first on: see writeBacklog.
+		DynamicRecordSizingDisabled: true,
 		GetCertificate: func(*stdtls.ClientHelloInfo) (*stdtls.Certificate, error) {
 			return c.current.Load(), nil
 		},

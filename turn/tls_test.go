@@ -7,6 +7,7 @@ import (
 	stdtls "crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"net/netip"
@@ -145,5 +146,76 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 	}
 	if code := old.code(stun.MethodRefresh); code != 0 {
 		t.Errorf("the connection from before: %v", code)
+	}
+}
+
+// Whatever waits for a client, a message is a record of its own: coturn's client loses what stands behind the first of one.
+func TestTLSMessagesAreRecords(t *testing.T) {
+	s := startTLS(t, t.TempDir(), nil)
+	c := dialTLS(t, s)
+	c.allocate()
+	var sizes []int
+	for size := 4; size <= 4+8000; size += 428 {
+		sizes = append(sizes, size)
+	}
+	st := onlyStream(s)
+	queueFor(st, sizes)
+	s.tasks.Go(st.writeLoop)
+	buf := make([]byte, 1<<16)
+	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+	for _, want := range sizes {
+		n, err := c.conn.Read(buf) // a record at a time
+		if err != nil || n != want {
+			t.Fatalf("a record of %d bytes, %v; want %d", n, err, want)
+		}
+	}
+}
+
+// onlyStream is that of the only client.
+func onlyStream(s *Server) *stream {
+	s.streamsMu.Lock()
+	defer s.streamsMu.Unlock()
+	for st := range s.streams {
+		return st
+	}
+	return nil
+}
+
+// queueFor lets frames of so many bytes wait for a client. The caller starts writeLoop.
+func queueFor(st *stream, sizes []int) {
+	st.out.mu.Lock()
+	for st.out.writing {
+		st.out.idle.Wait()
+	}
+	st.out.writing = true
+	st.out.mu.Unlock()
+	for _, size := range sizes {
+		st.sendData(channelData(0x4000, make([]byte, size-4)))
+	}
+}
+
+// A backlog of 200 full packets, as a busy client has it.
+func BenchmarkTLSBacklog(b *testing.B) {
+	s := startServer(b, func(c *Config) {
+		c.ListenTLS = []netip.AddrPort{netip.AddrPortFrom(loop4, 0)}
+		c.CertFile, c.KeyFile = writeCertificate(b, b.TempDir(), 1)
+	})
+	conn, err := stdtls.Dial("tcp", s.TLSAddrs()[0].String(), &stdtls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	c := &testClient{t: b, conn: conn, stream: true, user: "u", pass: "p"}
+	c.allocate()
+	st, frames := onlyStream(s), make([]byte, 0, 200*1204)
+	for range 200 {
+		frames = append(frames, channelData(0x4000, make([]byte, 1200))...)
+	}
+	go func() { _, _ = io.Copy(io.Discard, conn) }()
+	b.SetBytes(int64(len(frames)))
+	for b.Loop() {
+		if err := st.writeBacklog(frames); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
