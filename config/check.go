@@ -32,11 +32,11 @@ func (c *Config) check() error {
 			return wrong(name(relayPassword), "there is %s too; one of them", relayPasswordFile)
 		}
 	}
-	if len(c.Turnd.ListenTLS) > 0 && (c.Turnd.Cert == "" || c.Turnd.Key == "") {
-		return wrong("turnd.listen_tls", "it takes turnd.cert_file and turnd.key_file")
+	if len(c.Turnd.ListenTLS) > 0 && len(c.Turnd.ACME.Domains) == 0 && (c.Turnd.Cert == "" || c.Turnd.Key == "") {
+		return wrong("turnd.listen_tls", "it takes turnd.cert_file and turnd.key_file, or turnd.acme.domains")
 	}
-	if len(c.Turnd.ListenDTLS) > 0 && (c.Turnd.Cert == "" || c.Turnd.Key == "") {
-		return wrong("turnd.listen_dtls", "it takes turnd.cert_file and turnd.key_file")
+	if len(c.Turnd.ListenDTLS) > 0 && len(c.Turnd.ACME.Domains) == 0 && (c.Turnd.Cert == "" || c.Turnd.Key == "") {
+		return wrong("turnd.listen_dtls", "it takes turnd.cert_file and turnd.key_file, or turnd.acme.domains")
 	}
 	if len(c.Turnd.ListenUDP)+len(c.Turnd.ListenTCP)+len(c.Turnd.ListenTLS)+len(c.Turnd.ListenDTLS) == 0 {
 		return wrong("turnd.listen_udp", "neither it nor turnd.listen_tcp has an address")
@@ -49,7 +49,10 @@ func (c *Config) check() error {
 			return wrong(l.key, "%w", err)
 		}
 	}
-	return c.checkMint(wrong)
+	if err := c.checkMint(wrong); err != nil {
+		return err
+	}
+	return c.checkACME(wrong)
 }
 
 func twice(list []netip.AddrPort) error {

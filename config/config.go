@@ -127,6 +127,7 @@ type Turnd struct {
 
 	Limits TurndLimits
 	Mint   Mint
+	ACME   ACME
 }
 
 // PortRange is a range of ports, both ends in it.

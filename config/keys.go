@@ -35,7 +35,7 @@ const (
 )
 
 // table is every key there is, in the order of the documentation.
-var table = slices.Concat(mainKeys, limitKeys, mintKeys)
+var table = slices.Concat(mainKeys, limitKeys, mintKeys, acmeKeys)
 
 // mainKeys are all but those of a section with a file of its own. A default that is not written here is the empty value.
 var mainKeys = []Key{

@@ -17,6 +17,7 @@ import (
 	"traverse.internal/core/offload"
 	"traverse.internal/core/reason"
 	"traverse.internal/dht"
+	"traverse.internal/internal/acme"
 	"traverse.internal/signalling"
 	"traverse.internal/transfer"
 	"traverse.internal/turn"
@@ -47,6 +48,7 @@ func everything() Sources {
 			return dht.Stats{Nodes: 5, GoodNodes: 3, Drops: map[dht.DropReason]uint64{dht.DropFlood: 1}}
 		},
 		Transfers: transfers.Stats,
+		ACME:      func() acme.Stats { return acme.Stats{Obtained: 1} },
 		Mint:      func() mint.Stats { return mint.Stats{Minted: 1, Refused: map[string]uint64{"token": 1}} },
 		Turnd: func() turn.Stats {
 			return turn.Stats{

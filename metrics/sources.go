@@ -12,6 +12,7 @@ import (
 	"traverse.internal/core/ice"
 	"traverse.internal/core/zerocopy"
 	"traverse.internal/dht"
+	"traverse.internal/internal/acme"
 	"traverse.internal/signalling"
 	"traverse.internal/transfer"
 	"traverse.internal/turn"
@@ -37,6 +38,7 @@ type Sources struct {
 	Transfers  func() transfer.Stats
 	Turnd      func() turn.Stats
 	Mint       func() mint.Stats
+	ACME       func() acme.Stats
 
 	Ready func() error // for /ready: why no new work is taken; nil: always ready
 }
@@ -65,6 +67,9 @@ func (src Sources) register(r *prometheus.Registry) *prometheus.HistogramVec {
 	}
 	if src.Turnd != nil {
 		r.MustRegister(newTurnd(src.Turnd), newOffload(src.Turnd))
+	}
+	if src.ACME != nil {
+		r.MustRegister(newACME(src.ACME))
 	}
 	if src.Mint != nil {
 		r.MustRegister(newMint(src.Mint))

@@ -3,6 +3,7 @@ package metrics
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"traverse.internal/internal/acme"
 	"traverse.internal/turn"
 	"traverse.internal/turn/mint"
 )
@@ -80,6 +81,15 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 			on = 1
 		}
 		s.add(draining, on)
+	}}
+}
+
+func newACME(read func() acme.Stats) prometheus.Collector {
+	asked := counter("turnd_acme_certificates_total", "Certificates asked of the authority, renewals among them, by outcome; what failed is tried again.", "outcome")
+	return collector{[]family{asked}, func(s scrape) {
+		st := read()
+		s.count(asked, st.Obtained, "obtained")
+		s.count(asked, st.Failures, "failed")
 	}}
 }
 

@@ -24,6 +24,8 @@ type Config struct {
 	// read again when they change; while they are wrong the old ones stay.
 	ListenTLS         []netip.AddrPort
 	CertFile, KeyFile string
+	// Certificates are where the certificate comes from instead of the files.
+	Certificates Certificates
 	// ListenDTLS is as ListenUDP, with the same certificate. MaxStreams and MaxStrangers, FirstMessage and Unallocated hold
 	// for its clients as they do for TCP connections.
 	ListenDTLS []netip.AddrPort
@@ -177,7 +179,7 @@ func (c Config) Check() error {
 	if err := c.check(); err != nil || c.CertFile == "" {
 		return err
 	}
-	return (&certificate{certFile: c.CertFile, keyFile: c.KeyFile}).load()
+	return newCertificate(c).load()
 }
 
 // check names the first thing that is wrong with a configuration that has its defaults.
@@ -185,7 +187,7 @@ func (c Config) check() error {
 	if len(c.ListenUDP)+len(c.ListenTCP)+len(c.ListenTLS)+len(c.ListenDTLS) == 0 {
 		return errors.New("turn: no address to listen on")
 	}
-	if len(c.ListenTLS)+len(c.ListenDTLS) > 0 && (c.CertFile == "" || c.KeyFile == "") {
+	if len(c.ListenTLS)+len(c.ListenDTLS) > 0 && c.Certificates == nil && (c.CertFile == "" || c.KeyFile == "") {
 		return errors.New("turn: listening over tls or dtls takes a certificate and a key")
 	}
 	if !c.RelayIP4.IsValid() && !c.RelayIP6.IsValid() {

@@ -270,9 +270,12 @@ func (k *dtlsSocket) begin(job dtlsJob, send func(...[]byte)) {
 		s.dtlsStats.refused.Add(1)
 		return
 	}
-	cert := s.cert.current.Load()
-	key, _ := cert.PrivateKey.(crypto.Signer)
-	h, err := dtlsserver.Begin(&dtlsserver.Config{Chain: cert.Certificate, Key: key, Protocols: protocols}, job.buf.Bytes())
+	var conf dtlsserver.Config
+	if cert := s.cert.now(); cert != nil { // without one the handshake fails with an alert
+		key, _ := cert.PrivateKey.(crypto.Signer)
+		conf = dtlsserver.Config{Chain: cert.Certificate, Key: key, Protocols: protocols}
+	}
+	h, err := dtlsserver.Begin(&conf, job.buf.Bytes())
 	if err != nil {
 		s.dtlsStats.failed.Add(1)
 		s.door.known(job.tuple.Client.Addr())

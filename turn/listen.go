@@ -34,7 +34,7 @@ func (s *Server) listen() error {
 	if len(s.config.ListenTLS)+len(s.config.ListenDTLS) == 0 {
 		return nil
 	}
-	s.cert = &certificate{certFile: s.config.CertFile, keyFile: s.config.KeyFile}
+	s.cert = newCertificate(s.config)
 	if err := s.cert.load(); err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 // reloadable are the fields of Config that Reload applies; all others take a new server.
 var reloadable = []string{
 	"Users", "Keys", "Secrets", "Devices", "AllowPeers", "DenyPeers", "OwnRelays", "DenyEndpoints", "Alternates", "Limits", "MaxStreams", "MaxStrangers", "Inherited", "StrangerRate",
-	"Offload", // which stays
+	"Offload", "Certificates", // which stay
 }
 
 // Reload applies what can be changed under way: users, the peer policy, limits, alternates. No socket is touched and no

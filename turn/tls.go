@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,8 +26,20 @@ const (
 // protocols of ours, RFC 7443 §3.
 var protocols = []string{"stun.turn", "stun.nat-discovery"}
 
-// certificate is the server's, as its files have it.
+// Certificates hands out the listeners' certificate, where it is not in files: one that is obtained and renewed while
+// the server runs.
+type Certificates interface {
+	// GetCertificate answers a handshake; also that of an authority that looks whether the name is ours (RFC 8737).
+	GetCertificate(*stdtls.ClientHelloInfo) (*stdtls.Certificate, error)
+	// Current is the certificate for clients that name no server; nil: there is none yet.
+	Current() *stdtls.Certificate
+	// Protocols are those that GetCertificate answers beside ours, for ALPN.
+	Protocols() []string
+}
+
+// certificate is the server's, as its files or its source have it.
 type certificate struct {
+	source            Certificates // nil: the files
 	certFile, keyFile string
 	current           atomic.Pointer[stdtls.Certificate]
 	failures          atomic.Uint64 // files that changed and could not be used
@@ -50,8 +63,24 @@ func stampOf(path string) fileStamp {
 	return fileStamp{info.ModTime(), info.Size()}
 }
 
+// newCertificate does not load yet.
+func newCertificate(c Config) *certificate {
+	return &certificate{source: c.Certificates, certFile: c.CertFile, keyFile: c.KeyFile}
+}
+
+// now is the certificate for clients that name no server, nil while there is none.
+func (c *certificate) now() *stdtls.Certificate {
+	if c.source != nil {
+		return c.source.Current()
+	}
+	return c.current.Load()
+}
+
 // load reads the files. When they are wrong the present certificate stays.
 func (c *certificate) load() error {
+	if c.source != nil {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.seen = [2]fileStamp{stampOf(c.certFile), stampOf(c.keyFile)}
@@ -71,6 +100,9 @@ func (c *certificate) load() error {
 
 // follow loads the files when they have changed, now and then.
 func (c *certificate) follow(now time.Time) {
+	if c.source != nil {
+		return
+	}
 	c.mu.Lock()
 	due := now.Sub(c.looked) >= certInterval
 	if due {
@@ -85,14 +117,22 @@ func (c *certificate) follow(now time.Time) {
 
 // expires returns when the certificate ends; zero: there is none.
 func (c *certificate) expires() time.Time {
-	if c == nil || c.current.Load() == nil {
+	if c == nil {
 		return time.Time{}
 	}
-	return c.current.Load().Leaf.NotAfter
+	if now := c.now(); now != nil && now.Leaf != nil {
+		return now.Leaf.NotAfter
+	}
+	return time.Time{}
 }
 
 // tlsConfig is that of listeners. Clients that name no protocol are taken, most do not: RFC 7443.
 func (c *certificate) tlsConfig() *stdtls.Config {
+	if c.source != nil {
+		return &stdtls.Config{
+			MinVersion: stdtls.VersionTLS12, NextProtos: slices.Concat(protocols, c.source.Protocols()), GetCertificate: c.source.GetCertificate,
+		}
+	}
 	return &stdtls.Config{
 		MinVersion: stdtls.VersionTLS12,
 		NextProtos: protocols,

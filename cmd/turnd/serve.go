@@ -122,6 +122,13 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 		defer minter.Close()
 		src.Mint = minter.Stats
 	}
+	certificates, err := a.openACME(conf, log)
+	if err != nil {
+		return err
+	}
+	if certificates != nil {
+		t.Certificates, src.ACME = certificates, certificates.Stats
+	}
 	page := &endpoint{sources: src, changed: make(chan struct{}, 1)}
 	if err := page.open(conf.Metrics.Listen, conf.Metrics.WebConfig); err != nil {
 		return explainListen(err, "--metrics")
@@ -168,6 +175,9 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 		tell(ctx, manager, o.Server.Stats)
 		return nil
 	})
+	if certificates != nil {
+		parts = append(parts, certificates.Serve) // the authority looks at listeners that are there
+	}
 	a.store(manager, log, o.Server.Sockets())
 	a.signals.serving.Store(true)
 	ready.UDP, ready.TCP, ready.TLS = o.Server.UDPAddrs(), o.Server.TCPAddrs(), o.Server.TLSAddrs()

@@ -106,16 +106,24 @@ func TestVerify(t *testing.T) {
 // The scale goes from 0, which can do nothing, to 10.
 func TestExposure(t *testing.T) {
 	needs(t, "systemd-analyze")
-	lowPort := filepath.Join(t.TempDir(), "turnd.service")
-	more, err := os.ReadFile("low-port.conf")
-	if err != nil {
-		t.Fatal(err)
+	dropIns, err := filepath.Glob("*.conf") // each by itself behind turnd's own settings
+	if err != nil || len(dropIns) < 3 {
+		t.Fatal(dropIns, err)
 	}
-	text := strings.Replace(string(asTheyAre(t)("turnd.service")), "[Install]", string(more)+"\n[Install]", 1)
-	if err := os.WriteFile(lowPort, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
+	all := units(t)
+	for _, name := range dropIns {
+		more, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unit := filepath.Join(t.TempDir(), "turnd.service")
+		text := strings.Replace(string(asTheyAre(t)("turnd.service")), "[Install]", string(more)+"\n[Install]", 1)
+		if err := os.WriteFile(unit, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, unit)
 	}
-	for _, unit := range append(units(t), lowPort) {
+	for _, unit := range all {
 		if !filepath.IsAbs(unit) {
 			unit = "./" + unit
 		}

@@ -34,6 +34,7 @@ var arrows = []struct {
 	{"transfer/store", nil},
 	{"service", []string{"identity", "core/bufpool", "core/framing"}},
 	{"connmgr", []string{"identity", "core/ice", "core/tls", "core/mux", "core/framing", "core/reason"}},
+	{"internal/acme", nil},
 	{"metrics", []string{anyAbove}},
 	{"internal/cli", nil},
 	{"internal/logging", nil},
@@ -63,12 +64,14 @@ var sole = []struct {
 	by      []string
 	tests   []string
 }{
-	{foreign: "crypto/tls", by: []string{"core/tls", "identity", "core/turnclient", "turn", "turn/mint", "turn/probe", "conformance", "bench"}}, // bench: opponents run on it
+	{foreign: "crypto/tls", by: []string{"internal/acme", "core/tls", "identity", "core/turnclient", "turn", "turn/mint", "turn/probe", "conformance", "bench"}}, // bench: opponents run on it
 	{foreign: "crypto/hpke", by: []string{"signalling"}},
 	{foreign: "filippo.io/age", by: []string{"identity"}},
 	{foreign: "filippo.io/edwards25519", by: []string{"identity"}},
 	{foreign: "github.com/anacrolix", by: []string{"dht"}},
 	{foreign: "github.com/cilium/ebpf", by: []string{"core/offload"}},
+	{foreign: "github.com/caddyserver/certmagic", by: []string{"internal/acme"}},
+	{foreign: "go.uber.org/zap", by: []string{"internal/acme"}}, // certmagic takes a logger, and gets one that discards
 	{foreign: "github.com/cloudflare/circl", by: []string{"transfer"}},
 	{foreign: "github.com/hashicorp/yamux", by: []string{"bench"}},
 	{foreign: "github.com/pelletier/go-toml", by: []string{"config", "daemon"}},
