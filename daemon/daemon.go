@@ -286,6 +286,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	}
 	d.startSaved()
 	d.spawn(d.acceptLoop)
+	d.spawn(func() { d.endpoint.Follow(d.ctx) })
 	d.spawn(d.sumLoop)
 	d.startTransfers()
 	d.log.Info("node is up", "device", d.self.String(), "dht", d.dht.Addr().String(), "socket", d.cfg.Home.Socket)

@@ -69,6 +69,7 @@ func newManager(read func() connmgr.Stats) prometheus.Collector {
 
 func newICE(read func() ice.Stats) prometheus.Collector {
 	negotiated := counter("node_ice_negotiations_total", "Negotiations that have ended, by outcome.", "outcome")
+	punches := counter("node_punch_attempts_total", "Negotiations between two devices behind NATs, by outcome.", "transport", "outcome")
 	live := gauge("node_ice_attempts", "Attempts that hold candidates now.")
 	dials := counter("node_ice_dials_total", "Connections tried to a peer's candidates.")
 	dialFailures := counter("node_ice_dial_failures_total", "Of those, the ones refused, timed out, or crossed by another.")
@@ -76,11 +77,14 @@ func newICE(read func() ice.Stats) prometheus.Collector {
 	crossed := counter("node_ice_crossed_total", "Connections closed because they merged two attempts.")
 	allocations := counter("node_relay_allocations_total", "Allocations asked of relays, by outcome.", "outcome")
 	acceptErrors := counter("node_ice_accept_errors_total", "Errors of accept itself, as when descriptors run out.")
-	return collector{[]family{negotiated, live, dials, dialFailures, accepted, crossed, allocations, acceptErrors}, func(s scrape) {
+	return collector{[]family{negotiated, punches, live, dials, dialFailures, accepted, crossed, allocations, acceptErrors}, func(s scrape) {
 		st := read()
 		s.count(negotiated, st.Direct, "direct")
 		s.count(negotiated, st.Relayed, "relayed")
 		s.count(negotiated, st.Failed, "failed")
+		s.count(punches, st.Punched, "tcp", "punched")
+		s.count(punches, st.PunchRelayed, "tcp", "relayed")
+		s.count(punches, st.PunchFailed, "tcp", "failed")
 		s.add(live, float64(st.Live))
 		s.count(dials, st.Dials)
 		s.count(dialFailures, st.DialFailures)

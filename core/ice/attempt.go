@@ -20,6 +20,7 @@ type Attempt struct {
 	ufrag, password string
 	hosts           []netip.AddrPort // what a peer can dial, best first; written by Gather only
 	lent            []*lent          // our relay allocations; written by Gather only, under mu
+	reflections     []*reflection    // how relays see our port; written by Gather only, under mu
 	relayErrs       []error          // of those that failed; written by Gather only
 
 	ctx    context.Context // ends with the attempt
@@ -34,6 +35,7 @@ type Attempt struct {
 
 	mu        sync.Mutex // guards the fields below
 	stage     stage
+	remote    Offer  // the peer's, as soon as Negotiate has it
 	policy    Policy // ours, and the one that rules as soon as the peer's is known
 	legs      map[netip.AddrPort]*leg
 	streams   map[*stream]struct{}
@@ -98,7 +100,7 @@ func (a *Attempt) Offer() Offer {
 	a.mu.Lock()
 	policy := a.policy
 	a.mu.Unlock()
-	o := Offer{Ufrag: a.ufrag, Password: a.password, Policy: a.ep.cfg.Policy, Capabilities: a.ep.cfg.Capabilities}
+	o := Offer{Ufrag: a.ufrag, Password: a.password, Policy: a.ep.cfg.Policy, Capabilities: a.ep.cfg.Capabilities, Network: a.ep.network()}
 	for i, h := range a.hosts {
 		if policy == RelayOnly {
 			o.Sources = append(o.Sources, h.Addr())
@@ -109,7 +111,16 @@ func (a *Attempt) Offer() Offer {
 			Addr: h, Type: TypeHost, TCPType: "passive",
 		})
 	}
+	if policy != RelayOnly {
+		for i, m := range a.mappings() {
+			o.Candidates = append(o.Candidates, Candidate{
+				Foundation: foundation(TypeSrflx, m.Addr()), Component: 1, TCP: true, Priority: priority(TypeSrflx, i),
+				Addr: m, Type: TypeSrflx, TCPType: "so",
+			})
+		}
+	}
 	if policy == DirectOnly {
+		o.trim()
 		return o
 	}
 	var seen []netip.Addr
@@ -274,8 +285,11 @@ func (a *Attempt) finish(won *stream) {
 				s.conn.Close()
 			}
 		}
-		allocations := a.lent
+		allocations, reflections := a.lent, a.reflections
 		a.mu.Unlock()
+		for _, f := range reflections {
+			a.ep.unreflect(f)
+		}
 		for _, l := range allocations {
 			if won == nil || l != won.lent {
 				a.ep.giveBack(l)

@@ -33,6 +33,10 @@ type Config struct {
 	// Port is the TCP port of all listeners, of both families. Default 0: a free one is chosen, the same for both.
 	Port uint16
 
+	// Mapped says which address on the outside the router maps to the listeners' port at the moment, and how; the zero values
+	// are none. It is called often and must not wait. nil: none.
+	Mapped func() (netip.AddrPort, Mapping)
+
 	Capabilities uint64 // stated in every Offer; default 0
 
 	GatherTimeout      time.Duration // for relay allocations while there is a direct candidate; default 2 s

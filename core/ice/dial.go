@@ -93,19 +93,11 @@ func (a *Attempt) dial(ctx context.Context, l *leg, shared bool) error {
 // dial opens a TCP connection. shared: from the listener's port, so that it can meet the peer's SYN and pass the NATs that
 // the peer's candidates know of. A connection to a relay comes from any address.
 func (e *Endpoint) dial(ctx context.Context, to netip.AddrPort, shared, relayed bool) (*net.TCPConn, error) {
-	var d net.Dialer
-	d.SetMultipathTCP(false)
-	var from net.TCPAddr
+	var source net.IP
 	if !relayed {
-		from.IP = e.source(to.Addr())
+		source = e.source(to.Addr())
 	}
-	if shared && canShare {
-		from.Port = int(e.port)
-		d.Control = shareDial
-	}
-	if from.IP != nil || from.Port != 0 {
-		d.LocalAddr = &from
-	}
+	d := e.dialer(shared, source)
 	e.stats.dials.Add(1)
 	conn, err := d.DialContext(ctx, network(to.Addr()), to.String())
 	if err != nil {
@@ -113,6 +105,21 @@ func (e *Endpoint) dial(ctx context.Context, to netip.AddrPort, shared, relayed 
 		return nil, err
 	}
 	return conn.(*net.TCPConn), nil
+}
+
+// dialer returns what dials from the listeners' port, if shared, and from an address, if there is one.
+func (e *Endpoint) dialer(shared bool, source net.IP) *net.Dialer {
+	var d net.Dialer
+	d.SetMultipathTCP(false)
+	from := net.TCPAddr{IP: source}
+	if shared && canShare {
+		from.Port = int(e.port)
+		d.Control = shareDial
+	}
+	if from.IP != nil || from.Port != 0 {
+		d.LocalAddr = &from
+	}
+	return &d
 }
 
 // source returns the address to dial a peer from: the configured one, if there is just one of that family.

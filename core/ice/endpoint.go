@@ -20,11 +20,14 @@ type Endpoint struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // accept loops, admissions, releases of allocations
 
-	mu        sync.Mutex // guards the fields below
-	closed    bool
-	attempts  map[string]*Attempt // by ufrag
-	unrouted  map[*net.TCPConn]netip.Addr
-	perSource map[netip.Addr]int // of unrouted
+	mu          sync.Mutex // guards the fields below
+	closed      bool
+	attempts    map[string]*Attempt // by ufrag
+	unrouted    map[*net.TCPConn]netip.Addr
+	perSource   map[netip.Addr]int // of unrouted
+	reflections map[reflectKey]*reflection
+	learnt      Network
+	changed     chan struct{} // closed and replaced
 }
 
 // Listen opens the listeners.
@@ -39,9 +42,11 @@ func Listen(cfg Config) (*Endpoint, error) {
 	}
 	e := &Endpoint{
 		cfg: cfg, lns: lns, port: lns[0].Addr().(*net.TCPAddr).AddrPort().Port(),
-		attempts:  make(map[string]*Attempt),
-		unrouted:  make(map[*net.TCPConn]netip.Addr),
-		perSource: make(map[netip.Addr]int),
+		attempts:    make(map[string]*Attempt),
+		unrouted:    make(map[*net.TCPConn]netip.Addr),
+		perSource:   make(map[netip.Addr]int),
+		reflections: make(map[reflectKey]*reflection),
+		changed:     make(chan struct{}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	for _, ln := range lns {

@@ -66,9 +66,12 @@ func (e *NoPathError) Reason() reason.Code { return e.Code }
 func (e *NoPathError) Unwrap() error { return e.Err }
 
 var (
-	errNoWay  = errors.New("neither side has an address that the policy allows")
-	errBroke  = errors.New("the chosen connection broke")
-	errFrames = errors.New("the offerer spoke first")
+	errNoWay     = errors.New("neither side has an address that the policy allows")
+	errBroke     = errors.New("the chosen connection broke")
+	errNoSharing = errors.New("ports cannot be shared on this system")
+	errUseless   = errors.New("the relay's answer is no address")
+	errNoRelay   = errors.New("no relay to ask")
+	errFrames    = errors.New("the offerer spoke first")
 )
 
 // timedOut makes a context's deadline satisfy os.ErrDeadlineExceeded as well.

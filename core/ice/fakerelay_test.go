@@ -2,6 +2,7 @@ package ice
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -116,6 +117,10 @@ func (l *fakeLoan) Accept(ctx context.Context) (*net.TCPConn, netip.AddrPort, er
 		conn.SetLinger(0)
 		conn.Close()
 	}
+}
+
+func (l *fakeLoan) Connect(context.Context, netip.AddrPort) (*net.TCPConn, error) {
+	return nil, errors.ErrUnsupported
 }
 
 func (l *fakeLoan) end(err error) {

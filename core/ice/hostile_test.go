@@ -9,34 +9,75 @@ import (
 	"time"
 )
 
-// TestWhatIsDialled: which of the addresses that a peer names are tried. A contact can make us open a TCP connection to what it likes on
-// the networks we are on, and send a Binding request there; not to ourselves, nor to what answers on the link alone (the metadata service of a cloud).
+// TestWhatIsDialled: which of the addresses that a peer names are tried. A contact can make us open a TCP connection to a port of a device's own kind on
+// the networks we are on, and send a Binding request there; not to ourselves, nor to what answers on the link alone (the metadata service of a cloud),
+// nor to the services of our networks, the router's own page among them.
 func TestWhatIsDialled(t *testing.T) {
 	for _, c := range []struct {
-		addr string
-		want bool
+		addr      string
+		candidate bool
+		relay     bool
 	}{
-		{"192.168.1.7:22", true}, // a device on the LAN looks no different
-		{"203.0.113.9:443", true},
-		{"[2001:db8::7]:443", true},
-		{"127.0.0.1:80", false},
-		{"127.8.8.8:80", false},
-		{"[::1]:80", false},
-		{"169.254.169.254:80", false},
-		{"[fe80::7]:80", false},
+		{"192.168.1.7:41000", true, true},
+		{"192.168.1.7:22", false, false},
+		{"192.168.1.1:80", false, false},
+		{"10.0.0.7:443", false, false},
+		{"[fd00::7]:631", false, false},
+		{"203.0.113.9:443", true, false}, // a device may listen there, a relay lends no such port
+		{"203.0.113.9:41000", true, true},
+		{"[2001:db8::7]:443", true, false},
+		{"198.51.100.1:443", false, false}, // our own NAT
+		{"198.51.100.1:41000", true, true}, // another device behind it
+		{"192.168.1.5:41000", false, true}, // ourselves: a service, or our own relay
+		{"[2001:db8::5]:41000", false, true},
+		{"127.0.0.1:8080", false, false},
+		{"127.8.8.8:8080", false, false},
+		{"[::1]:8080", false, false},
+		{"169.254.169.254:8080", false, false},
+		{"[fe80::7]:8080", false, false},
 	} {
-		e := &Endpoint{cfg: Config{}.withDefaults()}
+		e := &Endpoint{cfg: Config{
+			Mapped: func() (netip.AddrPort, Mapping) { return netip.MustParseAddrPort("198.51.100.1:40000"), MapPCP },
+		}.withDefaults()}
 		at := newAttempt(e)
+		at.hosts = []netip.AddrPort{netip.MustParseAddrPort("192.168.1.5:40000"), netip.MustParseAddrPort("[2001:db8::5]:40000")}
 		addr := netip.MustParseAddrPort(c.addr)
-		for name, o := range map[string]Offer{
-			"candidate": {Candidates: []Candidate{{Component: 1, TCP: true, Addr: addr, Type: TypeHost, TCPType: "passive"}}},
-			"relay":     {Relays: []netip.AddrPort{addr}},
+		for name, way := range map[string]struct {
+			offer Offer
+			want  bool
+		}{
+			"candidate": {Offer{Candidates: []Candidate{{Component: 1, TCP: true, Addr: addr, Type: TypeHost, TCPType: "passive"}}}, c.candidate},
+			"relay":     {Offer{Relays: []netip.AddrPort{addr}}, c.relay},
 		} {
-			if got := len(at.targets(&o)) == 1; got != c.want {
-				t.Errorf("%s %s dialled: %v, want %v", name, c.addr, got, c.want)
+			if got := len(at.targets(&way.offer)) == 1; got != way.want {
+				t.Errorf("%s %s dialled: %v, want %v", name, c.addr, got, way.want)
 			}
 		}
 		at.cancel()
+	}
+}
+
+// TestTenThousandCandidates: what a peer offers beyond the limits is neither dialled nor kept.
+func TestTenThousandCandidates(t *testing.T) {
+	o := Offer{Ufrag: "abcd", Password: "0123456789012345678901"}
+	for i := range 10_000 {
+		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}), 41000)
+		o.Candidates = append(o.Candidates, Candidate{
+			Foundation: "x", Component: 1, TCP: true, Priority: uint32(i), Addr: at, Type: CandidateType(i % 3), TCPType: "so",
+		})
+		o.Relays, o.Sources = append(o.Relays, at), append(o.Sources, at.Addr())
+	}
+	at := newAttempt(&Endpoint{cfg: Config{}.withDefaults()})
+	defer at.cancel()
+	if err := at.begin(&o); err != nil {
+		t.Fatal(err)
+	}
+	theirs := at.theirs()
+	if got, most := len(at.targets(&theirs)), MaxHosts+MaxReflexive+MaxRelays; got != most {
+		t.Errorf("%d addresses are dialled, want %d", got, most)
+	}
+	if got, most := len(theirs.permits(false)), MaxHosts+MaxReflexive+MaxRelays+MaxSources; got > most {
+		t.Errorf("%d addresses are permitted, at most %d are wanted", got, most)
 	}
 }
 

@@ -73,7 +73,7 @@ func agree(a, b Policy) (Policy, error) {
 type Route struct {
 	Kind   string         // "direct" or "relayed"
 	Via    string         // "host/tcp", "srflx/tcp", "prflx/tcp" (an address that was not offered) or "relay/tcp"
-	Reason reason.Code    // DIRECT_LAN, DIRECT_PUBLIC, RELAY_POLICY or RELAY_TCP_FILTERED
+	Reason reason.Code    // of core/reason's paths; both ends have the same
 	Local  netip.AddrPort // our end of the socket
 	Remote netip.AddrPort // the peer as we know it: on our own relay the address that the relay sees
 	Relay  netip.AddrPort // the relayed address the path goes through; the zero value when direct

@@ -3,6 +3,7 @@ package ice
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 
 	pionice "github.com/pion/ice/v2"
@@ -21,14 +22,25 @@ func (a *Attempt) Negotiate(ctx context.Context, role Role, remote Offer) (*Path
 		return nil, err
 	case err != nil:
 		a.finish(nil)
-		a.ep.stats.failed.Add(1)
-		return nil, err
-	case p.Route.Kind == Relayed:
-		a.ep.stats.relayed.Add(1)
-	default:
-		a.ep.stats.direct.Add(1)
 	}
-	return p, nil
+	a.count(p)
+	return p, err
+}
+
+// count counts how a negotiation ended; p is nil without a path.
+func (a *Attempt) count(p *Path) {
+	st := &a.ep.stats
+	all, punch := &st.direct, &st.punched
+	switch {
+	case p == nil:
+		all, punch = &st.failed, &st.punchFailed
+	case p.Route.Kind == Relayed:
+		all, punch = &st.relayed, &st.punchRelayed
+	}
+	all.Add(1)
+	if a.punches() {
+		punch.Add(1)
+	}
 }
 
 func (a *Attempt) negotiate(ctx context.Context, role Role, remote Offer) (*Path, error) {
@@ -54,11 +66,12 @@ func (a *Attempt) negotiate(ctx context.Context, role Role, remote Offer) (*Path
 
 // begin claims the attempt and settles the policy.
 func (a *Attempt) begin(remote *Offer) error {
+	remote.trim()
 	policy, err := agree(a.ep.cfg.Policy, remote.Policy)
 	a.mu.Lock()
 	stage := a.stage
 	if stage == gathered {
-		a.stage, a.policy = negotiating, policy
+		a.stage, a.policy, a.remote = negotiating, policy, *remote
 	}
 	var drop []*stream
 	for s := range a.streams {
@@ -114,8 +127,9 @@ func (a *Attempt) targets(remote *Offer) []*leg {
 		mine := slices.Contains(a.hosts, l.addr)
 		loop := l.addr.Addr().IsLoopback() && !a.ep.cfg.Loopback
 		link := l.addr.Addr().IsLinkLocalUnicast() // nobody offers them (best), and 169.254.169.254 hands out a cloud's secrets
+		service := a.isService(&l)
 		far := !l.relayed && !a.ep.dialsTo(l.addr.Addr())
-		if !mine && !loop && !link && !far && !slices.ContainsFunc(legs, func(k *leg) bool { return k.addr == l.addr }) {
+		if !mine && !loop && !link && !service && !far && !slices.ContainsFunc(legs, func(k *leg) bool { return k.addr == l.addr }) {
 			legs = append(legs, &l)
 		}
 	}
@@ -133,6 +147,26 @@ func (a *Attempt) targets(remote *Offer) []*leg {
 	}
 	return legs
 }
+
+// isService reports whether an address that a peer offers for itself is rather one of our machine's or our network's
+// services, which nobody shall have us talk to: what is at our own addresses, unless devices on one machine are wanted, and
+// the well-known ports of private addresses and of the NAT's own. A relay may be on this machine, but lends no such port.
+func (a *Attempt) isService(l *leg) bool {
+	at := l.addr
+	switch {
+	case a.ep.cfg.Loopback:
+		return false
+	case l.relayed:
+		return at.Port() < firstUnreserved
+	case a.isHost(at.Addr()):
+		return true
+	}
+	outside := slices.ContainsFunc(a.mappings(), func(m netip.AddrPort) bool { return m.Addr() == at.Addr() })
+	return at.Port() < firstUnreserved && (outside || !public(at.Addr()))
+}
+
+// firstUnreserved is the first port that is not a system's own (RFC 6335 §6).
+const firstUnreserved = 1024
 
 // start sets everything going: the agent, the dialers, the permissions, and the clock of the relays.
 func (a *Attempt) start(ctx context.Context, agent *pionice.Agent, role Role, remote Offer) {
@@ -152,6 +186,10 @@ func (a *Attempt) start(ctx context.Context, agent *pionice.Agent, role Role, re
 		if l.priority > 0 {
 			a.wg.Add(1)
 			go a.dialLoop(l)
+			if l.relayed && len(a.lent) > 0 {
+				a.wg.Add(1)
+				go a.connectLoop(l)
+			}
 		}
 	}
 }

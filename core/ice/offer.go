@@ -71,8 +71,9 @@ type Offer struct {
 	// UDPUfrag and UDPPassword are the credentials of the second ICE message, the one for UDP; empty means the same ones.
 	UDPUfrag, UDPPassword string
 
-	Fingerprint  []byte // of the certificate made for DTLS on this connection; empty without UDP
-	Capabilities uint64 // what this device can do beyond version 1 of the offer
+	Network      Network // what this device knows of the network it is in
+	Fingerprint  []byte  // of the certificate made for DTLS on this connection; empty without UDP
+	Capabilities uint64  // what this device can do beyond version 1 of the offer
 }
 
 // OfferError says what is wrong with a peer's offer.

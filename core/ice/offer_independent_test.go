@@ -25,6 +25,7 @@ type paperOffer struct {
 	Sources      []string         `json:"sources,omitempty"`
 	Capabilities uint64           `json:"capabilities,omitempty"`
 	Fingerprint  string           `json:"fingerprint,omitempty"`
+	Network      []string         `json:"network,omitempty"`
 	UDPUfrag     string           `json:"udp_ufrag,omitempty"`
 	UDPPassword  string           `json:"udp_password,omitempty"`
 }
@@ -113,6 +114,15 @@ func onPaper(o Offer) paperOffer {
 	}
 	for _, r := range o.Relays {
 		p.Relays = append(p.Relays, r.String())
+	}
+	if o.Network.Symmetric {
+		p.Network = append(p.Network, "symmetric")
+	}
+	if o.Network.Filtered {
+		p.Network = append(p.Network, "filtered")
+	}
+	if o.Network.Mapping != MapNone {
+		p.Network = append(p.Network, o.Network.Mapping.String())
 	}
 	for _, s := range o.Sources {
 		p.Sources = append(p.Sources, s.String())
@@ -241,6 +251,19 @@ func paperRecord(o *paperOffer, typ byte, v []byte) error {
 		}
 		if ufrag != o.Ufrag || password != o.Password {
 			o.UDPUfrag, o.UDPPassword = ufrag, password
+		}
+	case 7:
+		bits := number(1)
+		if len(v) != 0 || bits == 0 || o.Network != nil {
+			return errPaper
+		}
+		for _, word := range []struct {
+			mask, is uint64
+			word     string
+		}{{1, 1, "symmetric"}, {2, 2, "filtered"}, {12, 4, "upnp"}, {12, 8, "pmp"}, {12, 12, "pcp"}} {
+			if bits&word.mask == word.is {
+				o.Network = append(o.Network, word.word)
+			}
 		}
 	default:
 		if typ >= 0x80 {

@@ -25,6 +25,7 @@ const (
 	recordCapabilities = 0x04 // 1..8 bytes, the first one not 0
 	recordFingerprint  = 0x05 // 32..64 bytes
 	recordUDP          = 0x06 // u8 length, ufrag, password: of the second ICE message
+	recordNetwork      = 0x07 // 1 byte, not 0: bits of Network
 	recordCritical     = 0x80 // from here on
 )
 
@@ -87,6 +88,9 @@ func (o *Offer) appendBinary(dst []byte) []byte {
 	if o.UDPUfrag != "" {
 		dst = append(dst, recordUDP, byte(1+len(o.UDPUfrag)+len(o.UDPPassword)), byte(len(o.UDPUfrag)))
 		dst = append(append(dst, o.UDPUfrag...), o.UDPPassword...)
+	}
+	if b := o.Network.bits(); b != 0 {
+		dst = append(dst, recordNetwork, 1, b)
 	}
 	return dst
 }
@@ -221,6 +225,11 @@ func (o *Offer) record(typ byte, v []byte) string {
 		o.Fingerprint = slices.Clone(v)
 	case recordUDP:
 		return o.recordUDP(v)
+	case recordNetwork:
+		if o.Network != (Network{}) || len(v) != 1 || v[0] == 0 {
+			return "network is not one byte with something in it"
+		}
+		o.Network = networkOf(v[0])
 	default:
 		if typ >= recordCritical {
 			return fmt.Sprintf("critical record %#x is not known", typ)

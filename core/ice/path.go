@@ -4,8 +4,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-
-	"traverse.internal/core/reason"
 )
 
 // Path is a connection with the peer's device, as bare as the kernel gives it. Whoever has it calls Close, which closes
@@ -65,18 +63,13 @@ func (a *Attempt) route(s *stream) Route {
 		r.Remote = s.peer // the socket's other end is the relay
 	}
 	a.mu.Lock()
-	typ, policy := a.legs[s.peer].typ, a.policy
+	typ := a.legs[s.peer].typ
 	a.mu.Unlock()
-	switch {
-	case s.relay.IsValid() && policy == RelayOnly:
-		r.Kind, r.Via, r.Reason = Relayed, "relay/tcp", reason.RelayPolicy
-	case s.relay.IsValid():
-		r.Kind, r.Via, r.Reason = Relayed, "relay/tcp", reason.RelayTCPFiltered
-	case near(r.Remote.Addr()):
-		r.Via, r.Reason = typ.String()+"/tcp", reason.DirectLAN
-	default:
-		r.Via, r.Reason = typ.String()+"/tcp", reason.DirectPublic
+	if s.relay.IsValid() {
+		r.Kind, r.Via, r.Reason = Relayed, "relay/tcp", a.whyRelayed()
+		return r
 	}
+	r.Via, r.Reason = typ.String()+"/tcp", a.whyDirect(r.Local.Addr(), r.Remote.Addr())
 	return r
 }
 

@@ -17,6 +17,7 @@ type lender interface {
 	Mapped() netip.AddrPort                                // how the relay sees us
 	Permit(ctx context.Context, addrs ...netip.Addr) error // those of its family; fails if it permits none
 	Accept(ctx context.Context) (conn *net.TCPConn, peer netip.AddrPort, err error)
+	Connect(ctx context.Context, peer netip.AddrPort) (*net.TCPConn, error) // by the relay, from the relayed address
 	Close() error
 	Done() <-chan struct{}
 	Err() error
@@ -148,7 +149,7 @@ func (a *Attempt) gather(ctx context.Context) error {
 	for _, h := range own {
 		a.hosts = append(a.hosts, netip.AddrPortFrom(h, a.ep.port))
 	}
-	if cfg.Policy == DirectOnly || len(cfg.Relays) == 0 {
+	if len(cfg.Relays) == 0 {
 		return nil
 	}
 	limit := cfg.GatherTimeout
@@ -159,17 +160,30 @@ func (a *Attempt) gather(ctx context.Context) error {
 	defer cancel()
 	unhook := context.AfterFunc(a.ctx, cancel)
 	defer unhook()
-	got, failed := a.ep.allocateAll(ctx)
+	var wg sync.WaitGroup
+	var reflections []*reflection
+	if cfg.Policy != RelayOnly {
+		wg.Go(func() { reflections = a.ep.reflectAll(ctx, a.hosts) })
+	}
+	var got []*lent
+	var failed []error
+	if cfg.Policy != DirectOnly {
+		got, failed = a.ep.allocateAll(ctx)
+	}
+	wg.Wait()
 	a.relayErrs = failed
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.stage == over {
+		for _, f := range reflections {
+			a.ep.unreflect(f)
+		}
 		for _, l := range got {
 			a.ep.giveBack(l)
 		}
 		return ErrClosed
 	}
-	a.lent = got
+	a.lent, a.reflections = got, reflections
 	if cfg.Policy == RelayOnly && len(got) == 0 {
 		return &NoPathError{Code: reason.Of(a.RelayErr()), Policy: RelayOnly, Err: a.RelayErr()}
 	}

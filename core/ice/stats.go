@@ -9,6 +9,9 @@ type Stats struct {
 	Direct         uint64 // negotiations that ended in a direct path
 	Relayed        uint64 // ... in a relayed one
 	Failed         uint64 // ... without a path
+	Punched        uint64 // negotiations between two NATs that ended in a direct path
+	PunchRelayed   uint64 // ... in a relayed one
+	PunchFailed    uint64 // ... without a path
 	Dials          uint64 // connections tried
 	DialFailures   uint64 // ... that were refused, timed out or found the address pair taken
 	Accepted       uint64 // connections that reached a listener
@@ -26,6 +29,7 @@ type Stats struct {
 // stats is Stats while it is being counted.
 type stats struct {
 	attempts, direct, relayed, failed          atomic.Uint64
+	punched, punchRelayed, punchFailed         atomic.Uint64
 	dials, dialFailures                        atomic.Uint64
 	accepted, routed, stray, garbage           atomic.Uint64
 	silent, refused, crossed                   atomic.Uint64
@@ -41,6 +45,7 @@ func (e *Endpoint) Stats() Stats {
 	return Stats{
 		Attempts: s.attempts.Load(), Live: live,
 		Direct: s.direct.Load(), Relayed: s.relayed.Load(), Failed: s.failed.Load(),
+		Punched: s.punched.Load(), PunchRelayed: s.punchRelayed.Load(), PunchFailed: s.punchFailed.Load(),
 		Dials: s.dials.Load(), DialFailures: s.dialFailures.Load(),
 		Accepted: s.accepted.Load(), Routed: s.routed.Load(), Stray: s.stray.Load(), Garbage: s.garbage.Load(),
 		Silent: s.silent.Load(), Refused: s.refused.Load(), Crossed: s.crossed.Load(),

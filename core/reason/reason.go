@@ -16,6 +16,7 @@ const (
 const (
 	RelayPendingPunch   Code = "RELAY_PENDING_PUNCH"   // started on the relay, the direct path is still being tried
 	RelaySymmetricBoth  Code = "RELAY_SYMMETRIC_BOTH"  // both NATs map each destination differently
+	RelaySymmetricOne   Code = "RELAY_SYMMETRIC_ONE"   // one NAT maps each destination differently, the other lets in only whom it knows
 	RelayTCPFiltered    Code = "RELAY_TCP_FILTERED"    // no direct TCP connection came through
 	RelayUDPBlocked     Code = "RELAY_UDP_BLOCKED"     // no UDP leaves this network
 	RelayFamilyMismatch Code = "RELAY_FAMILY_MISMATCH" // one end has only IPv4, the other only IPv6

@@ -138,6 +138,11 @@ func beDevice(p plan) error {
 	if err != nil {
 		return err
 	}
+	if p.Server != "" {
+		if _, err := e.Learn(context.Background()); err != nil {
+			return err
+		}
+	}
 	d := &device{
 		wire:  &wire{in: bufio.NewReader(os.Stdin), out: os.Stdout},
 		calls: map[uint64]chan message{}, serve: make(chan message, 64),
