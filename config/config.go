@@ -111,6 +111,8 @@ type Turnd struct {
 	Devices       []string // ids that may allocate by certificate
 	DevicesFile   string   // with more of them; "" means none
 	Secret        string   // file; "" means: no time-limited credentials
+	FleetKey      string   // file; "" means a key of the process
+	FollowFiles   bool
 	AllowPeer     []netip.Prefix
 	DenyPeer      []netip.Prefix   // wins over AllowPeer
 	OwnRelays     bool             // relayed addresses may be peers of each other

@@ -210,6 +210,16 @@ var mainKeys = []Key{
 		field: path(func(c *Config) *string { return &c.Turnd.UsersFile }),
 	},
 	{
+		Name: "turnd.fleet_key_file", Flag: "fleet-key-file", Programs: both,
+		Help:  "file of keys that several servers share, one a line, 4 at most, 0600: each then takes the nonces of the others; the first makes them; empty: a key of this process",
+		field: path(func(c *Config) *string { return &c.Turnd.FleetKey }),
+	},
+	{
+		Name: "turnd.follow_files", Flag: "follow-files", Default: "false", Programs: turndOnly,
+		Help:  "reload by itself when the configuration or a file of users, devices, secrets or fleet keys has changed, for files that another program puts there",
+		field: one(func(c *Config) *bool { return &c.Turnd.FollowFiles }, typeBool, parseBool),
+	},
+	{
 		Name: "turnd.secret_file", Flag: "auth-secret-file", Programs: both,
 		Help:  "file of secrets for time-limited credentials, one a line, 4 at most, 0600; the first mints; empty: none",
 		field: path(func(c *Config) *string { return &c.Turnd.Secret }),

@@ -184,8 +184,40 @@ func TestStrangersGetShortAnswers(t *testing.T) {
 	}
 }
 
+// TestFleetNonces: servers with one key take each other's nonces, also while the key is being changed.
+func TestFleetNonces(t *testing.T) {
+	now, client := time.Unix(1_700_000_000, 0), tupleFor("192.0.2.1:1000")
+	of := func(keys ...string) *nonces { return newNonces(time.Minute, keys) }
+	taken := func(by, maker *nonces) bool {
+		_, ok := by.valid(maker.append(nil, now, client, true), now.Add(time.Second), client)
+		return ok
+	}
+	before, during, after := of("old"), of("new", "old"), of("new")
+	for _, c := range []struct {
+		name      string
+		by, maker *nonces
+		want      bool
+	}{
+		{"the same key", before, of("old"), true},
+		{"the old key, by one that has both", during, before, true},
+		{"the new key, by one that has both", during, after, true},
+		{"of one that has both, which makes with the new one", after, during, true},
+		{"of one that has both, by one that has the old key only", before, during, false},
+		{"the old key, by one that has it no more", after, before, false},
+		{"no key", before, newNonces(time.Minute, nil), false},
+	} {
+		if got := taken(c.by, c.maker); got != c.want {
+			t.Errorf("%s: taken %v, want %v", c.name, got, c.want)
+		}
+	}
+	before.setKeys([]string{"new"})
+	if !taken(after, before) {
+		t.Error("a new key is not in force")
+	}
+}
+
 func TestNonces(t *testing.T) {
-	n := newNonces(time.Minute)
+	n := newNonces(time.Minute, nil)
 	now := time.Unix(1_700_000_000, 0)
 	a, b := tupleFor("192.0.2.1:1000"), tupleFor("192.0.2.1:1001")
 	nonce, plain := n.append(nil, now, a, true), n.append(nil, now, a, false)
@@ -204,7 +236,8 @@ func TestNonces(t *testing.T) {
 		{"at once", nonce, "192.0.2.1:1000", 0, true},
 		{"just before its end, under the next key", nonce, "192.0.2.1:1000", 59 * time.Second, true},
 		{"at its end", nonce, "192.0.2.1:1000", time.Minute, false},
-		{"before it was made", nonce, "192.0.2.1:1000", -time.Second, false},
+		{"by a clock that is a little behind", nonce, "192.0.2.1:1000", -clockSkew, true},
+		{"by a clock that is far behind", nonce, "192.0.2.1:1000", -clockSkew - time.Second, false},
 		{"after very long", nonce, "192.0.2.1:1000", 200 * 365 * 24 * time.Hour, false},
 		{"another port", nonce, "192.0.2.1:1001", 0, false},
 		{"another address", nonce, "192.0.2.2:1000", 0, false},
@@ -219,7 +252,7 @@ func TestNonces(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
 	}
-	if _, ok := newNonces(time.Minute).valid(nonce, now, a); ok {
+	if _, ok := newNonces(time.Minute, nil).valid(nonce, now, a); ok {
 		t.Error("another server's nonce is valid")
 	}
 	if got := testing.AllocsPerRun(100, func() { n.valid(nonce, now, b) }); got > 0 {

@@ -102,6 +102,9 @@ type Config struct {
 	// Limits of allocations and of what hangs on them.
 	Limits alloc.Limits
 
+	// FleetKeys are secrets that several servers share, so that each takes the nonces of the others: the first makes them,
+	// all check. At most 4. None: a secret of this process.
+	FleetKeys []string
 	// NonceLifetime is how long a nonce is good. Default 30 minutes, at most one hour.
 	NonceLifetime time.Duration
 	// FirstMessage is how long a TCP connection may take for its first whole message. Default 10 s; it is closed then.
@@ -189,6 +192,9 @@ func (c Config) check() error {
 	}
 	if len(c.ListenTLS)+len(c.ListenDTLS) > 0 && c.Certificates == nil && (c.CertFile == "" || c.KeyFile == "") {
 		return errors.New("turn: listening over tls or dtls takes a certificate and a key")
+	}
+	if len(c.FleetKeys) > maxSecrets {
+		return fmt.Errorf("turn: %d fleet keys, at most %d", len(c.FleetKeys), maxSecrets)
 	}
 	if !c.RelayIP4.IsValid() && !c.RelayIP6.IsValid() {
 		return errors.New("turn: no relay address")

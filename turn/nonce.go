@@ -32,10 +32,17 @@ const nonceCookie = "obMatJos2" + "wAAA"
 //
 // The key changes with every lifetime; a nonce names its time and with it its key, so those made just before a change stay
 // good for their lifetime.
+//
+// Servers with the same fleet key take each other's nonces: a client that comes to another of them is not sent back.
 type nonces struct {
-	master   [32]byte
 	lifetime time.Duration
-	recent   atomic.Pointer[[2]periodKey] // the present period's key and the one before
+	makers   atomic.Pointer[[]*nonceMaker] // the first makes; what any of them made is good
+}
+
+// nonceMaker derives the keys of periods from one secret.
+type nonceMaker struct {
+	master [32]byte
+	recent atomic.Pointer[[2]periodKey] // the present period's key and the one before
 }
 
 type periodKey struct {
@@ -43,15 +50,33 @@ type periodKey struct {
 	key    [32]byte
 }
 
-func newNonces(lifetime time.Duration) *nonces {
+// clockSkew is how far ahead of ours the clock of another server of the fleet may be.
+const clockSkew = 10 * time.Second
+
+// newNonces makes them with fleet keys, or, without any, with a secret that ends with the process.
+func newNonces(lifetime time.Duration, fleet []string) *nonces {
 	n := &nonces{lifetime: lifetime}
-	_, _ = rand.Read(n.master[:]) // never fails since Go 1.24
+	n.setKeys(fleet)
 	return n
+}
+
+// setKeys replaces the fleet keys. Nonces made with a key that is gone are answered with 438 and a new one.
+func (n *nonces) setKeys(fleet []string) {
+	var makers []*nonceMaker
+	for _, key := range fleet {
+		makers = append(makers, &nonceMaker{master: sha256.Sum256([]byte("traverse turnd nonces 1\x00" + key))})
+	}
+	if len(makers) == 0 {
+		m := &nonceMaker{}
+		_, _ = rand.Read(m.master[:]) // never fails since Go 1.24
+		makers = append(makers, m)
+	}
+	n.makers.Store(&makers)
 }
 
 // append appends a nonce for a client: with the cookie, when password algorithms are offered along with it.
 func (n *nonces) append(dst []byte, now time.Time, client alloc.FiveTuple, offer bool) []byte {
-	raw := n.make(now.Unix(), client.Client, client.Transport, offer)
+	raw := n.make((*n.makers.Load())[0], now.Unix(), client.Client, client.Transport, offer)
 	if offer {
 		dst = append(dst, nonceCookie...)
 	}
@@ -70,15 +95,21 @@ func (n *nonces) valid(nonce []byte, now time.Time, client alloc.FiveTuple) (off
 	if k, err := base64.RawURLEncoding.Strict().Decode(raw[:], nonce); err != nil || k != len(raw) {
 		return false, false
 	}
-	age := uint16(now.Unix()) - binary.BigEndian.Uint16(raw[:]) // one of the future is very old
+	age := int64(uint16(now.Unix()) - binary.BigEndian.Uint16(raw[:])) // one of the future is very old
+	if age >= 1<<16-int64(clockSkew/time.Second) {
+		age -= 1 << 16
+	}
 	if time.Duration(age)*time.Second >= n.lifetime {
 		return false, false
 	}
-	want := n.make(now.Unix()-int64(age), client.Client, client.Transport, offer)
-	return offer, hmac.Equal(raw[:], want[:])
+	for _, m := range *n.makers.Load() {
+		want := n.make(m, now.Unix()-age, client.Client, client.Transport, offer)
+		valid = valid || hmac.Equal(raw[:], want[:])
+	}
+	return offer, valid
 }
 
-func (n *nonces) make(at int64, client netip.AddrPort, transport alloc.Transport, offer bool) (raw [14]byte) {
+func (n *nonces) make(m *nonceMaker, at int64, client netip.AddrPort, transport alloc.Transport, offer bool) (raw [14]byte) {
 	var msg [8 + 1 + 1 + 2 + 16]byte // always of one length: no two clients look the same
 	binary.BigEndian.PutUint64(msg[:], uint64(at))
 	msg[8] = byte(transport)
@@ -88,14 +119,14 @@ func (n *nonces) make(at int64, client netip.AddrPort, transport alloc.Transport
 	binary.BigEndian.PutUint16(msg[10:], client.Port())
 	addr := client.Addr().As16()
 	copy(msg[12:], addr[:])
-	mac := hmac256(n.key(at/int64(max(1, n.lifetime/time.Second))), msg[:])
+	mac := hmac256(m.key(at/int64(max(1, n.lifetime/time.Second))), msg[:])
 	binary.BigEndian.PutUint16(raw[:], uint16(at))
 	copy(raw[2:], mac[:])
 	return raw
 }
 
 // key returns the key of a period.
-func (n *nonces) key(period int64) [32]byte {
+func (n *nonceMaker) key(period int64) [32]byte {
 	recent := n.recent.Load()
 	if recent != nil {
 		for _, k := range recent {

@@ -11,7 +11,7 @@ import (
 // reloadable are the fields of Config that Reload applies; all others take a new server.
 var reloadable = []string{
 	"Users", "Keys", "Secrets", "Devices", "AllowPeers", "DenyPeers", "OwnRelays", "DenyEndpoints", "Alternates", "Limits", "MaxStreams", "MaxStrangers", "Inherited", "StrangerRate",
-	"Offload", "Certificates", // which stay
+	"FleetKeys", "Offload", "Certificates", // which stay
 }
 
 // Reload applies what can be changed under way: users, the peer policy, limits, alternates. No socket is touched and no
@@ -47,6 +47,10 @@ func (s *Server) Reload(config Config) (restart []string, err error) {
 	s.users.replace(config.Users, config.Keys, config.Secrets)
 	s.config.Users, s.config.Keys, s.config.Secrets = config.Users, config.Keys, config.Secrets // for SetUsers
 	s.setDevices(config.Devices)
+	if !slices.Equal(s.config.FleetKeys, config.FleetKeys) {
+		s.nonces.setKeys(config.FleetKeys)
+		s.config.FleetKeys = config.FleetKeys
+	}
 	s.alternates.Store(&config.Alternates)
 	s.door.setMax(config.MaxStreams, config.MaxStrangers)
 	s.setLimits(config.Limits)

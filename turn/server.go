@@ -79,7 +79,7 @@ func New(config Config) (*Server, error) {
 	}
 	s := &Server{
 		config:  config,
-		nonces:  newNonces(config.NonceLifetime),
+		nonces:  newNonces(config.NonceLifetime, config.FleetKeys),
 		door:    newDoorman(config.MaxStreams, config.MaxStrangers),
 		ledger:  alloc.NewLedger(config.Limits),
 		streams: make(map[*stream]struct{}),

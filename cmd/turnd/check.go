@@ -19,14 +19,16 @@ import (
 	"traverse.internal/core/stun"
 	"traverse.internal/internal/cli"
 	"traverse.internal/internal/secretfile"
+	"traverse.internal/internal/turndconf"
+	"traverse.internal/turn"
 	"traverse.internal/turn/probe"
 )
 
 // checkFlags are what the command line of check says.
 type checkFlags struct {
-	user, pass, passFile, family, ca string
-	udp, tcp, tls, dtls, noData      bool
-	timeout                          time.Duration
+	user, pass, passFile, secretFile, family, ca string
+	udp, tcp, tls, dtls, noData, bindOnly        bool
+	timeout                                      time.Duration
 }
 
 func (a *app) checkCommand() *cobra.Command {
@@ -40,7 +42,9 @@ a turns: server over TLS, or over DTLS when it says ?transport=udp. Where policy
 Exit codes: 0 works, 9 not reachable, 10 credentials refused, 17 something else refused, 18 only one of the two families.`,
 		Example: `  turnd check turn:user@192.0.2.1 --pass-file password.txt
   turnd check turn:[2001:db8::1]:3478 --user user --pass env:TURN_PASSWORD --tcp --family 6
-  turnd check turns:relay.example --user user --pass-file password.txt --json`,
+  turnd check turns:relay.example --user user --pass-file password.txt --json
+  turnd check turn:127.0.0.1 --bind-only                                     # a probe that needs no user
+  turnd check turn:probe@127.0.0.1 --secret-file secret --no-data            # one that allocates`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return cli.Errorf("E_USAGE", "one server to check, such as turn:user@192.0.2.1:3478").Hint("turnd check -h")
@@ -52,6 +56,7 @@ Exit codes: 0 works, 9 not reachable, 10 credentials refused, 17 something else 
 	flags.StringVar(&f.user, "user", "", "user name, unless the URL has it")
 	flags.StringVar(&f.pass, "pass", "", "password, or env:NAME; every user of this machine can read it from the process list")
 	flags.StringVar(&f.passFile, "pass-file", "", "file with the password in one line, 0600")
+	flags.StringVar(&f.secretFile, "secret-file", "", "instead of a password: the server's file of secrets, of whose first a credential for a minute is made")
 	flags.StringVar(&f.family, "family", "both", "families of relayed addresses: 4, 6 or both")
 	flags.StringVar(&f.ca, "ca", "", "PEM file of the certificates to trust instead of the system's")
 	flags.BoolVar(&f.udp, "udp", false, "over UDP")
@@ -59,6 +64,7 @@ Exit codes: 0 works, 9 not reachable, 10 credentials refused, 17 something else 
 	flags.BoolVar(&f.tls, "tls", false, "over TLS")
 	flags.BoolVar(&f.dtls, "dtls", false, "over DTLS")
 	flags.BoolVar(&f.noData, "no-data", false, "end after the allocations: for servers that permit none of the peers there are")
+	flags.BoolVar(&f.bindOnly, "bind-only", false, "end after the answer to a Binding, which takes no user")
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Second, "of one answer")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		configs, err := a.probes(cmd.Context(), args[0], f)
@@ -83,11 +89,13 @@ func (a *app) probes(ctx context.Context, url string, f checkFlags) ([]probe.Con
 	if f.user != "" {
 		base.User = f.user
 	}
-	if base.User == "" {
-		return nil, wrong("no user, in the URL or by --user")
-	}
-	if base.Password, err = a.password(f); err != nil {
-		return nil, err
+	if !f.bindOnly {
+		if base.User == "" {
+			return nil, wrong("no user, in the URL or by --user")
+		}
+		if base.User, base.Password, err = a.credential(base.User, f); err != nil {
+			return nil, err
+		}
 	}
 	switch f.family {
 	case "4":
@@ -98,6 +106,9 @@ func (a *app) probes(ctx context.Context, url string, f checkFlags) ([]probe.Con
 		base.Families = []stun.Family{stun.FamilyIPv4, stun.FamilyIPv6}
 	default:
 		return nil, wrong("--family %q is not 4, 6 or both", f.family)
+	}
+	if f.bindOnly {
+		base.Families = nil
 	}
 	if base.Roots, err = readRoots(f.ca); err != nil {
 		return nil, wrong("--ca %s: %v", f.ca, err)
@@ -132,11 +143,28 @@ func readRoots(path string) (*x509.CertPool, error) {
 }
 
 // password is the one that the flags name.
+// credential is the user's name and password, or one of a minute that is made of the server's own secret.
+func (a *app) credential(user string, f checkFlags) (name, password string, err error) {
+	if f.secretFile == "" {
+		password, err = a.password(f)
+		return user, password, err
+	}
+	if f.pass != "" || f.passFile != "" {
+		return "", "", cli.Errorf("E_USAGE", "--secret-file stands instead of --pass and --pass-file").Hint("turnd check -h")
+	}
+	secrets, err := turndconf.ReadSecrets(f.secretFile)
+	if err != nil {
+		return "", "", cli.Errorf("E_CONFIG", "cannot use the secrets in %s", f.secretFile).Because(err).Hint("one secret a line, mode 0600")
+	}
+	name, password = turn.Mint(secrets[0], user, time.Now().Add(time.Minute))
+	return name, password, nil
+}
+
 func (a *app) password(f checkFlags) (string, error) {
 	name, isEnv := strings.CutPrefix(f.pass, "env:")
 	switch {
 	case f.pass != "" && f.passFile != "", f.pass == "" && f.passFile == "":
-		return "", cli.Errorf("E_USAGE", "one of --pass and --pass-file is needed").Hint("turnd check -h")
+		return "", cli.Errorf("E_USAGE", "one of --pass, --pass-file and --secret-file is needed").Hint("turnd check -h")
 	case isEnv && a.getenv(name) == "":
 		return "", cli.Errorf("E_USAGE", "the variable %s of --pass is empty", name)
 	case isEnv:

@@ -178,6 +178,15 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 	if certificates != nil {
 		parts = append(parts, certificates.Serve) // the authority looks at listeners that are there
 	}
+	if conf.Turnd.FollowFiles {
+		file, err := a.configFile()
+		if err != nil {
+			return err
+		}
+		parts = append(parts, func(ctx context.Context) error {
+			return follow(ctx, followed(file, conf), followInterval, a.signals.hup, log)
+		})
+	}
 	a.store(manager, log, o.Server.Sockets())
 	a.signals.serving.Store(true)
 	ready.UDP, ready.TCP, ready.TLS = o.Server.UDPAddrs(), o.Server.TCPAddrs(), o.Server.TLSAddrs()

@@ -62,6 +62,12 @@ func Build(conf config.Config) (turn.Config, error) {
 		}
 		out.Secrets = secrets
 	}
+	if c.FleetKey != "" {
+		if out.FleetKeys, err = ReadSecrets(c.FleetKey); err != nil {
+			return turn.Config{}, cli.Errorf("E_CONFIG", "cannot use the fleet keys in %s", c.FleetKey).Because(err).
+				Hint("one key a line, mode 0600, such as: (umask 077; openssl rand -base64 32 >fleet-key)")
+		}
+	}
 	if !c.RelayIP4.IsValid() && !c.RelayIP6.IsValid() {
 		listen := slices.Concat(c.ListenUDP, c.ListenTCP, c.ListenTLS, c.ListenDTLS)
 		out.RelayIP4, out.RelayIP6 = relayAddrs(listen, interfaceAddrs)

@@ -20,7 +20,7 @@ type Config struct {
 	Roots      *x509.CertPool // for those; nil: the system's
 	User       string
 	Password   string
-	Families   []stun.Family // of relayed addresses, in order
+	Families   []stun.Family // of relayed addresses, in order; none: ends after the answer to a Binding, which takes no user
 	NoData     bool          // ends after the allocations
 	Timeout    time.Duration // of one answer; default 5 s
 }
@@ -86,6 +86,9 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	r := &run{c, ctx, &report}
 	if err := r.bind(); err != nil {
 		return report, err
+	}
+	if len(c.Families) == 0 {
+		return report, nil
 	}
 	var refused error
 	var works []stun.Family
