@@ -147,7 +147,9 @@ func TestAFloodingClient(t *testing.T) {
 			}
 			unsigned := stun.New(nil, stun.MethodAllocate.Request(), stun.NewTransactionID())
 			burst := [][]byte{
-				channelData(0x4000, make([]byte, 1200)), channelData(0x4001, make([]byte, 1200)), {0x40}, []byte("garbage"),
+				channelData(0x4000, make([]byte, 1200)), channelData(0x4001, make([]byte, 1200)),
+				{0x40},
+				[]byte("garbage"),
 				sendIndication(make([]byte, 500), peerText("127.0.0.2:9")), unsigned.Bytes(),
 			}
 			for round := range 100 {
