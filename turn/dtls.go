@@ -19,6 +19,8 @@ const (
 	dtlsQueue = 256
 	// dtlsDatagram is the longest that belongs to a handshake.
 	dtlsDatagram = 2 << 10
+	// dtlsRepeats is how often our timer sends a flight again: to an address that has proven itself.
+	dtlsRepeats = 3
 	// dtlsBurst is how much is sealed before it is sent: a batch of 64 full packets, and the longest record fits.
 	dtlsBurst = 128 << 10
 )
@@ -45,17 +47,18 @@ type dtlsClient struct {
 
 	// Guarded by the socket's mu.
 	begun     time.Time // the handshake; then since when it has no allocation
+	repeats   int       // of the flight, by our timer
 	allocated bool
 	known     bool // no longer counted as a stranger
 }
 
-// dtlsJob is a datagram of a handshake.
+// dtlsJob is a datagram of a handshake, or says that our flight is to be sent again.
 type dtlsJob struct {
 	socket  *dtlsSocket
 	tuple   alloc.FiveTuple
 	arrived netip.Addr
-	proven  bool // a ClientHello whose cookie holds
-	buf     *bufpool.Buf
+	proven  bool         // a ClientHello whose cookie holds
+	buf     *bufpool.Buf // nil: the flight
 }
 
 // dtlsStats count handshakes by how they ended.
@@ -179,10 +182,12 @@ func (c *dtlsClient) take(w *worker, now time.Time, packet []byte, tos uint8) {
 			w.message(now, c.socket.listener, c.tuple, c.arrived, content, tos, c)
 		case kind == dtlsserver.Repeat:
 			taken = true
-			w.answer.Add(c.session.Final(), udp.Route{To: c.tuple.Client, From: c.arrived})
+			w.answer.Add(c.session.Final(w.buf[:0]), udp.Route{To: c.tuple.Client, From: c.arrived})
 			c.socket.conn.Send(w.answer)
 		case kind == dtlsserver.Closed:
 			w.uplink.send()
+			w.answer.Add(c.session.SealClose(w.buf[:0]), udp.Route{To: c.tuple.Client, From: c.arrived}) // RFC 5246 §7.2.1
+			c.socket.conn.Send(w.answer)
 			c.socket.end(c)
 			return
 		}
@@ -213,7 +218,9 @@ func (s *Server) dtlsLoop() {
 			return
 		case job := <-s.dtlsJobs:
 			job.socket.handshake(job)
-			job.buf.Release()
+			if job.buf != nil {
+				job.buf.Release()
+			}
 		}
 	}
 }
@@ -225,6 +232,12 @@ func (k *dtlsSocket) handshake(job dtlsJob) {
 	c := k.pending[job.tuple]
 	k.mu.Unlock()
 	send := func(datagrams ...[]byte) { k.send(job.tuple.Client, job.arrived, datagrams...) }
+	if job.buf == nil {
+		if c != nil {
+			send(c.handshake.Flight()...)
+		}
+		return
+	}
 	if c != nil && job.proven && !c.handshake.Begins(job.buf.Bytes()) { // it gave up, and begins again
 		s.dtlsStats.failed.Add(1)
 		k.forget(c, k.pending)
@@ -284,7 +297,9 @@ func (k *dtlsSocket) begin(job dtlsJob, send func(...[]byte)) {
 		return
 	}
 	k.mu.Lock()
-	k.pending[job.tuple] = &dtlsClient{socket: k, tuple: job.tuple, arrived: job.arrived, handshake: h, begun: s.now()}
+	k.pending[job.tuple] = &dtlsClient{
+		socket: k, tuple: job.tuple, arrived: job.arrived, handshake: h, begun: s.now(),
+	}
 	k.mu.Unlock()
 	send(h.Flight()...)
 }
@@ -333,7 +348,8 @@ func (k *dtlsSocket) forget(c *dtlsClient, table map[alloc.FiveTuple]*dtlsClient
 	return there
 }
 
-// expire ends what took too long: a handshake, or a session without an allocation.
+// expire ends what took too long: a handshake, or a session without an allocation. It sends flights again that are not
+// answered, after 1, 2 and 4 s: RFC 6347 §4.2.4. Most clients ask for them, but GnuTLS does not when it has a part.
 func (k *dtlsSocket) expire(now time.Time) {
 	config := &k.shard.server.config
 	var late, idle []*dtlsClient
@@ -341,6 +357,12 @@ func (k *dtlsSocket) expire(now time.Time) {
 	for _, c := range k.pending {
 		if now.Sub(c.begun) >= config.FirstMessage {
 			late = append(late, c)
+		} else if c.repeats < dtlsRepeats && now.Sub(c.begun) >= time.Second<<c.repeats {
+			c.repeats++
+			select {
+			case k.shard.server.dtlsJobs <- dtlsJob{socket: k, tuple: c.tuple, arrived: c.arrived}:
+			default: // as if it were lost
+			}
 		}
 	}
 	for _, c := range k.clients {

@@ -217,7 +217,8 @@ func TestDTLSDeadlines(t *testing.T) {
 // deafConn hears no more than the cookie.
 type deafConn struct {
 	*net.UDPConn
-	heard bool
+	heard  bool
+	missed atomic.Int32 // datagrams
 }
 
 func (c *deafConn) Read(b []byte) (int, error) {
@@ -227,7 +228,32 @@ func (c *deafConn) Read(b []byte) (int, error) {
 			c.heard = true
 			return n, err
 		}
+		c.missed.Add(1)
 	}
+}
+
+// Our flight is sent again to a client that does not ask for it, a few times.
+func TestDTLSFlightIsRepeated(t *testing.T) {
+	s := startDTLS(t, nil)
+	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(s.DTLSAddrs()[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	deaf := &deafConn{UDPConn: conn}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = piondtls.ClientWithContext(ctx, deaf, &piondtls.Config{InsecureSkipVerify: true, FlightInterval: time.Hour})
+	}()
+	waitFor(t, "the flight", func() bool { return deaf.missed.Load() == 1 })
+	for i, second := range []int64{1, 2, 4} {
+		s.skew.Store(second * int64(time.Second))
+		waitFor(t, "the flight again", func() bool { return deaf.missed.Load() == 2+int32(i) })
+	}
+	cancel()
+	<-done
 }
 
 func TestDTLSLimits(t *testing.T) {

@@ -8,7 +8,8 @@
 //	Session.Next    takes records apart, in place
 //	Session.Seal    makes them
 //
-// The server needs no timer. A flight that was lost is asked for again by the client's own timer, and sent again as it was.
+// A flight that was lost is asked for again by the client's own timer, and sent again as it was. A client that has got a part of
+// it may ask no more (GnuTLS), so whoever has a clock sends Handshake.Flight again after a second without a session: RFC 6347 §4.2.4.
 //
 // What is spoken: ECDHE over X25519, P-256 and P-384, signed with the certificate's key (ECDSA, RSA or Ed25519), AES-GCM,
 // extended master secret, ALPN. No DTLS 1.0, no renegotiation, no resumption, no client certificates, no compression. A

@@ -12,8 +12,12 @@ import (
 	"hash"
 )
 
-// maxDatagram is how long our handshake's datagrams are at most: they pass wherever IPv6 does, 1280 - 40 - 8.
-const maxDatagram = 1232
+const (
+	// maxDatagram is how long our handshake's datagrams are at most: they pass wherever IPv6 does, 1280 - 40 - 8.
+	maxDatagram = 1232
+	// maxFlight is more records than a handshake sends: a chain of 1 MB, in pieces of 1 KiB, 20 times.
+	maxFlight = 1 << 16
+)
 
 // Alerts: RFC 5246 §7.2.
 const (
@@ -50,7 +54,8 @@ var (
 	errNoHello     = &Error{"not a ClientHello of DTLS 1.2", alertIllegalParameter}
 	errNoSuite     = &Error{"client and server have no cipher suite, group or signature in common", alertHandshakeFailure}
 	errNoProtocol  = &Error{"client and server have no application protocol in common", alertNoApplicationProtcol}
-	errKeyExchange = &Error{"the client's key is not one", alertIllegalParameter}
+	errRenegotiate = &Error{"the client wants to renegotiate what never was", alertHandshakeFailure}
+	errPoints      = &Error{"the client does not read uncompressed points", alertIllegalParameter}
 	errFinished    = &Error{"the client's Finished does not verify", alertDecryptError}
 	errSign        = &Error{"the certificate's key does not sign", alertInternalError}
 )
@@ -82,22 +87,32 @@ type Handshake struct {
 	protocol string
 
 	transcript []byte   // what was said
+	asked      int      // how much of it before the client's key
 	flight     [][]byte // what the client was sent
+	repeats    uint8    // how often it is yet sent again
+	keys       uint8    // how many more keys of the client are tried
 	number     uint16   // of our next message
 	theirs     uint16   // of the client's next message
 	record     uint64   // of our next record in epoch 0
 
-	master []byte   // nil: its key has not come
+	master []byte   // nil: no key has come
 	opened *Session // the keys are there, its Finished is not
 }
 
 // Begin answers a ClientHello that a Gate has found Proven. A failure is an *Error.
 func Begin(c *Config, datagram []byte) (*Handshake, error) {
 	in, ok := parseHello(datagram)
-	if !ok || in.old {
+	if !ok || in.old || in.record > maxSequence-maxFlight {
 		return nil, errNoHello
 	}
+	if !in.fresh() {
+		return nil, errRenegotiate
+	}
+	if !in.uncompressed() {
+		return nil, errPoints
+	}
 	h := &Handshake{
+		repeats: maxRepeats, keys: maxRepeats,
 		number: in.message.number, theirs: in.message.number + 1, record: in.record, // RFC 6347 §4.2.1, §4.2.2
 		transcript: append([]byte(nil), in.message.whole...),
 	}
@@ -129,11 +144,24 @@ func Begin(c *Config, datagram []byte) (*Handshake, error) {
 	out.message(msgServerKeyExchange, exchange)
 	out.message(msgServerHelloDone, nil)
 	h.flight = out.datagrams()
+	h.asked = len(h.transcript)
 	return h, nil
 }
 
-// Flight is what the client is to be sent, and sent again when it repeats its ClientHello.
-func (h *Handshake) Flight() [][]byte { return h.flight }
+// Flight is what the client is to be sent, and sent again when it repeats its ClientHello or says nothing. Its datagrams are good
+// until the next call. Each time their records have new numbers: RFC 6347 §4.1; with those of before they are repetitions, which a client
+// ignores that had no use for them when they first came (GnuTLS for what comes behind a hole).
+func (h *Handshake) Flight() [][]byte {
+	for _, d := range h.flight {
+		for len(d) > 0 {
+			end := recordHeader + int(binary.BigEndian.Uint16(d[11:]))
+			binary.BigEndian.PutUint64(d[3:], h.record)
+			h.record++
+			d = d[end:]
+		}
+	}
+	return h.flight
+}
 
 // Begins says whether the datagram has the ClientHello that this handshake began with.
 func (h *Handshake) Begins(datagram []byte) bool {
@@ -232,10 +260,9 @@ func (w *flightWriter) message(kind uint8, body []byte) {
 			continue
 		}
 		n := min(room, len(body)-offset)
-		w.datagram = appendRecordHeader(w.datagram, typeHandshake, version12, 0, h.record, messageHeader+n)
+		w.datagram = appendRecordHeader(w.datagram, typeHandshake, version12, 0, 0, messageHeader+n) // Flight numbers it
 		w.datagram = appendMessageHeader(w.datagram, kind, h.number, len(body), offset, n)
 		w.datagram = append(w.datagram, body[offset:offset+n]...)
-		h.record++
 		if offset += n; offset == len(body) {
 			break
 		}
@@ -263,13 +290,11 @@ func (h *Handshake) Take(datagram []byte) (s *Session, answer []byte, again bool
 					break
 				}
 				b = more
-				if m.kind == msgClientHello {
-					return nil, nil, true, nil
-				}
-				if m.kind == msgClientKeyExchange && m.number == h.theirs && h.master == nil {
-					if err := h.takeKey(m); err != nil {
-						return nil, nil, false, err
-					}
+				switch {
+				case m.kind == msgClientHello:
+					return nil, nil, h.repeat(m), nil
+				case m.kind == msgClientKeyExchange && m.number == h.theirs:
+					h.takeKey(m)
 				}
 			}
 		case r.kind == typeHandshake && r.epoch == 1 && h.opened != nil && r.version == version12:
@@ -287,33 +312,44 @@ func (h *Handshake) Take(datagram []byte) (s *Session, answer []byte, again bool
 	return nil, nil, false, nil
 }
 
-// takeKey makes the keys: RFC 8422 §5.7, RFC 7627 §4.
-func (h *Handshake) takeKey(m message) error {
+// repeat says whether the flight is to be sent again. Who asks has not proven an address this time: it has to know the client's
+// random, and is served a few times only.
+func (h *Handshake) repeat(m message) bool {
+	if h.repeats == 0 || len(m.body) < 2+32 || !bytes.Equal(m.body[2:2+32], h.random[0]) {
+		return false
+	}
+	h.repeats--
+	return true
+}
+
+// takeKey makes the keys: RFC 8422 §5.7, RFC 7627 §4. Nothing shows yet that a key is the client's: one that is no key is
+// dropped, and a later one takes its place until a Finished verifies.
+func (h *Handshake) takeKey(m message) {
+	if h.keys == 0 || h.master != nil && bytes.Equal(m.whole, h.transcript[h.asked:]) {
+		return
+	}
+	h.keys--
 	point, rest, ok := take8(m.body)
 	if !ok || len(rest) != 0 {
-		return errKeyExchange
+		return
 	}
-	public, err := h.private.Curve().NewPublicKey(point)
+	public, err := h.private.Curve().NewPublicKey(point) // refuses what is not on the curve
 	if err != nil {
-		return errKeyExchange
+		return
 	}
-	secret, err := h.private.ECDH(public)
+	secret, err := h.private.ECDH(public) // refuses zero
 	if err != nil {
-		return errKeyExchange
+		return
 	}
-	h.transcript = append(h.transcript, m.whole...)
+	h.transcript = append(h.transcript[:h.asked], m.whole...)
 	h.master = make([]byte, 48)
 	if h.extended {
 		prf(h.suite.hash, h.master, secret, "extended master secret", h.hash())
 	} else {
 		prf(h.suite.hash, h.master, secret, "master secret", h.random[0], h.random[1])
 	}
-	s := &Session{Protocol: h.protocol, repeats: maxRepeats}
-	if s.in, s.out, err = newHalves(h.suite, h.master, h.random[0], h.random[1]); err != nil {
-		return errSign
-	}
-	h.opened = s
-	return nil
+	h.opened = &Session{Protocol: h.protocol, repeats: maxRepeats}
+	h.opened.in, h.opened.out = newHalves(h.suite, h.master, h.random[0], h.random[1])
 }
 
 func (h *Handshake) hash() []byte { return sum(h.suite.hash, h.transcript) }
@@ -336,9 +372,7 @@ func (h *Handshake) finish(m message) (*Session, []byte, bool, error) {
 	ours := make([]byte, verifyLen)
 	prf(h.suite.hash, ours, h.master, "server finished", h.hash())
 	s := h.opened
-	out := appendRecordHeader(nil, typeChangeCipherSpec, version12, 0, h.record, 1)
-	out = append(out, 1)
-	finished := append(appendMessageHeader(nil, msgFinished, h.number, verifyLen, 0, verifyLen), ours...)
-	s.final = s.seal(out, typeHandshake, finished)
-	return s, s.final, false, nil
+	s.finished = append(appendMessageHeader(nil, msgFinished, h.number, verifyLen, 0, verifyLen), ours...)
+	s.plain = h.record
+	return s, s.Final(nil), false, nil
 }

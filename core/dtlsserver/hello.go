@@ -57,6 +57,7 @@ func parseHello(datagram []byte) (h hello, ok bool) {
 // Extensions that are looked at.
 const (
 	extGroups         = 10
+	extPointFormats   = 11
 	extSignatures     = 13
 	extALPN           = 16
 	extMasterSecret   = 23
@@ -78,6 +79,22 @@ func (h *hello) find(kind uint16) (data []byte, found bool) {
 		b = rest
 	}
 	return nil, false
+}
+
+// fresh says whether a client that speaks of renegotiation begins, as it does with nothing in the extension: RFC 5746 §3.6.
+func (h *hello) fresh() bool {
+	data, found := h.find(extRenegotiation)
+	return !found || len(data) == 1 && data[0] == 0
+}
+
+// uncompressed says whether the client reads points as we write them: RFC 8422 §5.1.2.
+func (h *hello) uncompressed() bool {
+	data, found := h.find(extPointFormats)
+	if !found {
+		return true
+	}
+	formats, _, ok := take8(data)
+	return ok && slices.Contains(formats, 0)
 }
 
 // list returns the numbers of an extension that is a list of such.

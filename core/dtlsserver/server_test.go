@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -89,12 +90,25 @@ func (s *echoServer) loop() {
 	gate := NewGate()
 	var h *Handshake
 	buf := make([]byte, 65536)
+	var client netip.AddrPort
 	for {
+		if h != nil && s.session == nil { // our timer
+			_ = s.conn.SetReadDeadline(time.Now().Add(time.Second))
+		} else {
+			_ = s.conn.SetReadDeadline(time.Time{})
+		}
 		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			for _, d := range h.Flight() {
+				s.send(d, client)
+			}
+			continue
+		}
 		if err != nil {
 			return
 		}
 		b := buf[:n]
+		client = from
 		switch {
 		case s.session != nil:
 			for len(b) > 0 {
@@ -105,7 +119,7 @@ func (s *echoServer) loop() {
 				case Data:
 					s.send(s.session.Seal(nil, content), from)
 				case Repeat:
-					s.send(s.session.Final(), from)
+					s.send(s.session.Final(nil), from)
 				}
 			}
 		case h == nil:

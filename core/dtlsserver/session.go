@@ -9,20 +9,21 @@ import (
 type Session struct {
 	Protocol string // that was chosen, RFC 7301; empty: none
 
-	inMu   sync.Mutex // guards the fields below
-	in     half
-	top    uint64 // highest number that was taken
-	window uint64 // bit i: top-i was taken
+	inMu    sync.Mutex // guards the fields below
+	in      half
+	top     uint64 // highest number that was taken
+	window  uint64 // bit i: top-i was taken
+	repeats uint8  // how often our last flight is yet sent again
 
 	outMu sync.Mutex // guards the fields below
 	out   half
 	next  uint64
+	plain uint64 // our next record in epoch 0
 
-	final   []byte // our last flight
-	repeats uint8  // how often it is yet sent again
+	finished []byte // the last message of our last flight
 }
 
-// maxRepeats of our last flight, which are asked for by records that anybody could send.
+// maxRepeats of a flight of ours, which are asked for by records that anybody could send.
 const maxRepeats = 16
 
 // Kind is what a record turned out to be.
@@ -80,8 +81,15 @@ func (s *Session) repeat() bool {
 	return true
 }
 
-// Final is our last flight once more. The caller must not change it.
-func (s *Session) Final() []byte { return s.final }
+// Final appends our last flight to dst, in records with new numbers.
+func (s *Session) Final(dst []byte) []byte {
+	s.outMu.Lock()
+	number := s.plain
+	s.plain++
+	s.outMu.Unlock()
+	dst = append(appendRecordHeader(dst, typeChangeCipherSpec, version12, 0, number, 1), 1)
+	return s.seal(dst, typeHandshake, s.finished)
+}
 
 // open decrypts in place, and refuses what came before or is too old: RFC 6347 §4.1.2.6.
 func (s *Session) open(r record) ([]byte, bool) {

@@ -14,10 +14,7 @@ func pair(t testing.TB) (client, server *Session) {
 	ours, theirs := &Session{repeats: maxRepeats}, &Session{}
 	master, randoms := make([]byte, 48), make([]byte, 32)
 	s := suite{0xc02b, false, 16, sha256.New}
-	in, out, err := newHalves(s, master, randoms, randoms)
-	if err != nil {
-		t.Fatal(err)
-	}
+	in, out := newHalves(s, master, randoms, randoms)
 	ours.in, ours.out, theirs.out, theirs.in = in, out, in, out
 	return theirs, ours
 }

@@ -12,7 +12,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
-	"fmt"
 	"hash"
 )
 
@@ -118,7 +117,7 @@ type half struct {
 }
 
 // newHalves makes the client's and the server's direction: RFC 5246 §6.3.
-func newHalves(s suite, master, clientRandom, serverRandom []byte) (client, server half, err error) {
+func newHalves(s suite, master, clientRandom, serverRandom []byte) (client, server half) {
 	block := make([]byte, 2*s.key+2*4)
 	prf(s.hash, block, master, "key expansion", serverRandom, clientRandom)
 	for i, h := range []*half{&client, &server} {
@@ -127,9 +126,9 @@ func newHalves(s suite, master, clientRandom, serverRandom []byte) (client, serv
 			h.aead, err = cipher.NewGCM(b)
 		}
 		if err != nil {
-			return half{}, half{}, fmt.Errorf("dtlsserver: %w", err) // cannot be: the length is right
+			panic("dtlsserver: " + err.Error()) // our own mistake: a suite with a wrong length
 		}
 		copy(h.nonce[:], block[2*s.key+4*i:][:4])
 	}
-	return client, server, nil
+	return client, server
 }
