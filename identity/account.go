@@ -17,16 +17,17 @@ import (
 // An AccountID names an account: it is the account's Ed25519 public key, and under the same rules as a DeviceID. Printed it looks the same.
 type AccountID = DeviceID
 
-// Limits of a device list. The longest has 1 + 32 + 3×8 + 1 + 16×(32 + 1 + 63) + 64 = 1,658 bytes.
+// Limits of a device list. The longest has 1 + 32 + 3×8 + 1 + 16×(32 + 1 + 63 + 64) + 64 = 2,682 bytes.
 const (
 	MaxListDevices = 16
 	MaxDeviceName  = 63                 // bytes
 	MaxListLife    = 7 * 24 * time.Hour // from the signing to the expiry
-	MaxListBytes   = 1 + 32 + 3*8 + 1 + MaxListDevices*(32+1+MaxDeviceName) + ed25519.SignatureSize
+	MaxListBytes   = 1 + 32 + 3*8 + 1 + MaxListDevices*(32+1+MaxDeviceName+ed25519.SignatureSize) + ed25519.SignatureSize
 
-	listVersion = 1
-	listLabel   = "traverse account list 1\n" // before what is signed
-	listSkew    = 10 * time.Minute            // by which a signer's clock may be ahead
+	listVersion  = 1
+	listLabel    = "traverse account list 1\n"   // before what the account signs
+	consentLabel = "traverse account member 1\n" // before what a device signs
+	listSkew     = 10 * time.Minute              // by which a signer's clock may be ahead
 )
 
 // Errors of device lists; callers use errors.Is.
@@ -41,8 +42,10 @@ var (
 
 // A ListedDevice is one device of an account.
 type ListedDevice struct {
-	ID   DeviceID `json:"device"`
-	Name string   `json:"name"` // 1 to MaxDeviceName bytes of UTF-8 without control characters and spaces; no two in a list are the same
+	ID DeviceID `json:"device"`
+	// Consent is the device's signature that it is the account's: nobody is listed who did not want to be.
+	Consent [ed25519.SignatureSize]byte `json:"-"`
+	Name    string                      `json:"name"` // 1 to MaxDeviceName bytes of UTF-8 without control characters and spaces; no two in a list are the same
 }
 
 // A DeviceList is what an account says of itself: these are its devices. Who has the account's key signs it; its version only grows, and a
@@ -118,6 +121,9 @@ func (l *DeviceList) check() error {
 		if err := CheckDeviceName(d.Name); err != nil {
 			return fmt.Errorf("device %d: %w", i, err)
 		}
+		if !Verify(d.ID, consentText(l.Account, d.ID), d.Consent[:]) {
+			return fmt.Errorf("device %d has not consented", i)
+		}
 		for _, other := range l.Devices[:i] {
 			if other.ID == d.ID || other.Name == d.Name {
 				return fmt.Errorf("device %d is there twice", i)
@@ -125,6 +131,15 @@ func (l *DeviceList) check() error {
 		}
 	}
 	return nil
+}
+
+// Consent signs that the device is one of the account's.
+func (d *Device) Consent(account AccountID) [ed25519.SignatureSize]byte {
+	return [ed25519.SignatureSize]byte(d.Sign(consentText(account, d.id)))
+}
+
+func consentText(account AccountID, device DeviceID) []byte {
+	return append(append([]byte(consentLabel), account[:]...), device[:]...)
 }
 
 // CheckDeviceName says what is wrong with a device's name in a list.
@@ -172,6 +187,7 @@ func appendList(dst []byte, l *DeviceList) []byte {
 		dst = append(dst, d.ID[:]...)
 		dst = append(dst, byte(len(d.Name)))
 		dst = append(dst, d.Name...)
+		dst = append(dst, d.Consent[:]...)
 	}
 	return dst
 }
@@ -213,14 +229,15 @@ func parseList(b []byte) (*DeviceList, []byte, error) {
 		return nil, nil, fmt.Errorf("%d devices", n)
 	}
 	for range n {
-		if len(b) < 33 || len(b) < 33+int(b[32]) {
+		if len(b) < 33 || len(b) < 33+int(b[32])+ed25519.SignatureSize {
 			return nil, nil, errors.New("cut short")
 		}
 		d := ListedDevice{ID: DeviceID(b[:32]), Name: string(b[33 : 33+int(b[32])])}
+		d.Consent = [ed25519.SignatureSize]byte(b[33+len(d.Name):])
 		if _, err := d.ID.point(); err != nil {
 			return nil, nil, errors.New("a device is no usable key")
 		}
-		l.Devices, b = append(l.Devices, d), b[33+len(d.Name):]
+		l.Devices, b = append(l.Devices, d), b[33+len(d.Name)+ed25519.SignatureSize:]
 	}
 	if len(b) != ed25519.SignatureSize {
 		return nil, nil, fmt.Errorf("%d bytes after the devices", len(b))

@@ -58,7 +58,11 @@ func independentList(raw []byte) (text string, err error) {
 	var devices []string
 	for range n {
 		id := p.next(32)
-		devices = append(devices, independentText(id)+"="+string(p.next(int(p.number(1)))))
+		name := string(p.next(int(p.number(1))))
+		if !ed25519.Verify(id, append(append([]byte("traverse account member 1\n"), account...), id...), p.next(64)) {
+			return "", fmt.Errorf("consent")
+		}
+		devices = append(devices, independentText(id)+"="+name)
 	}
 	text = fmt.Sprintf("%s %d %d %d %s", independentText(account), version, signed, expires, strings.Join(devices, ","))
 	said := append([]byte("traverse account list 1\n"), raw[:len(raw)-len(p.b)]...)

@@ -28,9 +28,11 @@ func testAccount(fill byte) *Account {
 
 func testList(t *testing.T, version uint64, names ...string) *DeviceList {
 	t.Helper()
-	l := &DeviceList{Version: version, Signed: listTime, Expires: listTime.Add(MaxListLife)}
+	account := testAccount(9).ID()
+	l := &DeviceList{Account: account, Version: version, Signed: listTime, Expires: listTime.Add(MaxListLife)}
 	for i, name := range names {
-		l.Devices = append(l.Devices, ListedDevice{deviceFromSeed(t, strings.Repeat(fmt.Sprintf("%02x", i+1), 32)).ID(), name})
+		d := deviceFromSeed(t, strings.Repeat(fmt.Sprintf("%02x", i+1), 32))
+		l.Devices = append(l.Devices, ListedDevice{ID: d.ID(), Consent: d.Consent(account), Name: name})
 	}
 	return l
 }
@@ -72,6 +74,10 @@ func TestDeviceListRules(t *testing.T) {
 		{"version 0", func(l *DeviceList) { l.Version = 0 }},
 		{"eight days", func(l *DeviceList) { l.Expires = l.Signed.Add(MaxListLife + time.Second) }},
 		{"no life", func(l *DeviceList) { l.Expires = l.Signed }},
+		{"no consent", func(l *DeviceList) { l.Devices[1].Consent[3]++ }},
+		{"consent to another account", func(l *DeviceList) {
+			l.Devices[1].Consent = deviceFromSeed(t, strings.Repeat("02", 32)).Consent(testAccount(8).ID())
+		}},
 		{"no devices", func(l *DeviceList) { l.Devices = nil }},
 		{"a device twice", func(l *DeviceList) { l.Devices[1].ID = l.Devices[0].ID }},
 		{"a name twice", func(l *DeviceList) { l.Devices[1].Name = l.Devices[0].Name }},
@@ -83,7 +89,7 @@ func TestDeviceListRules(t *testing.T) {
 		{"too many", func(l *DeviceList) {
 			for i := range MaxListDevices {
 				d, _ := New()
-				l.Devices = append(l.Devices, ListedDevice{d.ID(), "x" + strconv.Itoa(i)})
+				l.Devices = append(l.Devices, ListedDevice{ID: d.ID(), Consent: d.Consent(testAccount(9).ID()), Name: "x" + strconv.Itoa(i)})
 			}
 		}},
 	} {
@@ -283,7 +289,7 @@ func TestExport(t *testing.T) {
 func FuzzParseDeviceList(f *testing.F) {
 	a := testAccount(9)
 	d, _ := New()
-	raw, err := a.Sign(nil, &DeviceList{Version: 1, Signed: listTime, Expires: listTime.Add(time.Hour), Devices: []ListedDevice{{d.ID(), "x"}}})
+	raw, err := a.Sign(nil, &DeviceList{Version: 1, Signed: listTime, Expires: listTime.Add(time.Hour), Devices: []ListedDevice{{ID: d.ID(), Consent: d.Consent(a.ID()), Name: "x"}}})
 	if err != nil {
 		f.Fatal(err)
 	}
