@@ -29,6 +29,22 @@ const (
 	streamUpgrade = "upgrade"
 )
 
+func (d *Daemon) postInvitation(r *http.Request) (any, error) {
+	var req InviteRequest
+	if err := read(r, &req); err != nil {
+		return nil, err
+	}
+	return d.Invite(req)
+}
+
+func (d *Daemon) postJoin(r *http.Request) (any, error) {
+	var req JoinRequest
+	if err := read(r, &req); err != nil {
+		return nil, err
+	}
+	return d.Join(r.Context(), req)
+}
+
 // routes are the whole API. It may be called on a nil Daemon for all but the answers.
 func (d *Daemon) routes() []route {
 	return append([]route{
@@ -51,6 +67,18 @@ func (d *Daemon) routes() []route {
 			method: "DELETE", path: "/v1/contacts/{contact}", summary: "forget a contact", out: ContactObject{},
 			answer: func(r *http.Request) (any, error) { return d.RemoveContact(r.PathValue("contact")) },
 		},
+		{
+			method: "GET", path: "/v1/devices", summary: "the devices of this device's account", out: DeviceList{},
+			answer: func(*http.Request) (any, error) {
+				return deviceList(d.contacts, d.self, d.cfg.Name, d.account.key != nil), nil
+			},
+		},
+		{
+			method: "DELETE", path: "/v1/devices/{device}", summary: "revoke a device of the account, by name or device id", out: DeviceObject{},
+			answer: func(r *http.Request) (any, error) { return d.RevokeDevice(r.PathValue("device")) },
+		},
+		{method: "POST", path: "/v1/invitations", summary: "make a ticket for a contact, or for a device of the account", in: InviteRequest{}, out: TicketObject{}, answer: d.postInvitation},
+		{method: "POST", path: "/v1/join", summary: "answer an invitation", in: JoinRequest{}, out: JoinedObject{}, answer: d.postJoin},
 		{method: "GET", path: "/v1/transfers", summary: "list the transfers", out: TransferList{}, answer: func(*http.Request) (any, error) {
 			return TransferList{envelope("transfers"), d.table.list(nil)}, nil
 		}},

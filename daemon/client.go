@@ -226,6 +226,21 @@ func (c *Client) RemoveForward(ctx context.Context, id string) (f ForwardObject,
 	return f, c.do(ctx, http.MethodDelete, "/v1/forwards/"+url.PathEscape(id), nil, &f)
 }
 
+// Invite makes a ticket.
+func (c *Client) Invite(ctx context.Context, req InviteRequest) (t TicketObject, err error) {
+	return t, c.do(ctx, http.MethodPost, "/v1/invitations", req, &t)
+}
+
+// Join answers an invitation.
+func (c *Client) Join(ctx context.Context, req JoinRequest) (o JoinedObject, err error) {
+	return o, c.do(ctx, http.MethodPost, "/v1/join", req, &o)
+}
+
+// RevokeDevice takes a device off the account's list.
+func (c *Client) RevokeDevice(ctx context.Context, who string) (o DeviceObject, err error) {
+	return o, c.do(ctx, http.MethodDelete, "/v1/devices/"+url.PathEscape(who), nil, &o)
+}
+
 // Raw sends any request and copies the answer to w, as it comes. in is nil where there is no body.
 func (c *Client) Raw(ctx context.Context, method, path string, in io.Reader, w io.Writer) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://node"+path, in)

@@ -104,8 +104,11 @@ func (d *Daemon) ChannelList(who string) (ChannelList, error) {
 		}
 		only = &c
 	}
+	wanted := func(id identity.DeviceID) bool {
+		return only == nil || slices.ContainsFunc(only.meant(d.self), func(p PeerDevice) bool { return p.Device == id })
+	}
 	for _, s := range d.sessions() {
-		if only != nil && s.Peer != only.Device {
+		if !wanted(s.Peer) {
 			continue
 		}
 		for _, c := range s.Channels {
@@ -125,5 +128,5 @@ func (d *Daemon) Kick(who string) (Kicked, error) {
 	if err != nil {
 		return Kicked{}, err
 	}
-	return Kicked{envelope("kicked"), PeerRef{c.Name, c.Device.String()}, d.manager.Disconnect(c.Device)}, nil
+	return Kicked{envelope("kicked"), PeerRef{c.Name, c.Device.String()}, d.disconnect(c)}, nil
 }

@@ -21,25 +21,41 @@ const maxContacts = 1000
 // maxContactName is in bytes; a petname is typed by a person.
 const maxContactName = 64
 
-// Contact is a device the user knows by a name of their own choice.
+// Contact is an account, or a single device, that the user knows by a name of their own choice.
 type Contact struct {
-	Name   string            `json:"name"`
-	Device identity.DeviceID `json:"device"`
-	Policy ContactPolicy     `json:"policy,omitzero"`
+	Name    string              `json:"name"`
+	Device  identity.DeviceID   `json:"device"` // the one that is meant: that which was named, else the one that was added first
+	Policy  ContactPolicy       `json:"policy,omitzero"`
+	Account identity.AccountID  `json:"account,omitzero"` // zero: a single device
+	List    []byte              `json:"list,omitempty"`   // the account's newest device list, signed
+	Revoked []identity.DeviceID `json:"revoked,omitempty"`
+
+	list *identity.DeviceList // List, parsed
+	one  bool                 // Device alone is meant: it was named as NAME:DEVICE or by its id
 }
 
-// Contacts is the list of a home, kept in contacts.json. Safe for concurrent use.
+// Contacts is the list of a home, kept in contacts.json, and whom else this device answers: the devices of its own account and the guests
+// of open invitations. Safe for concurrent use.
 type Contacts struct {
 	path string
+	self identity.DeviceID // zero where nobody asks for the devices
 
-	mu   sync.RWMutex // guards list
-	list []Contact
+	mu     sync.RWMutex // guards the fields below
+	list   []Contact
+	own    Contact // this device's account; without a name, and all zero where there is none
+	guests []Invitation
+	news   chan struct{} // closed and replaced when a device list is taken; nil until somebody waits
 }
 
 type contactsFile struct {
-	Schema   int       `json:"schema"`
-	Contacts []Contact `json:"contacts"`
+	Schema      int          `json:"schema"`
+	Contacts    []Contact    `json:"contacts"`
+	Own         *Contact     `json:"own,omitempty"`
+	Invitations []Invitation `json:"invitations,omitempty"`
 }
+
+// contactsSchema is what is written; schema 1 had single devices only, and is read as such.
+const contactsSchema = 2
 
 // LoadContacts reads the list; a home without one has no contacts.
 func LoadContacts(h Home) (*Contacts, error) {
@@ -56,12 +72,22 @@ func LoadContacts(h Home) (*Contacts, error) {
 		return nil, cli.Errorf("E_CONFIG", "the contacts file is damaged").
 			Because(fmt.Errorf("%s: %w", c.path, err)).Hint("mend the JSON, or move the file away and add the contacts again")
 	}
-	if f.Schema != 1 {
+	if f.Schema != 1 && f.Schema != contactsSchema {
 		return nil, cli.Errorf("E_CONFIG", "the contacts file is of another version").
-			Because(fmt.Errorf("%s has schema %d, this program reads 1", c.path, f.Schema)).
+			Because(fmt.Errorf("%s has schema %d, this program reads 1 and %d", c.path, f.Schema, contactsSchema)).
 			Hint("run the version that wrote it")
 	}
-	c.list = f.Contacts
+	c.list, c.guests = f.Contacts, f.Invitations
+	if f.Own != nil {
+		c.own = *f.Own
+	}
+	for i := range c.list {
+		err = errors.Join(err, c.list[i].parse())
+	}
+	if err = errors.Join(err, c.own.parse()); err != nil {
+		return nil, cli.Errorf("E_CONFIG", "the contacts file is damaged").
+			Because(fmt.Errorf("%s: %w", c.path, err)).Hint("mend the JSON, or move the file away and add the contacts again")
+	}
 	return c, nil
 }
 
@@ -77,12 +103,12 @@ func (c *Contacts) Add(name string, id identity.DeviceID) error {
 	defer c.mu.Unlock()
 	for _, have := range c.list {
 		switch {
-		case have.Name == name && have.Device == id:
+		case have.Name == name && have.has(id):
 			return nil
 		case have.Name == name:
 			return cli.Errorf("E_USAGE", "there is a contact %q already", name).
 				Because(fmt.Errorf("it is device %s", have.Device)).Hint("choose another name")
-		case have.Device == id:
+		case have.has(id):
 			return cli.Errorf("E_USAGE", "this device is a contact already").
 				Because(fmt.Errorf("its name is %q", have.Name)).Hint("use that name")
 		}
@@ -94,21 +120,23 @@ func (c *Contacts) Add(name string, id identity.DeviceID) error {
 }
 
 // replaceLocked stores another list and uses it from then on.
-func (c *Contacts) replaceLocked(list []Contact) error {
-	if err := c.store(list); err != nil {
+func (c *Contacts) replaceLocked(list []Contact) error { return c.storeLocked(list, c.own, c.guests) }
+
+// storeLocked replaces the file atomically, and uses what is in it from then on: a crash leaves the old or the new.
+func (c *Contacts) storeLocked(list []Contact, own Contact, guests []Invitation) error {
+	f := contactsFile{Schema: contactsSchema, Contacts: list, Invitations: guests}
+	if !own.Account.IsZero() {
+		f.Own = &own
+	}
+	raw, err := json.MarshalIndent(f, "", "  ")
+	if err == nil {
+		err = replaceFile(c.path, append(raw, '\n'))
+	}
+	if err != nil {
 		return cli.Errorf("E_LOCAL_IO", "cannot store the contacts").Because(err).Hint("check the free space and the permissions of the home; the old list is as it was")
 	}
-	c.list = list
+	c.list, c.own, c.guests = list, own, guests
 	return nil
-}
-
-// store replaces the file atomically: a crash leaves the old list or the new one.
-func (c *Contacts) store(list []Contact) error {
-	raw, err := json.MarshalIndent(contactsFile{Schema: 1, Contacts: list}, "", "  ")
-	if err != nil {
-		return err
-	}
-	return replaceFile(c.path, append(raw, '\n'))
 }
 
 // replaceFile gives a file another content as a whole: a crash leaves the old or the new one.
@@ -141,43 +169,6 @@ func (c *Contacts) List() []Contact {
 	return slices.Clone(c.list)
 }
 
-// Devices returns the ids of the contacts that are not blocked.
-func (c *Contacts) Devices() []identity.DeviceID {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	ids := make([]identity.DeviceID, 0, len(c.list))
-	for _, have := range c.list {
-		if !have.Policy.Blocked {
-			ids = append(ids, have.Device)
-		}
-	}
-	return ids
-}
-
-// Knows tells whether the device is a contact that is not blocked.
-func (c *Contacts) Knows(id identity.DeviceID) bool {
-	have, ok := c.byDevice(id)
-	return ok && !have.Policy.Blocked
-}
-
-// NameOf returns the contact's name, or the short id of a device that is none.
-func (c *Contacts) NameOf(id identity.DeviceID) string {
-	if have, ok := c.byDevice(id); ok {
-		return have.Name
-	}
-	return id.Short()
-}
-
-func (c *Contacts) byDevice(id identity.DeviceID) (Contact, bool) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	i := slices.IndexFunc(c.list, func(have Contact) bool { return have.Device == id })
-	if i < 0 {
-		return Contact{}, false
-	}
-	return c.list[i], true
-}
-
 // Resolve finds a contact to talk to: Find, but not one that is blocked.
 func (c *Contacts) Resolve(who string) (Contact, error) {
 	have, err := c.Find(who)
@@ -191,10 +182,8 @@ func (c *Contacts) Resolve(who string) (Contact, error) {
 func (c *Contacts) Find(who string) (Contact, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	for _, have := range c.list {
-		if have.Name == who {
-			return have, nil
-		}
+	if have, err := c.findNameLocked(who); err != nil || have.Name != "" {
+		return have, err
 	}
 	id, err := identity.ParseDeviceID(who)
 	if err != nil {
@@ -204,10 +193,12 @@ func (c *Contacts) Find(who string) (Contact, error) {
 		}
 		return Contact{}, e.Hint("see `node contact ls`, or add it: node contact add %s DEVICE_ID", who)
 	}
-	for _, have := range c.list {
-		if have.Device == id {
-			return have, nil
-		}
+	if i := slices.IndexFunc(c.list, func(have Contact) bool { return have.Account == id }); i >= 0 {
+		return c.list[i], nil
+	}
+	if have, ok := c.byDeviceLocked(id); ok {
+		have.Device, have.one = id, true
+		return have, nil
 	}
 	return Contact{}, cli.Errorf("E_PEER_UNKNOWN", "the device %s is not a contact", id.Short()).
 		Hint("node contact add NAME %s, and the same for this device on the other side", id)

@@ -68,7 +68,7 @@ func TestContacts(t *testing.T) {
 func TestDamagedContactsAreKept(t *testing.T) {
 	h := HomeAt(t.TempDir())
 	path := filepath.Join(h.State, "contacts.json")
-	for _, content := range []string{"{", `{"schema":2}`, `{"schema":1,"contacts":[{"name":"x","device":"nonsense"}]}`} {
+	for _, content := range []string{"{", `{"schema":3}`, `{"schema":1,"contacts":[{"name":"x","device":"nonsense"}]}`} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -70,6 +70,10 @@ type Daemon struct {
 	log       *slog.Logger
 	lock      *lock
 	contacts  *Contacts
+	device    *identity.Device
+	account   account
+	signing   sync.Mutex // held while the account's next list is made
+	inviting  sync.Mutex // held while the account is made, and while somebody joins
 	downloads *transfer.Dir
 	dht       *dht.Node
 	courier   *dht.Courier
@@ -189,6 +193,10 @@ func (d *Daemon) openHome() (*identity.Device, error) {
 	if d.contacts, err = LoadContacts(h); err != nil {
 		return nil, err
 	}
+	d.device, d.contacts.self = device, d.self
+	if err := d.openAccount(); err != nil {
+		return nil, err
+	}
 	if d.saved, err = loadSaved(h); err != nil {
 		return nil, err
 	}
@@ -229,7 +237,8 @@ func (d *Daemon) openNetwork(device *identity.Device) error {
 	d.undo(func() { _ = d.endpoint.Close() })
 	d.manager = connmgr.New(connmgr.Config{
 		Device: device, Signaler: d.signaler, Paths: connmgr.ICE{Endpoint: d.endpoint},
-		Allowed: d.contacts.Knows, Observe: d.observe, Mux: d.cfg.Mux,
+		Allowed: d.contacts.Knows, Revoked: d.contacts.Revoked, Accounts: d.contacts.versionsFor, Greeted: d.greeted,
+		Observe: d.observe, Mux: d.cfg.Mux,
 	})
 	d.undo(func() { _ = d.manager.Close() })
 	return nil
@@ -251,7 +260,7 @@ func (d *Daemon) openTurnd() error {
 	if d.cfg.Turnd == nil {
 		return nil
 	}
-	srv, err := turn.New(*d.cfg.Turnd)
+	srv, err := turn.New(d.withoutRevoked(*d.cfg.Turnd))
 	if err != nil {
 		return explainListen(err, "the embedded relay", fmt.Sprint(d.cfg.Turnd.ListenUDP, d.cfg.Turnd.ListenTCP))
 	}
@@ -272,6 +281,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 		{"DHT", d.watchDHT},
 		{"connection manager", d.manager.Serve},
 		{"home", d.watchHome},
+		{"account", d.renewLoop},
 		{"local API", func(ctx context.Context) error { return serveAPI(ctx, d.api, d.handler()) }},
 	}
 	if d.turnd != nil {

@@ -88,7 +88,10 @@ func explainReason(err error, peer string) *cli.Error {
 		return cli.Errorf("E_PEER_SILENT", "%s was found but does not answer", peer).Because(err).
 			Hint("is it online, and has that side added this device as a contact?").
 			Hint("are the clocks of both right? `node status` there says when messages came too late")
-	case reason.AuthWrongKey, reason.AuthRevoked:
+	case reason.AuthRevoked:
+		return cli.Errorf("E_AUTH", "%s is revoked", peer).Because(errors.New("AUTH_REVOKED: an account no longer lists the device")).
+			Hint("see `node contact show` and, on either side, `node device ls`")
+	case reason.AuthWrongKey:
 		return cli.Errorf("E_AUTH", "whoever answered for %s holds another key", peer).Because(err).
 			Hint("compare the device id with `node id` on that device")
 	case reason.RelayAuth, reason.RelayQuota:

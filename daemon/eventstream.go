@@ -97,16 +97,18 @@ func (d *Daemon) eventFilter(types, peer string) (func(Event) bool, error) {
 		}
 		only = append(only, t)
 	}
-	device := ""
+	var devices []string
 	if peer != "" {
 		c, err := d.contacts.Find(peer)
 		if err != nil {
 			return nil, err
 		}
-		device = c.Device.String()
+		for _, p := range c.meant(d.self) {
+			devices = append(devices, p.Device.String())
+		}
 	}
 	return func(e Event) bool {
 		return e.Type == EventLost ||
-			(only == nil || slices.Contains(only, e.Type)) && (device == "" || e.Peer != nil && e.Peer.Device == device)
+			(only == nil || slices.Contains(only, e.Type)) && (peer == "" || e.Peer != nil && slices.Contains(devices, e.Peer.Device))
 	}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"traverse.internal/core/ice"
+	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
 )
 
@@ -139,7 +140,10 @@ type ContactObject struct {
 // ContactEntry is a contact and what it may do.
 type ContactEntry struct {
 	PeerRef
-	Policy *ContactPolicy `json:"policy,omitempty"` // absent: as for any contact
+	Policy  *ContactPolicy          `json:"policy,omitempty"`  // absent: as for any contact
+	Account string                  `json:"account,omitempty"` // absent: a single device
+	Devices []identity.ListedDevice `json:"devices,omitempty"` // of the account
+	Expires *time.Time              `json:"expires,omitempty"` // of the list of devices
 }
 
 // ContactList is what `contact ls` prints.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"encoding"
 	"encoding/json"
 	"reflect"
 	"regexp"
@@ -80,6 +81,8 @@ func (s specMaker) schema(t reflect.Type) any {
 		return map[string]any{"type": "string", "format": "date-time"}
 	case t == reflect.TypeFor[time.Duration]():
 		return map[string]any{"type": "integer", "description": "nanoseconds"}
+	case t.Implements(reflect.TypeFor[encoding.TextMarshaler]()):
+		return map[string]any{"type": "string"}
 	case t == reflect.TypeFor[json.RawMessage]():
 		return map[string]any{}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"traverse.internal/config"
 	"traverse.internal/internal/relayadmin"
@@ -18,6 +19,18 @@ type RelayOperation struct {
 	Told func() (over func())                       // tells the service manager of a reload [nobody]
 }
 
+// loadRelay is the relay's configuration as it is now, without the devices that are revoked.
+func (d *Daemon) loadRelay() (config.Config, turn.Config, error) {
+	conf, relay, err := d.cfg.Operate.Load()
+	return conf, d.withoutRevoked(relay), err
+}
+
+// withoutRevoked takes the devices out that an account known here has revoked: their certificates open the relay no more.
+func (d *Daemon) withoutRevoked(relay turn.Config) turn.Config {
+	relay.Devices = slices.DeleteFunc(slices.Clone(relay.Devices), d.contacts.Revoked)
+	return relay
+}
+
 // operateTurnd opens the relay's admin socket, which turnd's commands talk to: turnd.admin_socket, else turnd.sock beside the
 // node's own. A node without one runs all the same.
 func (d *Daemon) operateTurnd() {
@@ -25,7 +38,7 @@ func (d *Daemon) operateTurnd() {
 		return
 	}
 	d.operator = &relayadmin.Operator{
-		Load: d.cfg.Operate.Load, Program: "node", Server: d.turnd, Log: d.log, Conf: d.cfg.Operate.Conf, Announce: d.cfg.Operate.Told,
+		Load: d.loadRelay, Program: "node", Server: d.turnd, Log: d.log, Conf: d.cfg.Operate.Conf, Announce: d.cfg.Operate.Told,
 	}
 	path := d.cfg.Operate.Conf.Turnd.AdminSocket
 	if path == "" {

@@ -119,7 +119,7 @@ func upgrade(w http.ResponseWriter, peer PeerRef) (net.Conn, error) {
 // listener is a program that waits for a channel.
 type listener struct {
 	name string
-	from *identity.DeviceID // nil: any contact
+	from []identity.DeviceID // nil: any contact
 	got  chan *connmgr.Incoming
 	done chan struct{} // closed when the program has done with what it got
 }
@@ -161,7 +161,7 @@ func (l *listeners) leave(n *listener) bool {
 func (l *listeners) take(ctx context.Context, name string, peer identity.DeviceID) *listener {
 	for {
 		l.mu.Lock()
-		i := slices.IndexFunc(l.list, func(n *listener) bool { return n.name == name && (n.from == nil || *n.from == peer) })
+		i := slices.IndexFunc(l.list, func(n *listener) bool { return n.name == name && (n.from == nil || slices.Contains(n.from, peer)) })
 		if i >= 0 {
 			n := l.list[i]
 			l.list = slices.Delete(l.list, i, i+1)
@@ -212,7 +212,9 @@ func (d *Daemon) postListener(w http.ResponseWriter, r *http.Request) {
 			reply(w, nil, err)
 			return
 		}
-		l.from = &c.Device
+		for _, p := range c.meant(d.self) {
+			l.from = append(l.from, p.Device)
+		}
 	}
 	if !d.listeners.add(l) {
 		reply(w, nil, cli.Errorf("E_DENIED", "%d programs listen already", maxListeners))

@@ -77,6 +77,9 @@ func (c Contact) object() ContactObject { return ContactObject{envelope("contact
 
 func (c Contact) entry() ContactEntry {
 	e := ContactEntry{PeerRef: PeerRef{c.Name, c.Device.String()}}
+	if c.list != nil {
+		e.Account, e.Devices, e.Expires = c.Account.String(), c.list.Devices, &c.list.Expires
+	}
 	if c.Policy != (ContactPolicy{}) {
 		e.Policy = &c.Policy
 	}
@@ -100,7 +103,7 @@ func (c *Contacts) Set(who string, values map[string]string) (Contact, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	list := slices.Clone(c.list)
-	i := slices.IndexFunc(list, func(other Contact) bool { return other.Device == have.Device })
+	i := slices.IndexFunc(list, func(other Contact) bool { return other.Name == have.Name })
 	if i < 0 {
 		return Contact{}, cli.Errorf("E_PEER_UNKNOWN", "%s is no contact any more", have.Name)
 	}
@@ -120,7 +123,7 @@ func (c *Contacts) Remove(who string) (Contact, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return have, c.replaceLocked(slices.DeleteFunc(slices.Clone(c.list), func(other Contact) bool { return other.Device == have.Device }))
+	return have, c.replaceLocked(slices.DeleteFunc(slices.Clone(c.list), func(other Contact) bool { return other.Name == have.Name }))
 }
 
 // policyOf is what differs for the device; nothing for one that is no contact.
@@ -159,7 +162,7 @@ func (d *Daemon) SetContact(who string, values map[string]string) (ContactObject
 		return ContactObject{}, err
 	}
 	if have.Policy.Blocked {
-		d.manager.Disconnect(have.Device)
+		d.disconnect(have)
 	}
 	return d.contactChanged(have, "changed"), nil
 }
@@ -170,7 +173,7 @@ func (d *Daemon) RemoveContact(who string) (ContactObject, error) {
 	if err != nil {
 		return ContactObject{}, err
 	}
-	d.manager.Disconnect(have.Device)
+	d.disconnect(have)
 	return d.contactChanged(have, "removed"), nil
 }
 

@@ -29,6 +29,9 @@ func (d *Daemon) acceptLoop() {
 		if err != nil {
 			return
 		}
+		if !d.admit(in) {
+			continue
+		}
 		if r, err := service.ParseRequest(in.Name); err == nil {
 			d.takeService(in, r)
 			continue
@@ -48,6 +51,28 @@ func (d *Daemon) acceptLoop() {
 			d.serve(in, d.receiveTask)
 		}
 	}
+}
+
+// admit lets a channel pass that a device opened who may use something here. What is said before that is answered by itself: a guest's word, and
+// a newer device list.
+func (d *Daemon) admit(in *connmgr.Incoming) bool {
+	if inv, ok := d.contacts.guest(in.Peer); ok {
+		if in.Name == joinChannel {
+			d.serve(in, func(in *connmgr.Incoming) { d.guestTask(in, inv) })
+		} else {
+			_ = in.Decline("an invitation is answered first")
+		}
+		return false
+	}
+	if in.Name == accountChannel {
+		d.serve(in, d.accountTask)
+		return false
+	}
+	if err := d.contacts.Authorized(in.Peer); err != nil {
+		_ = in.Decline(err.Error())
+		return false
+	}
+	return true
 }
 
 // serve runs a task for a channel, unless the device that opened it has as many as it may.

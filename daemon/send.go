@@ -9,6 +9,7 @@ import (
 
 	"traverse.internal/connmgr"
 	"traverse.internal/core/mux"
+	"traverse.internal/core/reason"
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
 	"traverse.internal/transfer"
@@ -145,6 +146,9 @@ func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source) 
 		return err
 	}
 	d.table.update(e, func(e *entry) { e.shown.State, e.paused = StateConnecting, false })
+	if err := d.waitAuthorized(ctx, to); err != nil {
+		return err
+	}
 	ch, info, err := d.manager.Connect(ctx, to, transfer.ChannelName(shown.ID))
 	if err != nil {
 		return err
@@ -215,6 +219,9 @@ func (d *Daemon) leave(ctx context.Context, e *entry, err error) {
 
 // recoverable tells whether a run that ended so is followed by another by itself: the way to the peer was lost, or was not found.
 func recoverable(err error) bool {
+	if reason.Of(err) == reason.AuthRevoked {
+		return false
+	}
 	var end *transfer.Error
 	if errors.As(err, &end) {
 		return errors.Is(err, transfer.ErrInterrupted) || errors.Is(err, transfer.ErrBusy)

@@ -81,9 +81,9 @@ func (d *Daemon) takeService(in *connmgr.Incoming, r service.Request) {
 
 // serviceTask connects a channel with what is exposed under its name.
 func (d *Daemon) serviceTask(in *connmgr.Incoming, r service.Request) {
-	lease, gone, verdict := d.services.Permit(in.Peer, r, nil)
-	if verdict == service.Resolve {
-		lease, gone, verdict = d.services.Permit(in.Peer, r, d.resolve(r.Host))
+	lease, gone, verdict := d.permitService(d.contacts.partyOf(in.Peer), r)
+	if verdict == service.Denied {
+		lease, gone, verdict = d.permitService(in.Peer, r) // exposed to the one device
 	}
 	switch verdict {
 	case service.Granted:
@@ -105,6 +105,14 @@ func (d *Daemon) serviceTask(in *connmgr.Incoming, r service.Request) {
 		prio = mux.Interactive
 	}
 	d.joinTo(ctx, in, lease.Network, lease.Address, lease.Exposed.Idle, prio)
+}
+
+func (d *Daemon) permitService(who identity.DeviceID, r service.Request) (*service.Lease, <-chan struct{}, service.Verdict) {
+	lease, gone, verdict := d.services.Permit(who, r, nil)
+	if verdict == service.Resolve {
+		lease, gone, verdict = d.services.Permit(who, r, d.resolve(r.Host))
+	}
+	return lease, gone, verdict
 }
 
 // errUnexposed ends the connections of a service that is taken away.
@@ -209,7 +217,7 @@ func (d *Daemon) Expose(req ExposeRequest) (Service, error) {
 		if err != nil {
 			return Service{}, err
 		}
-		e.To = append(e.To, c.Device)
+		e.To = append(e.To, c.named())
 	}
 	if err := d.services.Add(e); err != nil {
 		return fail(err)
@@ -226,7 +234,7 @@ func (d *Daemon) idsOf(req ExposeRequest) ExposeRequest {
 	req.To = append([]string(nil), req.To...)
 	for i, who := range req.To {
 		if c, err := d.contacts.Find(who); err == nil {
-			req.To[i] = c.Device.String()
+			req.To[i] = c.named().String()
 		}
 	}
 	return req

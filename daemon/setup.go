@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"time"
 
@@ -90,4 +91,34 @@ func WaitUp(ctx context.Context, h Home) (Status, error) {
 			return s, err
 		}
 	}
+}
+
+// ExportIdentity returns the home's keys as an age file.
+func ExportIdentity(h Home, passphrase string) ([]byte, error) {
+	raw, err := identity.Export(h.Identity, passphrase)
+	if err != nil {
+		return nil, explainIdentity(err, h)
+	}
+	return raw, nil
+}
+
+// ImportIdentity makes the home the device that an export holds.
+func ImportIdentity(h Home, exported io.Reader, passphrase, name string) (IdentityObject, error) {
+	if name == "" {
+		name, _ = os.Hostname()
+	}
+	if _, err := config.Load("", nil, map[string]string{"name": name}); err != nil {
+		return IdentityObject{}, cli.Errorf("E_USAGE", "%q cannot be a device's name", name).Because(err).Hint("--name NAME")
+	}
+	device, err := identity.Import(h.Identity, exported, passphrase)
+	if errors.Is(err, identity.ErrPassphrase) {
+		return IdentityObject{}, cli.Errorf("E_IDENTITY", "the export cannot be opened").Because(err).Hint("is it the right passphrase?")
+	}
+	if err != nil {
+		return IdentityObject{}, explainIdentity(err, h)
+	}
+	if err := writeName(h, name); err != nil {
+		return IdentityObject{}, err
+	}
+	return IdentityObject{envelope("identity"), device.ID().String(), name}, nil
 }

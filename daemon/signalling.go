@@ -37,6 +37,14 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 	return nil
 }
 
+// disconnect ends the sessions with the devices that a contact stands for.
+func (d *Daemon) disconnect(c Contact) (sessions int) {
+	for _, p := range c.meant(d.self) {
+		sessions += d.manager.Disconnect(p.Device)
+	}
+	return sessions
+}
+
 func (d *Daemon) dhtStatus() DHTStatus {
 	return DHTStatus{Mode: d.dht.Mode().String(), Listen: d.dht.Addr().String(), Nodes: int(d.dht.Stats().Nodes)}
 }

@@ -47,7 +47,7 @@ func (d *Daemon) peers(s *Status) {
 	for _, id := range d.manager.Connecting() {
 		connecting[id] = true
 	}
-	for _, c := range d.contacts.List() {
+	for _, c := range d.contacts.each() {
 		p := PeerStatus{PeerRef: PeerRef{c.Name, c.Device.String()}, State: "idle"}
 		if connecting[c.Device] {
 			p.State = "connecting"

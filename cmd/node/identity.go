@@ -58,6 +58,7 @@ func (a *app) idCommand() *cobra.Command {
 		Use: "id", Short: "print this device's id", Args: noArgs, RunE: show,
 		Example: "  node id\n  node id --json",
 	}
+	cmd.AddCommand(a.idExportCommand(), a.idImportCommand())
 	cmd.AddCommand(&cobra.Command{Use: "show", Short: "print this device's id", Args: noArgs, RunE: show, Example: "  node id show"})
 	return cmd
 }

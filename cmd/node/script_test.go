@@ -58,6 +58,9 @@ func TestScripts(t *testing.T) {
 			"tinydisk": cmdTinyDisk,
 			"mistype":  cmdMistype,
 			"garbage":  cmdGarbage,
+			// accounts
+			"sees":     cmdSees,
+			"setfield": cmdSetField,
 			// services
 			"echoserver": cmdEchoServer,
 			"roundtrip":  cmdRoundTrip,

@@ -84,6 +84,7 @@ var sole = []struct {
 	{foreign: "github.com/prometheus", by: []string{"metrics"}},
 	{foreign: "github.com/spf13", by: []string{"cmd/node", "cmd/turnd", "internal/manpage", "internal/configcmd"}},
 	{foreign: "github.com/vmihailenco/msgpack", by: []string{"core/framing"}},
+	{foreign: "rsc.io/qr", by: []string{"cmd/node"}},
 	{foreign: "golang.org/x/text", by: []string{"core/stun"}},
 	{foreign: "log", by: []string{"metrics", "turn/mint"}},                                                                               // net/http and client_golang take a *log.Logger
 	{foreign: "log/slog", by: []string{"cmd/node", "cmd/turnd", "daemon", "demo", "internal/logging", "internal/relayadmin", "metrics"}}, // metrics: exporter-toolkit takes one, and gets one that discards

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"traverse.internal/daemon"
+)
+
+func (a *app) deviceCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "device", Short: "the devices of this account", Args: noArgs,
+		Long: `Several devices can be one contact to others: an account. The device that links the first other makes the account's key and signs the list of its devices;
+it has to be up once in three days or so, else the others' time runs out after seven. "node id export" there makes a copy of the key.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(
+		a.deviceLinkCommand(),
+		&cobra.Command{
+			Use: "ls", Short: "list the devices of the account", Args: noArgs, Example: "  node device ls --json",
+			RunE: func(*cobra.Command, []string) error {
+				h, err := a.place()
+				if err != nil {
+					return err
+				}
+				list, err := daemon.ListDevices(h)
+				if err != nil {
+					return err
+				}
+				return a.print(list, func(w io.Writer) {
+					if list.Account != "" {
+						fmt.Fprintf(w, "account %s, list %d, until %s\n", list.Account, list.Version, list.Expires.Local().Format(time.DateTime))
+					}
+					printDevices(w, list.Devices)
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "revoke NAME", Aliases: []string{"rm"}, Short: "take a device off the account, by name or id: contacts refuse it from then on", Args: exactArgs(1),
+			Long: `Revoke signs a list without the device. Contacts and the account's devices that are connected get it at once, others when they meet one of the account's devices; until
+then, for seven days at most, they know the old list. Sessions with the device end with AUTH_REVOKED.`,
+			Example: "  node device revoke phone",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				c, err := a.client()
+				if err != nil {
+					return err
+				}
+				ctx, cancel := a.limit(cmd.Context(), quick)
+				defer cancel()
+				o, err := c.RevokeDevice(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return a.print(o, func(w io.Writer) { fmt.Fprintf(w, "%s  %s  revoked\n", o.Name, o.ID) })
+			},
+		},
+	)
+	return cmd
+}
+
+func (a *app) deviceLinkCommand() *cobra.Command {
+	req := daemon.InviteRequest{Device: true}
+	var code bool
+	cmd := &cobra.Command{
+		Use: "link", Short: "make a ticket with which another device joins this account", Args: noArgs,
+		Long: `Link prints a ticket. The device that runs "node join" with it, once and before it expires, becomes one of this account's, and learns the
+account's contacts. Contacts need nothing: they learn of it from this device.`,
+		Example: "  node device link\n  node device link --name phone --qr",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.ticket(cmd, req, code) },
+	}
+	cmd.Flags().StringVar(&req.Name, "name", "", "what the device is to be called (default: what it calls itself)")
+	a.ticketFlags(cmd, &req, &code)
+	return cmd
+}
+
+func printDevices(w io.Writer, list []daemon.DeviceEntry) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, d := range list {
+		marks := ""
+		if d.Self {
+			marks += "this device"
+		}
+		if d.Signer {
+			marks += ", signs"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", d.Name, d.ID, marks)
+	}
+	tw.Flush()
+}
