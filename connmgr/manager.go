@@ -120,6 +120,8 @@ type Manager struct {
 	dialling int
 	answers  int
 	opened   uint64 // channels, on sessions that are over
+
+	fileSent, fileCopied uint64 // on those
 }
 
 // peer is what the Manager knows of one device while anything is going on with it.

@@ -110,6 +110,8 @@ func (m *Manager) unregister(s *session) {
 	if _, known := p.sessions[s]; known {
 		st := s.mux.Stats()
 		m.opened += st.Opened + st.Accepted
+		m.fileSent += st.FileSent
+		m.fileCopied += st.FileCopied
 	}
 	delete(p.sessions, s)
 	if p.current == s {

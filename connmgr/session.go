@@ -47,6 +47,13 @@ func (s *session) route() ice.Route {
 	return s.link.path.Route
 }
 
+// inKernel tells whether the present or last link's records are the kernel's.
+func (s *session) inKernel() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link.tls.InKernel()
+}
+
 func (s *session) linkUp() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

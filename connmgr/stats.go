@@ -50,6 +50,7 @@ type Stats struct {
 	Sessions, Lingering, Draining int
 	Channels                      int
 	ChannelsOpened                uint64 // by either side, on all sessions that there were
+	FileSent, FileCopied          uint64 // bytes of files on all those: sent by the kernel (sendfile), and through a buffer
 	Dialling, Answering           int
 }
 
@@ -72,11 +73,14 @@ func (m *Manager) Stats() Stats {
 	m.mu.Lock()
 	st.Dialling, st.Answering = m.dialling, m.answers
 	st.ChannelsOpened = m.opened
+	st.FileSent, st.FileCopied = m.fileSent, m.fileCopied
 	live := m.sessionsLocked()
 	m.mu.Unlock()
 	for _, info := range describe(live, m.self) {
 		st.Sessions++
 		st.ChannelsOpened += info.Mux.Opened + info.Mux.Accepted
+		st.FileSent += info.Mux.FileSent
+		st.FileCopied += info.Mux.FileCopied
 		switch info.State {
 		case StateLingering:
 			st.Lingering++
@@ -115,6 +119,7 @@ type SessionInfo struct {
 	State    SessionState
 	Offerer  bool // this device called
 	Since    time.Time
+	InKernel bool // the kernel seals and opens the link's records
 	Channels []mux.ChannelInfo
 	Mux      mux.Stats
 }
@@ -138,7 +143,7 @@ func describe(all []*session, self identity.DeviceID) []SessionInfo {
 			state = StateLingering
 		}
 		infos = append(infos, SessionInfo{
-			Info: s.info(), State: state, Offerer: s.offerer == self, Since: s.created,
+			Info: s.info(), State: state, Offerer: s.offerer == self, Since: s.created, InKernel: s.inKernel(),
 			Channels: s.mux.Channels(), Mux: s.mux.Stats(),
 		})
 	}

@@ -28,6 +28,9 @@ type Session struct {
 	Unread   int           `json:"unread"`   // bytes received and not read
 	Resent   uint64        `json:"bytes_resent"`
 	Links    uint64        `json:"links_lost"`
+	TLS      string        `json:"tls"`                 // kernel or user: who seals and opens the link's records
+	Sendfile uint64        `json:"bytes_file_sendfile"` // of files, sent by the kernel
+	Copied   uint64        `json:"bytes_file_copy"`     // of files, read when sent and copied
 }
 
 // SessionList is what `conns` prints.
@@ -88,9 +91,17 @@ func (d *Daemon) SessionList() SessionList {
 			ID: hex.EncodeToString(s.SessionID[:4]), Peer: d.refOf(s.Peer), State: string(s.State), Path: pathOf(s.Route), Since: s.Since,
 			Offerer: s.Offerer, Channels: len(s.Channels), RTT: s.Mux.RoundTrip, BytesIn: s.Mux.BytesIn, BytesOut: s.Mux.BytesOut,
 			Queued: s.Mux.Queued, Retained: s.Mux.Retained, Unread: s.Mux.Unread, Resent: s.Mux.BytesResent, Links: s.Mux.LinksLost,
+			TLS: tlsOf(s.InKernel), Sendfile: s.Mux.FileSent, Copied: s.Mux.FileCopied,
 		})
 	}
 	return out
+}
+
+func tlsOf(kernel bool) string {
+	if kernel {
+		return "kernel"
+	}
+	return "user"
 }
 
 // ChannelList describes the open channels, of one contact where who is not "".

@@ -139,7 +139,7 @@ func TestLabels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed := strings.Fields("kind transport reason state dir outcome what size mode family code le program version revision goversion quantile")
+	allowed := strings.Fields("kind transport reason state dir outcome what size mode family code le program version revision goversion quantile tls")
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {

@@ -33,9 +33,10 @@ func newManager(read func() connmgr.Stats) prometheus.Collector {
 	sessions := gauge("node_sessions", "Sessions with other devices.", "state")
 	channels := gauge("node_channels", "Channels of all sessions.", "state")
 	opened := counter("node_channels_opened_total", "Channels ever opened, by either side.")
+	files := counter("node_file_bytes_total", "Bytes of files given to the mux as references: sent by the kernel (sendfile), or read and copied when sent (copy).", "mode")
 	busy := counter("node_channels_declined_busy_total", "Channel requests declined because nobody took them.")
 	dropped := counter("node_events_dropped_total", "Events dropped because their observer was too slow.")
-	families := []family{established, fallback, attempts, failures, dialling, refused, glares, links, sessions, channels, opened, busy, dropped}
+	families := []family{established, fallback, attempts, failures, dialling, refused, glares, links, sessions, channels, opened, files, busy, dropped}
 	return collector{families, func(s scrape) {
 		st := read()
 		var relayed, all uint64
@@ -47,6 +48,8 @@ func newManager(read func() connmgr.Stats) prometheus.Collector {
 			}
 		}
 		s.add(fallback, float64(relayed)/float64(max(1, all)))
+		s.count(files, st.FileSent, "sendfile")
+		s.count(files, st.FileCopied, "copy")
 		s.count(attempts, st.Attempts, "out")
 		s.count(attempts, st.Answered, "in")
 		s.count(failures, st.Failures, "out")

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"traverse.internal/core/bufpool"
+	"traverse.internal/core/ktls"
 	"traverse.internal/core/zerocopy"
 )
 
@@ -21,6 +22,26 @@ func newBufpool(read func() bufpool.Stats) prometheus.Collector {
 		}
 		s.count(gets, st.Oversize, "oversize")
 		s.count(misses, st.Oversize, "oversize")
+	}}
+}
+
+func newKernelTLS(read func() ktls.Stats) prometheus.Collector {
+	links := counter("tls_links_total", "TCP links whose handshake was done, by who seals their records since: the kernel or this program, and why.", "tls", "reason")
+	available := gauge("tls_kernel_available", "1 when the kernel was tried and can, 0 when it cannot or was not tried yet.")
+	refused := counter("tls_kernel_errors_total", "What ended links in the kernel: alerts of the peer, records that were refused.", "reason")
+	return collector{[]family{links, available, refused}, func(s scrape) {
+		st := read()
+		s.count(links, st.Kernel, "kernel", "")
+		for why, n := range st.User {
+			s.count(links, n, "user", why)
+		}
+		can := 0.0
+		if st.Available {
+			can = 1
+		}
+		s.add(available, can)
+		s.count(refused, st.Alerts, "alert")
+		s.count(refused, st.Bad, "record")
 	}}
 }
 

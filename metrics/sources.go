@@ -10,6 +10,7 @@ import (
 	"traverse.internal/connmgr"
 	"traverse.internal/core/bufpool"
 	"traverse.internal/core/ice"
+	"traverse.internal/core/ktls"
 	"traverse.internal/core/zerocopy"
 	"traverse.internal/dht"
 	"traverse.internal/internal/acme"
@@ -52,6 +53,7 @@ func (src Sources) register(r *prometheus.Registry) *prometheus.HistogramVec {
 		buildInfo(src.Program, src.Version),
 		newBufpool(bufpool.ReadStats),
 		newZerocopy(zerocopy.ReadStats),
+		newKernelTLS(ktls.ReadStats),
 	)
 	if src.ICE != nil {
 		r.MustRegister(newICE(src.ICE))

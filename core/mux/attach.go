@@ -190,6 +190,7 @@ func (s *Session) resumeLocked(link io.ReadWriteCloser, m *framing.Resume, recei
 		l.first = first
 		s.epoch = first.Epoch
 	}
+	l.early = s.lostFilesLocked(m.Received)
 	s.acked = max(s.acked, received)
 	s.stats.Resumes++
 	s.installLocked(l)

@@ -74,6 +74,9 @@ type Channel struct {
 	place      place
 	priority   Priority
 	bytesOut   uint64
+	byFile     bool // what is being written is of a file
+	lostFile   bool // reset because its file changed
+	toldEarly  bool // its RESET went in front of what is sent again on a new link
 }
 
 // inChunk is a piece of what was received: mem[from:to] is unread.
@@ -83,11 +86,18 @@ type inChunk struct {
 	from, to int
 }
 
-// outChunk is a piece of what was written: mem[taken:n] is to be sent.
+// outChunk is a piece of what was written: mem[taken:n] is to be sent, or the same of a file behind offset.
 type outChunk struct {
 	buf      *bufpool.Buf
 	mem      []byte
+	file     *sharedFile // with offset, instead of buf and mem
+	offset   int64
 	taken, n int
+}
+
+func (c outChunk) release() {
+	c.buf.Release()
+	c.file.release()
 }
 
 // newChannelLocked puts a channel into the session.

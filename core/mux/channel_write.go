@@ -69,13 +69,10 @@ func (c *Channel) put(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	c.byFile = false
 	n := c.allowedLocked(len(p))
 	if n == 0 {
-		c.waiting, c.wants = true, len(p)
-		if !c.enlisted {
-			c.enlisted = true
-			s.waiters = append(s.waiters, c)
-		}
+		c.waitLocked(len(p))
 		return 0, nil
 	}
 	chunk := c.tailLocked(n)
@@ -94,6 +91,15 @@ func (c *Channel) put(p []byte) (int, error) {
 	return n, nil
 }
 
+// waitLocked puts the channel on the list of those whose Write waits for room.
+func (c *Channel) waitLocked(want int) {
+	c.waiting, c.wants = true, want
+	if !c.enlisted {
+		c.enlisted = true
+		c.s.waiters = append(c.s.waiters, c)
+	}
+}
+
 // fillLocked copies without the lock. The writer leaves the chunk alone meanwhile. It reports false when the queue was
 // dropped then.
 func (c *Channel) fillLocked(dst, src []byte) bool {
@@ -105,7 +111,7 @@ func (c *Channel) fillLocked(dst, src []byte) bool {
 	if !c.outDropped {
 		return true
 	}
-	c.outQueue.pop().buf.Release() // the only one left
+	c.outQueue.pop().release() // the only one left
 	return false
 }
 
@@ -116,7 +122,11 @@ func (c *Channel) allowedLocked(want int) int {
 	if c.priority == Bulk {
 		kept -= kept / 8 // room for a message while bulk waits for the peer's ACK
 	}
-	if c.queued >= queueLimit || s.queued+s.retained.bytes >= kept {
+	limit := queueLimit
+	if c.byFile {
+		limit = fileQueue
+	}
+	if c.queued >= limit || s.queued+s.retained.bytes >= kept {
 		return 0
 	}
 	window, free := s.limits.window, s.out.credit()
@@ -191,7 +201,7 @@ func (c *Channel) dropOutLocked() {
 		keep = 1
 	}
 	for c.outQueue.len() > keep {
-		c.outQueue.pop().buf.Release()
+		c.outQueue.pop().release()
 	}
 	s.wakeWaitersLocked()
 }

@@ -7,11 +7,27 @@ import (
 	"traverse.internal/core/framing"
 )
 
-// batch is what one Write takes.
+// batch is what one Write takes, or a frame of a file. The zero value is empty.
 type batch struct {
-	buf  *bufpool.Buf // the writer's hold
-	data []byte       // in buf, whole frames
-	last bool         // the session's GOAWAY is in it: nothing comes behind
+	buf   *bufpool.Buf // the writer's hold
+	data  []byte       // in buf, whole frames
+	frame *fileFrame   // instead of both, with
+	file  *sharedFile  // the writer's hold
+	last  bool         // the session's GOAWAY is in it: nothing comes behind
+}
+
+func (b *batch) empty() bool { return b.data == nil && b.frame == nil }
+
+func (b *batch) len() int {
+	if b.frame != nil {
+		return b.frame.len()
+	}
+	return len(b.data)
+}
+
+func (b *batch) release() {
+	b.buf.Release()
+	b.file.release()
 }
 
 // gather is the buffer in which frames are put together, one behind the other. Frames outside channel 0xffff stay in it
@@ -101,6 +117,11 @@ func (s *Session) gatherFirstLocked(l *link) {
 	if l.first != nil {
 		s.controlFrame(l.first)
 		l.first = nil
+	}
+	for ; len(l.early) > 0 && s.batch.room() >= smallest; l.early = l.early[1:] {
+		s.control.resetFrame = l.early[0]
+		s.controlFrame(&s.control.resetFrame)
+		s.stats.ResetsOut++
 	}
 }
 

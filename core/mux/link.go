@@ -21,6 +21,7 @@ type link struct {
 
 	// Guarded by the session's mu.
 	first    framing.Message // HELLO or RESUME to be written before everything else
+	early    []framing.Reset // behind that, and before what is sent again
 	greeted  bool            // the peer's first frame has been read
 	rxPos    uint64          // as Session.received, for what this link has brought, be it new or known
 	txPos    uint64          // where in the retained stream its writer is
@@ -146,6 +147,10 @@ func (s *Session) resyncLocked() {
 				s.maxLocked(c)
 			}
 		case phaseReset:
+			if c.toldEarly {
+				c.toldEarly = false
+				continue
+			}
 			s.resetFrameLocked(resetFrame{Reset: c.reset})
 		}
 	}

@@ -284,8 +284,9 @@ func TestRetained(t *testing.T) {
 		}
 		var got []byte
 		for pos := at; pos < kept.sent; pos = at + uint64(len(got)) {
-			_, data := kept.from(pos)
-			got = append(got, data...)
+			run := kept.from(pos)
+			got = append(got, run.data...)
+			run.release()
 		}
 		if !bytes.Equal(got, all[at:]) {
 			t.Fatalf("from %d: %d bytes, not what was added", at, len(got))

@@ -11,10 +11,25 @@ import (
 type extent struct {
 	buf   *bufpool.Buf // one hold is the extent's
 	data  []byte       // in buf
+	frame *fileFrame   // instead of both
 	start uint64       // count of the first byte
 }
 
-func (e *extent) end() uint64 { return e.start + uint64(len(e.data)) }
+func (e *extent) len() int {
+	if e.frame != nil {
+		return e.frame.len()
+	}
+	return len(e.data)
+}
+
+func (e *extent) end() uint64 { return e.start + uint64(e.len()) }
+
+func (e *extent) release() {
+	e.buf.Release()
+	if e.frame != nil {
+		e.frame.file.release()
+	}
+}
 
 // retained is what has been given to a link, or would have been, and the peer has not acknowledged: all frames outside
 // channel 0xffff, as they are on the wire. Positions count their bytes, headers included, since the session's start.
@@ -33,12 +48,19 @@ func (r *retained) add(buf *bufpool.Buf, data []byte) {
 	if r.extents.len() > 0 {
 		last := r.extents.back()
 		n := len(last.data)
-		if last.buf == buf && cap(last.data) > n && &last.data[:n+1][n] == &data[0] {
+		if last.frame == nil && last.buf == buf && cap(last.data) > n && &last.data[:n+1][n] == &data[0] {
 			last.data = last.data[:n+len(data)]
 			return
 		}
 	}
 	r.extents.push(extent{buf: buf.Retain(), data: data, start: start})
+}
+
+// addFile appends a frame of a file. It takes over the frame's hold.
+func (r *retained) addFile(f *fileFrame) {
+	r.extents.push(extent{frame: f, start: r.sent})
+	r.sent += uint64(f.len())
+	r.bytes += f.len()
 }
 
 // ack takes the peer's count; trim then lets go. It reports false for a count that was never sent; an old one does
@@ -57,15 +79,19 @@ func (r *retained) trim(given uint64) {
 	limit := min(r.acked, given)
 	for r.extents.len() > 0 && r.extents.front().end() <= limit {
 		e := r.extents.pop()
-		r.bytes -= len(e.data)
-		e.buf.Release()
+		r.bytes -= e.len()
+		e.release()
 	}
 }
 
-// from returns the frames from pos on that lie in one buffer; pos is before sent and not before acked.
-func (r *retained) from(pos uint64) (*bufpool.Buf, []byte) {
+// from returns the frames from pos on that lie in one buffer, or one of a file; pos is before sent, not before acked,
+// and at a frame's border.
+func (r *retained) from(pos uint64) batch {
 	e := r.at(pos)
-	return e.buf, e.data[pos-e.start:]
+	if e.frame != nil {
+		return batch{frame: e.frame, file: e.frame.file.retain()}
+	}
+	return batch{buf: e.buf.Retain(), data: e.data[pos-e.start:]}
 }
 
 // at returns the extent in which pos lies.
@@ -81,6 +107,9 @@ func (r *retained) resumable(codec framing.Codec, pos uint64) bool {
 	}
 	e := r.at(pos)
 	at := e.start
+	if e.frame != nil {
+		return at == pos
+	}
 	for data := e.data; at < pos; {
 		h, n, err := codec.ParseHeader(data)
 		if err != nil {
@@ -96,7 +125,8 @@ func (r *retained) resumable(codec framing.Codec, pos uint64) bool {
 // release lets go of everything.
 func (r *retained) release() {
 	for r.extents.len() > 0 {
-		r.extents.pop().buf.Release()
+		e := r.extents.pop()
+		e.release()
 	}
 	r.extents.reset()
 	r.bytes = 0

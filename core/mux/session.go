@@ -3,6 +3,7 @@ package mux
 import (
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"traverse.internal/core/framing"
@@ -84,6 +85,9 @@ type Session struct {
 	ackTimer, beatTimer, lingerTimer, byeTimer *time.Timer
 
 	stats Stats
+
+	files                atomic.Int32  // held for what is queued or kept
+	fileSent, fileCopied atomic.Uint64 // bytes of them, as Stats
 }
 
 // newSession returns a session without a link.

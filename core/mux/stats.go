@@ -17,6 +17,7 @@ type Stats struct {
 	Pending       int           // requests of the peer neither accepted nor declined
 	Queued        int           // bytes waiting for the writer
 	Retained      int           // bytes of frames kept for the peer's ACK
+	Files         int           // held for what is queued or kept, at most maxFiles
 	Unread        int           // bytes received and not read
 	ReceiveMemory int           // bytes of the buffers that hold those
 	Credit        uint64        // bytes the peer lets the session send
@@ -42,6 +43,8 @@ type Stats struct {
 	Declined, DeclinedByPeer          uint64 // requests
 	OpenTimeouts                      uint64
 	LinksLost, Resumes                uint64
+	FileSent, FileCopied              uint64        // of files: sent by the kernel, and through a buffer; those sent again too
+	FilesChanged                      uint64        // channels reset because their file did
 	Violations                        uint64        // 1 when the peer broke the protocol
 	WriteStalls                       uint64        // times a Write waited for room
 	WriteStallTime                    time.Duration // and how long
@@ -58,6 +61,8 @@ func (s *Session) Stats() Stats {
 	st.Unread, st.ReceiveMemory = int(s.in.received-s.in.consumed), s.rxMemory
 	st.Credit = s.out.credit()
 	st.RoundTrip = s.trip
+	st.Files = int(s.files.Load())
+	st.FileSent, st.FileCopied = s.fileSent.Load(), s.fileCopied.Load()
 	st.Age = time.Since(s.created)
 	for _, c := range s.channels {
 		switch c.phase {

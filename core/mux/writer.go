@@ -1,8 +1,6 @@
 package mux
 
 import (
-	"io"
-
 	"traverse.internal/core/framing"
 )
 
@@ -15,11 +13,13 @@ func (l *link) writeLoop() {
 		if !ok {
 			return
 		}
-		n, err := l.rwc.Write(b.data)
-		if err == nil && n < len(b.data) {
-			err = io.ErrShortWrite
+		var err error
+		if b.frame != nil {
+			err = l.writeFile(b.frame)
+		} else {
+			_, err = l.writeAll(b.data)
 		}
-		b.buf.Release()
+		b.release()
 		if err != nil {
 			s.lost(l, noEOF(err))
 			return
@@ -35,7 +35,7 @@ func (l *link) writeLoop() {
 func (l *link) next() (batch, bool) {
 	for {
 		b, ok := l.poll()
-		if !ok || b.data != nil {
+		if !ok || !b.empty() {
 			return b, ok
 		}
 		select {
@@ -55,9 +55,9 @@ func (l *link) poll() (batch, bool) {
 		return batch{}, false
 	}
 	b := s.gatherLocked(l)
-	if b.data != nil {
+	if !b.empty() {
 		s.stats.LinkWrites++
-		s.stats.LinkBytesOut += uint64(len(b.data))
+		s.stats.LinkBytesOut += uint64(b.len())
 	}
 	return b, true
 }
@@ -70,7 +70,7 @@ func (s *Session) gatherLocked(l *link) batch {
 	plain := l.first == nil && !known && s.err == nil
 	if s.ring.owed && plain && !s.fullLocked() {
 		s.ring.owed = false
-		if b := s.gatherBacklogLocked(1); b.data != nil {
+		if b := s.gatherBacklogLocked(1); !b.empty() {
 			return b.on(l, s)
 		}
 		if s.batch.room() < smallest {
@@ -91,7 +91,7 @@ func (s *Session) gatherLocked(l *link) batch {
 		s.gatherControlLocked()
 	}
 	if !s.fullLocked() && s.gatherRequestsLocked() && s.gatherResetsLocked() {
-		if b := s.gatherDataLocked(); b.data != nil {
+		if b := s.gatherDataLocked(); !b.empty() {
 			return b.on(l, s)
 		}
 	}
@@ -126,10 +126,9 @@ func (s *Session) finishBatchLocked() batch {
 
 // resendLocked returns the next frames that the peer has not received.
 func (s *Session) resendLocked(l *link) batch {
-	buf, data := s.retained.from(l.txPos)
-	l.txPos += uint64(len(data))
-	s.stats.BytesResent += uint64(len(data))
-	b := batch{buf: buf.Retain(), data: data}
+	b := s.retained.from(l.txPos)
+	l.txPos += uint64(b.len())
+	s.stats.BytesResent += uint64(b.len())
 	s.retained.trim(l.txPos)
 	return b
 }
@@ -204,14 +203,20 @@ func (c *Channel) directLocked() bool {
 		return false
 	}
 	first := c.outQueue.front()
+	if first.file != nil {
+		return true
+	}
 	return first.n >= directBody && first.taken == 0
 }
 
 // takeDirectLocked makes a frame of the channel's first chunk, in its own buffer; two when it is too long for one.
 func (s *Session) takeDirectLocked(c *Channel) batch {
+	if c.outQueue.front().file != nil {
+		return s.takeFileLocked(c)
+	}
 	chunk := c.outQueue.pop()
 	first, second := min(chunk.n, s.limits.body), chunk.n-s.limits.body
-	head := s.codec.AppendHeader(s.control.header[:0], framing.Header{Length: uint16(first), Channel: c.id})
+	head := s.frameHeader(first, c.id)
 	chunk.buf.SetLen(chunk.n)
 	if second > 0 {
 		chunk.buf.SetLen(chunk.n + len(head))
@@ -225,6 +230,11 @@ func (s *Session) takeDirectLocked(c *Channel) batch {
 	s.retained.add(chunk.buf, data)
 	s.sentLocked(c, chunk.n)
 	return batch{buf: chunk.buf, data: data}
+}
+
+// frameHeader returns the header of a body of n bytes, valid until the next.
+func (s *Session) frameHeader(n int, id framing.ChannelID) []byte {
+	return s.codec.AppendHeader(s.control.header[:0], framing.Header{Length: uint16(n), Channel: id})
 }
 
 // frameLocked adds one frame of the channel, of its short chunks, and its end when that is next. It reports false when
@@ -268,7 +278,7 @@ func (c *Channel) shortLocked(limit int) int {
 			break
 		}
 		chunk := c.outQueue.at(i)
-		if i > 0 && chunk.n >= directBody {
+		if i > 0 && (chunk.n >= directBody || chunk.file != nil) {
 			break
 		}
 		if n += chunk.n - chunk.taken; n >= limit {
@@ -285,7 +295,7 @@ func (c *Channel) moveLocked(g *gather, n int) int {
 	g.wrote(append(g.tail(), chunk.mem[chunk.taken:chunk.taken+n]...))
 	chunk.taken += n
 	if chunk.taken == chunk.n {
-		c.outQueue.pop().buf.Release()
+		c.outQueue.pop().release()
 	}
 	return n
 }

@@ -48,6 +48,12 @@ func newCarrier(raw net.Conn, head []byte) *carrier {
 // established ends reading record by record. Call it once, before anyone but the handshake reads.
 func (c *carrier) established() { c.in = bufio.NewReaderSize(c.records.src, readBuffer) }
 
+// exact tells whether everything that was read has been used: what follows is still in the kernel.
+func (c *carrier) exact() bool {
+	head, put := c.records.src.(*headReader)
+	return c.records.have == 0 && !(put && len(head.head) > 0)
+}
+
 func (c *carrier) Read(p []byte) (n int, err error) {
 	if c.in != nil {
 		n, err = c.in.Read(p)

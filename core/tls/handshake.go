@@ -11,6 +11,7 @@ import (
 
 	stdtls "crypto/tls"
 
+	"traverse.internal/core/ktls"
 	"traverse.internal/identity"
 )
 
@@ -25,21 +26,27 @@ const (
 // ctx bounds the handshake and nothing after it; give it a deadline. When AsClient fails, raw is closed. When it
 // succeeds raw belongs to the Link, and head too.
 func AsClient(ctx context.Context, raw net.Conn, head []byte, dev *identity.Device, peer identity.DeviceID) (*Link, error) {
-	return handshake(ctx, raw, head, dev, peer, stdtls.Client)
+	return handshake(ctx, raw, head, dev, peer, false)
 }
 
 // AsServer runs the server's side of the handshake on raw, like AsClient. When it returns, the peer has proved its key.
 func AsServer(ctx context.Context, raw net.Conn, head []byte, dev *identity.Device, peer identity.DeviceID) (*Link, error) {
-	return handshake(ctx, raw, head, dev, peer, stdtls.Server)
+	return handshake(ctx, raw, head, dev, peer, true)
 }
 
 func handshake(
 	ctx context.Context, raw net.Conn, head []byte, dev *identity.Device, peer identity.DeviceID,
-	side func(net.Conn, *stdtls.Config) *stdtls.Conn,
+	server bool,
 ) (*Link, error) {
+	side := stdtls.Client
+	if server {
+		side = stdtls.Server
+	}
 	carrier := newCarrier(raw, head)
 	check := &peerCheck{want: peer}
-	conn := side(carrier, check.config(dev))
+	config := check.config(dev)
+	move := prepareMove(raw, config)
+	conn := side(carrier, config)
 	err := conn.HandshakeContext(ctx)
 	if err == nil && !check.passed {
 		err = errors.New("peer was not verified") // crypto/tls always calls verify; a link must not depend on that
@@ -49,8 +56,15 @@ func handshake(
 		refuse(ctx, raw)
 		return nil, err
 	}
-	carrier.established()
-	return &Link{conn: conn, carrier: carrier, peer: peer}, nil
+	l := &Link{conn: conn, carrier: carrier, peer: peer, keyLimit: ktls.MaxRecords}
+	if l.kernel, err = move.attach(conn, carrier, server); err != nil {
+		_ = raw.Close()
+		return nil, &HandshakeError{Fault: FaultOther, Err: err}
+	}
+	if l.kernel == nil {
+		carrier.established()
+	}
+	return l, nil
 }
 
 // A peerCheck is what one handshake demands of the peer, and what it saw.

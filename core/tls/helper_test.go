@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"traverse.internal/core/ktls"
 	"traverse.internal/identity"
 )
 
@@ -58,21 +59,43 @@ type pair struct {
 	clientRaw, serverRaw       *countingConn
 }
 
+// newPair is a pair in the kernel where there is kernel TLS. Nothing is counted then.
 func newPair(t testing.TB) *pair {
+	t.Helper()
+	return pairOf(t, ktls.Available(), ktls.Available())
+}
+
+// newUserPair is a pair whose records are crypto/tls's.
+func newUserPair(t testing.TB) *pair {
+	t.Helper()
+	return pairOf(t, false, false)
+}
+
+func pairOf(t testing.TB, clientInKernel, serverInKernel bool) *pair {
 	t.Helper()
 	c, s := tcpPair(t)
 	p := &pair{
 		clientDevice: newDevice(t), serverDevice: newDevice(t),
 		clientRaw: &countingConn{TCPConn: c}, serverRaw: &countingConn{TCPConn: s},
 	}
+	var clientRaw, serverRaw net.Conn = p.clientRaw, p.serverRaw
+	if clientInKernel {
+		clientRaw = c // bare
+	}
+	if serverInKernel {
+		serverRaw = s
+	}
 	ctx := testContext(t)
 	var clientErr, serverErr error
 	var wg sync.WaitGroup
-	wg.Go(func() { p.client, clientErr = AsClient(ctx, p.clientRaw, nil, p.clientDevice, p.serverDevice.ID()) })
-	wg.Go(func() { p.server, serverErr = AsServer(ctx, p.serverRaw, nil, p.serverDevice, p.clientDevice.ID()) })
+	wg.Go(func() { p.client, clientErr = AsClient(ctx, clientRaw, nil, p.clientDevice, p.serverDevice.ID()) })
+	wg.Go(func() { p.server, serverErr = AsServer(ctx, serverRaw, nil, p.serverDevice, p.clientDevice.ID()) })
 	wg.Wait()
 	if clientErr != nil || serverErr != nil {
 		t.Fatalf("handshake: client %v, server %v", clientErr, serverErr)
+	}
+	if p.client.InKernel() != clientInKernel || p.server.InKernel() != serverInKernel {
+		t.Fatalf("in the kernel: client %v, server %v, want %v, %v", p.client.InKernel(), p.server.InKernel(), clientInKernel, serverInKernel)
 	}
 	t.Cleanup(func() { p.client.Close(); p.server.Close() })
 	return p

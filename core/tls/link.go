@@ -10,6 +10,7 @@ import (
 
 	stdtls "crypto/tls"
 
+	"traverse.internal/core/ktls"
 	"traverse.internal/identity"
 )
 
@@ -33,7 +34,13 @@ type Link struct {
 	carrier *carrier
 	peer    identity.DeviceID
 
-	writing sync.Mutex // held for a whole Write, so that its records stay together
+	kernel *ktls.Conn // seals and opens instead of conn; nil: conn does
+
+	writing  sync.Mutex // held for a whole Write, so that its records stay together; guards the fields below
+	sealed   uint64     // records written
+	keyLimit uint64     // of them
+	ended    bool       // CloseWrite has been called; of a link in the kernel
+	broken   error      // of the first write that failed, of a link in the kernel
 
 	closing  sync.Once
 	closeErr error
@@ -58,6 +65,9 @@ func (l *Link) Exporter(label string) ([]byte, error) {
 
 // Read reads what the peer wrote. See the package comment for how it ends.
 func (l *Link) Read(p []byte) (int, error) {
+	if l.kernel != nil {
+		return l.kernelRead(p)
+	}
 	n, err := l.conn.Read(p)
 	if alert, ok := remoteAlert(err); ok {
 		err = &RefusedError{Alert: alert}
@@ -70,6 +80,12 @@ func (l *Link) Read(p []byte) (int, error) {
 func (l *Link) Write(p []byte) (n int, err error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	if err := l.sealing(len(p)); err != nil {
+		return 0, err
+	}
+	if l.kernel != nil {
+		return l.kernelWrite(p)
+	}
 	if len(p) <= maxRecord { // one record is one raw write without our help, and without a copy
 		return l.conn.Write(p)
 	}
@@ -86,7 +102,14 @@ func (l *Link) Write(p []byte) (n int, err error) {
 func (l *Link) CloseWrite() error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
-	return l.conn.CloseWrite()
+	if l.kernel == nil {
+		return l.conn.CloseWrite()
+	}
+	if l.broken == nil && !l.ended {
+		l.broken = l.kernel.CloseWrite()
+		l.ended = true
+	}
+	return l.broken
 }
 
 // Close ends the link and closes the raw stream. It says close_notify unless a Write is under way, which it interrupts,
@@ -98,6 +121,10 @@ func (l *Link) Close() error {
 			return
 		}
 		defer l.writing.Unlock()
+		if l.kernel != nil {
+			l.closeErr = l.kernelClose()
+			return
+		}
 		l.carrier.hurry()
 		err := l.conn.Close()
 		if err != nil && !errors.Is(err, net.ErrClosed) {
@@ -115,10 +142,22 @@ func (l *Link) LocalAddr() net.Addr { return l.carrier.LocalAddr() }
 func (l *Link) RemoteAddr() net.Addr { return l.carrier.RemoteAddr() }
 
 // SetDeadline sets both deadlines.
-func (l *Link) SetDeadline(t time.Time) error { return l.conn.SetDeadline(t) }
+func (l *Link) SetDeadline(t time.Time) error {
+	return errors.Join(l.SetReadDeadline(t), l.SetWriteDeadline(t))
+}
 
 // SetReadDeadline sets when a Read gives up with os.ErrDeadlineExceeded.
-func (l *Link) SetReadDeadline(t time.Time) error { return l.conn.SetReadDeadline(t) }
+func (l *Link) SetReadDeadline(t time.Time) error {
+	if l.kernel != nil {
+		return l.kernel.SetReadDeadline(t)
+	}
+	return l.conn.SetReadDeadline(t)
+}
 
 // SetWriteDeadline sets when a Write gives up with os.ErrDeadlineExceeded, which ends the writing half.
-func (l *Link) SetWriteDeadline(t time.Time) error { return l.conn.SetWriteDeadline(t) }
+func (l *Link) SetWriteDeadline(t time.Time) error {
+	if l.kernel != nil {
+		return l.kernel.SetWriteDeadline(t)
+	}
+	return l.conn.SetWriteDeadline(t)
+}

@@ -33,7 +33,7 @@ func TestOneWriteIsOneRawWrite(t *testing.T) {
 		{1 << 20, 8},
 	} {
 		t.Run(fmt.Sprintf("%d bytes", c.size), func(t *testing.T) {
-			p := newPair(t)
+			p := newUserPair(t)
 			data := randomBytes(c.size)
 			got := make([]byte, c.size)
 			var readErr error
@@ -124,7 +124,7 @@ func TestCutStreamIsNotAnEnd(t *testing.T) {
 }
 
 func TestChangedByteIsNoticed(t *testing.T) {
-	p := newPair(t)
+	p := newUserPair(t)
 	if _, err := p.clientRaw.Write([]byte{23, 3, 3, 0, 17, 16: 0, 21: 0}); err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestCloseDoesNotWaitForAPeerThatStoppedReading(t *testing.T) {
 }
 
 func TestLinkShowsItsStream(t *testing.T) {
-	p := newPair(t)
+	p := newUserPair(t)
 	if p.client.NetConn() != net.Conn(p.clientRaw) {
 		t.Error("NetConn is not the raw stream")
 	}
@@ -258,7 +258,7 @@ func TestLinkShowsItsStream(t *testing.T) {
 func BenchmarkWrite(b *testing.B) {
 	for _, size := range []int{256, 16 << 10, 64 << 10, 1 << 20} {
 		b.Run(fmt.Sprintf("%d", size), func(b *testing.B) {
-			p := newPair(b)
+			p := newUserPair(b)
 			_ = p.clientRaw.SetDeadline(time.Time{})
 			_ = p.serverRaw.SetDeadline(time.Time{})
 			var wg sync.WaitGroup

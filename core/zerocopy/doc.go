@@ -1,4 +1,4 @@
-// Package zerocopy moves bytes between two TCP connections inside the kernel.
+// Package zerocopy moves bytes between kernel objects: two TCP connections, or a file and one.
 //
 // [Join] relays both ways until both sides have said everything. On Linux each direction is a pump around splice(2):
 //

@@ -8,6 +8,8 @@ type Stats struct {
 	CopiedBytes  uint64 // delivered through a buffer
 	PipeMisses   uint64 // moves that copied because every pipe was taken
 	Refused      uint64 // pumps that copy because the kernel refused to splice their sockets
+	FileSent     uint64 // bytes of files that left without passing through the program
+	FileCopied   uint64 // and through a buffer
 	PipesOpen    int    // at most MaxPipes
 	PipesIdle    int    // in the pool
 }
@@ -19,13 +21,15 @@ func ReadStats() Stats {
 		CopiedBytes:  totals.copied.Load(),
 		PipeMisses:   totals.misses.Load(),
 		Refused:      totals.refused.Load(),
+		FileSent:     totals.fileSent.Load(),
+		FileCopied:   totals.fileCopied.Load(),
 	}
 	s.PipesOpen, s.PipesIdle = countPipes()
 	return s
 }
 
 var totals struct {
-	spliced, copied, misses, refused atomic.Uint64
+	spliced, copied, misses, refused, fileSent, fileCopied atomic.Uint64
 }
 
 // spliced and copied count n delivered bytes.
