@@ -27,10 +27,6 @@ var allocateChecks = []check{
 	{number: 60, ref: "RFC 8656 §7.2", over: onBoth, run: advertised, must: "the relayed address is one of its family that a peer can use"},
 }
 
-func needsConfig(what string) func(*probe) {
-	return func(p *probe) { p.skipf("needs %s", what) }
-}
-
 func notVisible(what string) func(*probe) {
 	return func(*probe) { panic(unseen("not on the wire: " + what)) }
 }

@@ -67,6 +67,9 @@ func (p *probe) dialFrom(tcp bool, from netip.AddrPort) *client {
 	if tcp && p.config.Secure {
 		c.conn = p.secure(conn)
 	}
+	if !tcp && p.config.Datagrams {
+		c.conn = p.secureDatagrams(conn)
+	}
 	p.atEnd(c.end)
 	return c
 }

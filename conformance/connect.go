@@ -21,6 +21,10 @@ var connectChecks = []check{
 }
 
 func tcpOverUDP(p *probe) {
+	if p.config.Datagrams { // there may be no streams
+		p.want("Allocate of TCP over DTLS", p.dial().ask(stun.MethodAllocate, tcpRelay), stun.CodeBadRequest, stun.CodeUnsupportedTransport)
+		return
+	}
 	p.needTCPRelays()
 	p.want("Allocate of TCP over UDP", p.dial().ask(stun.MethodAllocate, tcpRelay), stun.CodeBadRequest)
 }

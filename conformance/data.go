@@ -93,6 +93,9 @@ func largeDatagrams(p *probe) {
 	if p.tcp {
 		sizes[len(sizes)-1] = 65507 // 65535 less 20 of IPv4 and 8 of UDP
 	}
+	if p.config.Datagrams {
+		sizes = []int{1200, 1473, 1601, 8000} // a record has 16 KiB, of which our DTLS client takes half
+	}
 	for _, n := range sizes {
 		data := bytes.Repeat([]byte{byte(n), byte(n >> 8), 'x'}, n/3+1)[:n]
 		c.onChannel(0x4000, data)
@@ -146,6 +149,7 @@ func icmp(p *probe) {
 }
 
 func tos(p *probe) {
+	p.plain("a traffic class")
 	c := p.dial()
 	relayed := c.allocate()
 	peer := p.peerFor(relayed)

@@ -153,6 +153,7 @@ func unknownMethods(p *probe) {
 }
 
 func answersFromThere(p *probe) {
+	p.plain("where an answer comes from")
 	conn, err := net.ListenUDP(network("udp", p.server.Addr()), nil)
 	p.must(err)
 	p.atEnd(func() { conn.Close() })

@@ -9,7 +9,7 @@ import (
 var otherChecks = []check{
 	{number: 117, ref: "RFC 8016 §3.1", over: onBoth, run: ticket, must: "an empty MOBILITY-TICKET in Allocate gets a ticket, or 405 when mobility is off"},
 	{number: 118, ref: "RFC 8016 §3.2", over: onBoth, run: moves, must: "a ticket moves its allocation to another 5-tuple of its user, and a wrong one gets nothing"},
-	{number: 119, ref: "RFC 7350, RFC 6347 §4.2.1", over: onUDP, run: needsConfig("a DTLS listener, and turns: over UDP in this suite"), must: "DTLS asks for a cookie before it keeps state"},
+	{number: 119, ref: "RFC 7350, RFC 6347 §4.2.1", over: onUDP, run: cookieFirst, must: "DTLS asks for a cookie before it keeps state"},
 	{number: 120, ref: "RFC 8489 §8.1, §10", over: onUDP, run: notVisible("what a client does with SRV records and redirections"), must: "redirections are bounded, SRV names are turn and turns"},
 	{number: 121, ref: "RFC 8656 §3.1", over: onBoth, run: familiesAgree, must: "the server answers alike at its IPv4 and IPv6 address"},
 }

@@ -19,7 +19,7 @@ func preflight(ctx context.Context, config *Config) error {
 	for _, server := range config.Servers {
 		answered := false
 		for _, tcp := range []bool{false, true} {
-			if config.Secure && !tcp {
+			if config.Secure && !tcp || config.Datagrams && tcp {
 				continue
 			}
 			p := &probe{ctx: ctx, config: config, server: server, tcp: tcp}

@@ -72,6 +72,9 @@ func (p *probe) where() string {
 	if p.tcp {
 		return "tcp " + p.server.String()
 	}
+	if p.config.Datagrams {
+		return "dtls " + p.server.String()
+	}
 	return "udp " + p.server.String()
 }
 

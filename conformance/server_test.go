@@ -101,7 +101,7 @@ var knownGaps = map[int]string{
 	110: "takes 35 seconds",
 	101: "TestOurServerOverTLS",
 	118: "TestOurServerAsConfigured: needs a server with mobility",
-	119: "there is no DTLS listener, and the suite does not speak DTLS",
+	119: "TestOurServerOverDTLS",
 }
 
 // elsewhere are the tests of what cannot be seen on the wire: file and name.
@@ -183,6 +183,30 @@ func TestOurServerOverTLS(t *testing.T) {
 	}
 	if ofUDP == 0 || report.Passed < 80 {
 		t.Errorf("%d pass, %d are a matter of UDP", report.Passed, ofUDP)
+	}
+}
+
+// Over DTLS everything that is no matter of streams, and of datagrams as they are on the wire.
+func TestOurServerOverDTLS(t *testing.T) {
+	t.Parallel()
+	at := netip.AddrPortFrom(loopback.IP4, loopback.FreePort(t))
+	var roots *x509.CertPool
+	config := serve(t, func(c *turn.Config) {
+		c.ListenDTLS = []netip.AddrPort{at}
+		c.CertFile, c.KeyFile, roots = loopback.Certificate(t)
+	})
+	config.Servers, config.Datagrams, config.Roots = []netip.AddrPort{at}, true, roots
+	report := run(t, config)
+	for _, r := range report.Results {
+		_, known := knownGaps[r.Number]
+		switch {
+		case r.Status == conformance.Skip && strings.HasPrefix(r.Detail, "a matter of"):
+		case r.Number == 119 && r.Status != conformance.Pass, r.Status == conformance.Fail, r.Status == conformance.Skip && !known && r.Number != 121:
+			t.Errorf("%d %s: %s\n\t%s", r.Number, r.Status, r.Must, r.Detail)
+		}
+	}
+	if report.Passed < 70 {
+		t.Errorf("%d pass", report.Passed)
 	}
 }
 

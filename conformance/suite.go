@@ -17,7 +17,9 @@ type Config struct {
 	Servers []netip.AddrPort
 	// Secure says that Servers listen for TLS: everything is then asked over TLS, and nothing over UDP. The certificate has to
 	// be ServerName's (default: the address) under Roots (default: the system's).
-	Secure     bool
+	Secure bool
+	// Datagrams says that Servers listen for DTLS: everything is then asked over DTLS, and nothing over TCP.
+	Datagrams  bool
 	ServerName string
 	Roots      *x509.CertPool
 	// User and Password may allocate. Realm, if given, has to be the server's.
@@ -154,6 +156,12 @@ func one(ctx context.Context, config *Config, c check) Result {
 			if config.Secure && transport == onUDP {
 				if c.over == onUDP {
 					r.add(Skip, "", "a matter of UDP: turn:")
+				}
+				continue
+			}
+			if config.Datagrams && transport == onTCP {
+				if c.over == onTCP {
+					r.add(Skip, "", "a matter of streams: turn:")
 				}
 				continue
 			}

@@ -113,6 +113,7 @@ func retransmittedEnd(p *probe) {
 }
 
 func transportsDiffer(p *probe) {
+	p.plain("the same port over TCP")
 	if p.config.Secure {
 		p.skipf("a matter of UDP and TCP: turn:")
 	}

@@ -29,7 +29,8 @@ func (a *app) conformanceCommand() *cobra.Command {
 		Use: "conformance turn[s]:[USER@]HOST[:PORT]", Short: "ask a TURN server whether it does what the RFCs say",
 		Long: `121 behaviours of RFC 8489, 8656 and 6062, each asked over the wire as a client would, over UDP and TCP and at the host's IPv4 and IPv6
 address. Every one passes, fails (with what was expected and what came), or is skipped with what it would have needed: a second user,
-more time, knowledge of the server's limits. Two cannot be seen from outside. turns: asks everything over TLS that is no matter of UDP. The server has to permit peers on this machine, where the suite opens its own.
+more time, knowledge of the server's limits. Two cannot be seen from outside. turns: asks everything over TLS that is no matter of UDP, and turns:HOST?transport=udp
+everything over DTLS that is no matter of streams. The server has to permit peers on this machine, where the suite opens its own.
 
 It disturbs nothing but a small server: it makes some hundred allocations and gives them back.
 
@@ -37,6 +38,7 @@ Exit codes: 0 nothing failed, 9 not reachable, 10 credentials refused, 18 someth
 		Example: `  turnd conformance turn:127.0.0.1:3478 --user user --pass-file password.txt
   turnd conformance turn:user@192.0.2.1 --pass env:TURN_PASSWORD --peer 192.0.2.7 --only 12,33
   turnd conformance turns:user@relay.example.org --pass-file password.txt --ca ca.pem
+  turnd conformance turns:user@relay.example.org?transport=udp --pass-file password.txt --only 119
   turnd conformance turn:user@localhost --pass-file a.txt --other-user bert --other-pass env:BERT --long --json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -84,7 +86,10 @@ func (a *app) conformanceConfig(ctx context.Context, url string, f conformanceFl
 		return c, wrong("%q: the suite asks over UDP and TCP, at the port of both", url)
 	}
 	network := "udp"
-	if server.tls {
+	switch {
+	case server.tls && server.transport == "udp":
+		c.Datagrams, c.ServerName, network = true, server.host, "dtls"
+	case server.tls:
 		c.Secure, c.ServerName, network = true, server.host, "tls"
 	}
 	if c.Roots, err = readRoots(f.ca); err != nil {

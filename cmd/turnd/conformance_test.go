@@ -30,6 +30,7 @@ func TestConformance(t *testing.T) {
 		{"wrong realm", []string{url, "--pass", "p", "--realm", "other"}, 2, []string{`expected realm "other"`}},
 		{"no such number", []string{url, "--pass", "p", "--only", "122"}, 2, []string{"no check 122"}},
 		{"no TLS there", []string{"turns:u@" + at, "--pass", "p"}, 9, []string{"no TURN server answers"}},
+		{"no DTLS there", []string{"turns:u@" + at + "?transport=udp", "--pass", "p", "--timeout", "200ms"}, 9, []string{"no TURN server answers"}},
 		{"one transport", []string{url + "?transport=tcp", "--pass", "p"}, 2, []string{"over UDP and TCP"}},
 		{"unseen", []string{url, "--pass", "p", "--only", "59"}, 0, []string{"  59 unseen", "1 cannot be seen"}},
 		{"no such file", []string{"turns:u@" + at, "--pass", "p", "--ca", "/nonexistent"}, 2, []string{"--ca /nonexistent"}},

@@ -78,7 +78,7 @@ var sole = []struct {
 	{foreign: "github.com/cloudflare/circl", by: []string{"transfer"}},
 	{foreign: "github.com/hashicorp/yamux", by: []string{"bench"}},
 	{foreign: "github.com/pelletier/go-toml", by: []string{"config", "daemon"}},
-	{foreign: "github.com/pion/dtls", by: []string{"core/tls", "turn/probe"}, tests: []string{"conformance", "core/dtlsserver", "turn"}},
+	{foreign: "github.com/pion/dtls", by: []string{"conformance", "core/tls", "turn/probe"}, tests: []string{"core/dtlsserver", "turn"}},
 	{foreign: "github.com/pion/ice", by: []string{"core/ice"}},
 	{foreign: "github.com/pion/logging", by: []string{"core/ice"}, tests: []string{"conformance", "core/turnclient", "turn"}},
 	{foreign: "github.com/pion/stun", tests: []string{"core/stun", "core/turnclient", "turn"}},
