@@ -5,7 +5,10 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 TEST_TIMEOUT ?= 10m
 FUZZ_TIME    ?= 20s
 
-.PHONY: build cross test lint race nat k8s image release release-test fuzz bench microbench deps clean
+# Tests that count: allocations of a packet and of a message, system calls of a packet, writes of a flush.
+COUNTERS := Allocat|Syscall|SystemCall|Calls|Writes|Count|Gather
+
+.PHONY: build cross test lint race nat k8s image release release-test fuzz bench bench-deps gate microbench deps clean
 
 build: ## bin/node and bin/turnd
 	$(GO) build -o bin/ ./cmd/node ./cmd/turnd
@@ -55,9 +58,15 @@ fuzz: ## every fuzz test for FUZZ_TIME
 		done; \
 	done
 
-bench: ## whole paths, against the programs people use today
-	@scripts/test-deps.sh openssh-server openssh-client
-	$(GO) run ./bench
+bench: bench-deps ## whole paths, against the programs people use today; 15 minutes at most; what it found is in bin/bench
+	$(GO) run ./bench -out bin/bench
+
+gate: bench-deps ## what must not become worse: counters first, then ratios in one run; nothing of it is a time
+	$(GO) test -count=1 -run '$(COUNTERS)' ./core/... ./turn/...
+	$(GO) run ./bench -quick -gate
+
+bench-deps:
+	@scripts/test-deps.sh openssh-server openssh-client rsync ethtool
 
 microbench: ## the Go benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...

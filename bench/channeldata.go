@@ -1,253 +1,129 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"net"
-	"os"
 	"time"
-
-	"golang.org/x/net/ipv4"
-	"golang.org/x/sys/unix"
-
-	"traverse.internal/core/stun"
-)
-
-// The ChannelData benches: packets of 100 bytes, saturated. Single packets of one
-// flow, of a thousand that take turns, and bursts of 16 of one flow, as a network
-// card that joins them hands them over. What is sent as a burst is taken as such:
-// the receiver's kernel does then not cut it at the relay's cost.
-var (
-	channelDataUp        = channelDataBench("channeldata up", "1.4x", flowShape{1, 1, true})
-	channelDataDown      = channelDataBench("channeldata down", "1.4x", flowShape{1, 1, false})
-	channelDataManyUp    = channelDataBench("channeldata up, 1000 flows", "1.15x", flowShape{1000, 1, true})
-	channelDataManyDown  = channelDataBench("channeldata down, 1000 flows", "1.15x", flowShape{1000, 1, false})
-	channelDataBurstUp   = channelDataBench("channeldata up, bursts of 16", "8x", flowShape{1, 16, true})
-	channelDataBurstDown = channelDataBench("channeldata down, bursts of 16", "8x", flowShape{1, 16, false})
 )
 
 // flowShape is what a bench loads a relay with.
 type flowShape struct {
-	flows, burst int
+	flows, burst int // a burst is what a network card that joins them hands over, and what goes out as one
 	up           bool
+	size         int  // of the payload
+	family       int  // of client, relay and peer
+	rate         int  // packets a second; 0: as many as it takes
+	whole        bool // also what the load spends when the relay's machine drops everything
+	cut          bool // bursts are cut by the kernel on the relay's time, not by its card
 }
 
-func channelDataBench(name, must string, shape flowShape) bench {
-	return bench{
-		name:  name,
-		units: []string{"relay ns/packet"},
-		must:  []string{must},
-		open: func(ctx context.Context, set settings) (*rig, error) {
-			return openChannelData(ctx, set, shape)
-		},
+func (s flowShape) name() string {
+	name := "up"
+	if !s.up {
+		name = "down"
 	}
+	name = fmt.Sprintf("channeldata %s, %d B", name, s.size)
+	if s.flows > 1 {
+		name += fmt.Sprintf(", %d flows", s.flows)
+	}
+	if s.burst > 1 {
+		name += fmt.Sprintf(", bursts of %d", s.burst)
+	}
+	if s.cut {
+		name += ", software GSO"
+	}
+	if s.rate > 0 {
+		name += fmt.Sprintf(", %d kpps", s.rate/1000)
+	}
+	if s.family == v6 {
+		name += ", IPv6"
+	}
+	return name
 }
 
-const (
-	payload = 100 // bytes
-
-	// batch is how many packets one system call of the load moves, and window how
-	// many are under way: enough that the relay always finds some waiting, and
-	// little enough for its socket buffer (512 × about 800 bytes of accounting,
-	// where coturn and Linux's default allow 208 KiB: 256 is the most that fits).
-	batch  = 32
-	window = 192
-)
+// channelDataBenches is ChannelData relayed in user space: at saturation, at fixed rates, and in bursts.
+func channelDataBenches() []bench {
+	var list []bench
+	add := func(group string, g goal, quick bool, s flowShape) {
+		list = append(list, bench{
+			group: group, name: s.name(), quick: quick, units: []unit{{"relay ns/packet", g}},
+			open: func(ctx context.Context, set settings) (*rig, error) { return openChannelData(ctx, set, s) },
+		})
+	}
+	single, many := ratio(1.4, 1.8), ratio(1.15, 1.4)
+	for _, up := range []bool{true, false} {
+		for _, size := range []int{100, 1200} {
+			quick := size == 100
+			add("saturated", single, quick, flowShape{flows: 1, burst: 1, up: up, size: size})
+			add("saturated", many, quick, flowShape{flows: 1000, burst: 1, up: up, size: size})
+		}
+		add("saturated", single, false, flowShape{flows: 1, burst: 1, up: up, size: 100, family: v6})
+	}
+	add("saturated", many, false, flowShape{flows: 1000, burst: 1, up: true, size: 100, family: v6})
+	for _, rate := range []int{20_000, 60_000, 120_000} {
+		for _, flows := range []int{1, 1000} {
+			for _, up := range []bool{true, false} {
+				quick := rate == 60_000 && flows == 1000 && up
+				add("rates", ratio(1, 1.2), quick, flowShape{flows: flows, burst: 1, up: up, size: 100, rate: rate})
+			}
+		}
+	}
+	add("rates", ratio(1, 1.2), false, flowShape{flows: 1000, burst: 1, up: true, size: 100, rate: 60_000, family: v6})
+	for _, up := range []bool{true, false} {
+		for _, burst := range []int{4, 16, 40} {
+			g := goal{} // 4 is between single packets and the table's "16 and more"
+			if burst >= 16 {
+				g = ratio(8, 15)
+			}
+			for _, size := range []int{100, 1200} {
+				add("bursts", g, burst == 16 && size == 100, flowShape{flows: 1, burst: burst, up: up, size: size})
+			}
+			if burst >= 16 {
+				add("bursts", ratio(4, 6), burst == 16 && up, flowShape{flows: 1, burst: burst, up: up, size: 100, cut: true})
+			}
+		}
+	}
+	add("bursts", ratio(8, 15), false, flowShape{flows: 1, burst: 16, up: true, size: 100, family: v6})
+	return list
+}
 
 func openChannelData(ctx context.Context, set settings, shape flowShape) (*rig, error) {
-	list, missing, stop, err := relays(ctx, set)
+	p := set.pool
+	names := []string{ours, coturn, anyOther}
+	if !p.lab {
+		if shape.rate > 0 || shape.cut || shape.family == v6 {
+			return nil, p.needLab()
+		}
+		return p.rig(ctx, names, func(ctx context.Context, r relay) (sample, error) { return runClosed(ctx, r, set.load, shape) })
+	}
+	if shape.family == v4 && shape.burst == 1 && shape.rate == 0 && shape.size == 100 {
+		names = append(names, pion)
+	}
+	g, err := p.rig(ctx, names, func(ctx context.Context, r relay) (sample, error) {
+		m, err := p.measure(ctx, r, shape, set.load)
+		if err != nil {
+			return sample{}, err
+		}
+		return sample{[]float64{m.relay * 1e9 / float64(m.arrived)}, m.note()}, nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	g := &rig{missing: missing, close: stop}
-	for _, r := range list {
-		g.variants = append(g.variants, variant{r.name, false, func(ctx context.Context) (sample, error) {
-			return runChannelData(ctx, r, set.load, shape)
-		}})
 	}
 	return g, nil
 }
 
-func runChannelData(ctx context.Context, r relay, load time.Duration, shape flowShape) (sample, error) {
-	l, err := newUDPLoad(r, shape)
-	if err != nil {
-		return sample{}, fmt.Errorf("%s: %w", r.name, err)
-	}
-	defer l.close()
-	pinSelf()
-	warm, cancel := context.WithTimeout(ctx, load/5)
-	defer cancel()
-	if err := l.run(warm); err != nil {
-		return sample{}, err
-	}
-	l.arrived, l.lost = 0, 0
-	timed, cancel := context.WithTimeout(ctx, load)
-	defer cancel()
-	cost, err := r.cost(func() (float64, error) {
-		err := l.run(timed)
-		return float64(l.arrived), err
-	})
-	note := fmt.Sprintf("%.0f kpps, %d lost", float64(l.arrived)/load.Seconds()/1e3, l.lost)
-	return sample{[]float64{cost * 1e9}, note}, err
+// measured is what one round found out.
+type measured struct {
+	sent, arrived int64
+	took          time.Duration
+	relay         float64 // CPU seconds of the relay's process
+	load          float64 // of the load's thread, which has the kernel's work of receiving at the relay in it
+	softirq       float64 // of the kernel's threads, others' packets too
+	open, door    float64 // a packet: load and softirq, and that when it ends at the relay's door
 }
 
-// udpLoad sends packets through a relay and takes them at the other end, in a
-// closed loop on one thread.
-type udpLoad struct {
-	flowShape
-	peer          *net.UDPConn
-	clients       []*turnClient
-	send          []ipv4.Message // a window of them, or of bursts
-	take          []ipv4.Message
-	size          int // of a packet that arrives
-	next          int // flow
-	arrived, lost int
-}
-
-func newUDPLoad(r relay, shape flowShape) (*udpLoad, error) {
-	peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		return nil, err
-	}
-	l := &udpLoad{flowShape: shape, peer: peer}
-	for range shape.flows {
-		var client *turnClient
-		for range 5 { // coturn remembers the ports of clients who left a moment ago
-			if client, err = bindChannel(r.addr, peer.LocalAddr().(*net.UDPAddr).AddrPort()); err == nil {
-				break
-			}
-		}
-		if err != nil {
-			l.close()
-			return nil, err
-		}
-		l.clients = append(l.clients, client)
-	}
-	var packet []byte
-	if shape.up {
-		packet = stun.AppendChannelDataHeader(nil, benchChannel, payload)
-	}
-	packet = append(packet, make([]byte, payload)...)
-	l.size = 4 + 2*payload - len(packet) // with a header where it left without
-	message := ipv4.Message{Buffers: [][]byte{bytes.Repeat(packet, shape.burst)}}
-	if shape.burst > 1 {
-		message.OOB = segmentControl(len(packet))
-		err = errors.Join(takeBursts(peer), takeBursts(l.clients[0].conn))
-	}
-	for range window / shape.burst {
-		l.send = append(l.send, message)
-		l.take = append(l.take, ipv4.Message{Buffers: [][]byte{make([]byte, 1<<16)}})
-	}
-	return l, err
-}
-
-func (l *udpLoad) close() {
-	l.peer.Close()
-	for _, c := range l.clients {
-		c.release()
-	}
-}
-
-func (l *udpLoad) run(ctx context.Context) error {
-	flying := 0
-	for ctx.Err() == nil {
-		for flying+batch <= window {
-			n, err := l.sendSome(batch / l.burst)
-			if err != nil && !errors.Is(err, unix.ECONNREFUSED) {
-				return err
-			}
-			flying += n * l.burst
-		}
-		n, err := l.takeSome(flying)
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			// What has not come by now was dropped on the way.
-			l.lost += flying - n
-			flying = n
-		case err != nil:
-			return err
-		}
-		l.arrived += n
-		flying = max(0, flying-n)
-	}
-	return nil
-}
-
-// sendSome sends n messages and returns how many it did.
-func (l *udpLoad) sendSome(n int) (int, error) {
-	send := l.send[:n]
-	if !l.up {
-		for i := range send {
-			send[i].Addr = net.UDPAddrFromAddrPort(l.clients[l.next].relayed)
-			l.next = (l.next + 1) % l.flows
-		}
-		return ipv4.NewPacketConn(l.peer).WriteBatch(send, 0)
-	}
-	if l.flows == 1 {
-		return ipv4.NewPacketConn(l.clients[0].conn).WriteBatch(send, 0)
-	}
-	for i := range send {
-		if _, err := l.clients[l.next].conn.Write(send[i].Buffers[0]); err != nil {
-			return i, err
-		}
-		l.next = (l.next + 1) % l.flows
-	}
-	return n, nil
-}
-
-// takeSome takes what has arrived, and returns how many packets that was.
-func (l *udpLoad) takeSome(flying int) (int, error) {
-	soon := time.Now().Add(50 * time.Millisecond)
-	to := l.peer
-	if !l.up {
-		to = l.clients[0].conn
-	}
-	if l.up || l.flows == 1 {
-		if err := to.SetReadDeadline(soon); err != nil {
-			return 0, err
-		}
-		n, err := ipv4.NewPacketConn(to).ReadBatch(l.take, 0)
-		packets := 0
-		for i := range max(n, 0) {
-			packets += l.take[i].N / l.size
-		}
-		return packets, err
-	}
-	// Those that were sent first come first.
-	for i := range batch {
-		client := l.clients[(l.next+l.flows-flying+i)%l.flows].conn
-		if err := client.SetReadDeadline(soon); err != nil {
-			return i, err
-		}
-		if _, err := client.Read(l.take[0].Buffers[0]); err != nil {
-			return i, err
-		}
-	}
-	return batch, nil
-}
-
-// segmentControl has the kernel cut a message into packets of a size.
-func segmentControl(size int) []byte {
-	b := make([]byte, unix.CmsgSpace(2))
-	binary.NativeEndian.PutUint64(b, uint64(unix.CmsgLen(2)))
-	binary.NativeEndian.PutUint32(b[8:], unix.IPPROTO_UDP)
-	binary.NativeEndian.PutUint32(b[12:], unix.UDP_SEGMENT)
-	binary.NativeEndian.PutUint16(b[16:], uint16(size))
-	return b
-}
-
-// takeBursts has the kernel hand over bursts as they are.
-func takeBursts(conn *net.UDPConn) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	err = raw.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1)
-	})
-	return errors.Join(err, failed)
+func (m measured) note() string {
+	return fmt.Sprintf("%.0f kpps, %.1f %% of %.0f lost, load %.0f ns/packet, ksoftirqd %.0f",
+		float64(m.arrived)/m.took.Seconds()/1e3, 100*max(0, 1-float64(m.arrived)/float64(m.sent)), float64(m.sent),
+		m.load*1e9/float64(m.sent), m.softirq*1e9/float64(m.sent))
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"net"
+	"net/netip"
 	"time"
 
 	"traverse.internal/core/tls"
+	"traverse.internal/core/turnclient"
 	"traverse.internal/identity"
 )
 
@@ -18,7 +20,7 @@ func listenLink(say func(string)) (func(ctx context.Context) (*tls.Link, error),
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := net.Listen("tcp4", listenAddr())
 	if err != nil {
 		return nil, err
 	}
@@ -39,11 +41,15 @@ func listenLink(say func(string)) (func(ctx context.Context) (*tls.Link, error),
 }
 
 func dialLink(ctx context.Context, addr string) (*tls.Link, error) {
-	dev, err := identity.New()
+	raw, err := net.Dial("tcp4", addr)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := net.Dial("tcp4", addr)
+	return secure(ctx, raw)
+}
+
+func secure(ctx context.Context, raw net.Conn) (*tls.Link, error) {
+	dev, err := identity.New()
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +59,38 @@ func dialLink(ctx context.Context, addr string) (*tls.Link, error) {
 		return nil, err
 	}
 	return tls.AsClient(ctx, raw, nil, dev, peer)
+}
+
+// dialRaw connects, through an allocation of a TURN server unless that is empty. Release ends the allocation.
+func dialRaw(ctx context.Context, server, addr string) (raw net.Conn, release func(), err error) {
+	if server == "" {
+		raw, err = net.Dial("tcp4", addr)
+		return raw, func() {}, err
+	}
+	at, err := netip.ParseAddrPort(server)
+	if err != nil {
+		return nil, nil, err
+	}
+	to, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := turnclient.Dial(ctx, turnclient.Config{Server: at, Username: relayUser, Password: relayPassword})
+	if err != nil {
+		return nil, nil, err
+	}
+	allocation, err := client.Allocate(ctx, turnclient.IPv4)
+	if err == nil {
+		err = allocation.Permit(ctx, to.Addr())
+	}
+	if err == nil {
+		raw, err = allocation.Connect(ctx, to)
+	}
+	if err != nil {
+		client.Close()
+		return nil, nil, err
+	}
+	return raw, func() { client.Close() }, nil
 }
 
 func swapIDs(raw net.Conn, own identity.DeviceID) (peer identity.DeviceID, err error) {

@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,11 +32,12 @@ type process struct {
 	err   error         // why it ended; read after ended
 }
 
-// startProcess starts a child on the measured core. It is killed by stop.
-func startProcess(name string, args ...string) (*process, error) {
+// startProcessIn starts a child on the measured core, in a namespace; nil is this one. It is killed by stop.
+func startProcessIn(ns *os.File, name string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(name, args...), tail: new(tail), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.tail, p.tail
-	if err := pinned(measuredCPU, p.cmd.Start); err != nil {
+	p.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	if err := pinned(measuredCPU, func() error { return inside(ns, p.cmd.Start) }); err != nil {
 		return nil, err
 	}
 	go p.waitLoop()
@@ -51,7 +55,12 @@ func (p *process) stop() {
 	p.cmd.Process.Signal(unix.SIGTERM)
 	select {
 	case <-p.ended:
-	case <-time.After(3 * time.Second):
+	case <-time.After(time.Second):
+		p.cmd.Process.Signal(unix.SIGTERM) // the second time there is no waiting for clients
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(2 * time.Second):
 		p.cmd.Process.Kill()
 		<-p.ended
 	}
@@ -76,11 +85,42 @@ func (p *process) childless(limit time.Duration) {
 func (p *process) cpu() (float64, error) {
 	// clock_getcpuclockid(3): the process's id inverted, and CPUCLOCK_SCHED = 2.
 	clock := ^int32(p.cmd.Process.Pid)<<3 | 2
+	return clockSeconds(clock)
+}
+
+func clockSeconds(clock int32) (float64, error) {
 	var t unix.Timespec
 	if err := unix.ClockGettime(clock, &t); err != nil {
-		return 0, fmt.Errorf("CPU clock of %s: %w", p.cmd.Path, err)
+		return 0, fmt.Errorf("CPU clock: %w", err)
 	}
 	return float64(t.Nano()) / 1e9, nil
+}
+
+// softirqd is the CPU time of the kernel's threads that handle packets when there are too many, in seconds; 0 where they are
+// not to be seen. Others' packets are in it.
+func softirqd() float64 {
+	total := 0.0
+	names, _ := filepath.Glob("/proc/[0-9]*/comm")
+	for _, name := range names {
+		if text, err := os.ReadFile(name); err == nil && bytes.HasPrefix(text, []byte("ksoftirqd/")) {
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {
+				s, _ := clockSeconds(^int32(pid)<<3 | 2)
+				total += s
+			}
+		}
+	}
+	return total
+}
+
+// rssAnon reads memory that a process has written and that is no file's, in bytes.
+func rssAnon(status []byte) (int64, error) {
+	for line := range strings.Lines(string(status)) {
+		if text, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), "kB")), 10, 64)
+			return n << 10, err
+		}
+	}
+	return 0, errors.New("no RssAnon")
 }
 
 // await calls ready until it succeeds, the child ends, or a time has passed that

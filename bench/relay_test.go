@@ -41,7 +41,7 @@ func ourRelay(t *testing.T) relay {
 			t.Errorf("turn: %v", err)
 		}
 	})
-	return relay{&process{cmd: &exec.Cmd{Process: self}}, "turn", addr}
+	return relay{process: &process{cmd: &exec.Cmd{Process: self}}, name: "turn", host: loopback, addr: addr}
 }
 
 // TestRelayLoads: packets and streams go through a relay and are counted, both
@@ -49,9 +49,13 @@ func ourRelay(t *testing.T) relay {
 func TestRelayLoads(t *testing.T) {
 	r := ourRelay(t)
 	for name, run := range map[string]func() (sample, error){
-		"up":   func() (sample, error) { return runChannelData(t.Context(), r, quick().load, flowShape{1, 1, true}) },
-		"down": func() (sample, error) { return runChannelData(t.Context(), r, quick().load, flowShape{1, 1, false}) },
-		"tcp":  func() (sample, error) { return runTCPRelay(t.Context(), r, quick().load) },
+		"up": func() (sample, error) {
+			return runClosed(t.Context(), r, quick().load, flowShape{flows: 1, burst: 1, up: true, size: 100})
+		},
+		"down": func() (sample, error) {
+			return runClosed(t.Context(), r, quick().load, flowShape{flows: 1, burst: 1, size: 100})
+		},
+		"tcp": func() (sample, error) { return runTCPRelay(t.Context(), r, quick().load, tcpShape{2, 16 << 10, 0}) },
 	} {
 		s, err := run()
 		if err != nil || len(s.cost) != 1 || s.cost[0] <= 0 {
@@ -64,18 +68,21 @@ func TestRelayLoads(t *testing.T) {
 // nothing.
 func TestRefusals(t *testing.T) {
 	r := ourRelay(t)
-	_, err := bindChannel(r.addr, netip.MustParseAddrPort("10.0.0.1:1")) // a peer it denies
+	_, err := bindChannel(netip.Addr{}, r.addr, netip.MustParseAddrPort("10.0.0.1:1")) // a peer it denies
 	if err == nil {
 		t.Error("a denied peer was bound")
 	}
 	if _, err := r.cost(func() (float64, error) { return 0, nil }); err == nil {
 		t.Error("nothing arrived, and there is a cost")
 	}
-	if _, err := startTurnd(t.Context(), settings{turnd: "/nonexistent"}, t.TempDir()); err == nil {
-		t.Error("a turnd that does not exist was started")
-	}
-	_, err = startTurnd(t.Context(), settings{turnd: "/bin/false"}, t.TempDir())
-	if err == nil {
-		t.Error("a turnd that ends at once was started")
+	for _, path := range []string{"/nonexistent", "/bin/false"} {
+		p, err := newPool(path, "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.get(t.Context(), ours); err == nil {
+			t.Errorf("turnd at %s was started", path)
+		}
+		p.close()
 	}
 }

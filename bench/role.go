@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -28,6 +30,7 @@ type report struct {
 	Wall  float64 `json:"wall"` // seconds
 
 	Millis []float64 `json:"millis,omitempty"` // of what was timed
+	Memory int64     `json:"memory,omitempty"` // bytes of its own
 
 	process float64 // CPU seconds of the child from its start to its end
 }
@@ -46,10 +49,17 @@ var kinds = map[string]kind{
 	"yamux on our link": yamuxOnLink{},
 	"mux ping":          muxPingKind{},
 	"yamux ping":        yamuxPingKind{},
+	"smux":              smuxKind{},
+	"smux ping":         smuxPingKind{},
+	"slow":              slowKind{},
+	"warm":              warmKind{},
 	"transfer":          transferKind{},
 }
 
 func runRole(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == pionRole {
+		return runPion(ctx, args[1:], stderr)
+	}
 	if len(args) < 2 || kinds[args[0]] == nil {
 		fmt.Fprintln(stderr, "bench: bad role")
 		return 2
@@ -89,7 +99,7 @@ type child struct {
 	errors *tail
 }
 
-func startChild(ctx context.Context, cpu int, args ...string) (*child, error) {
+func startChild(ctx context.Context, h *host, cpu int, args ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -101,7 +111,11 @@ func startChild(ctx context.Context, cpu int, args ...string) (*child, error) {
 		return nil, err
 	}
 	c.out = bufio.NewReader(out)
-	return c, pinned(cpu, c.cmd.Start)
+	if h == nil {
+		return c, pinned(cpu, c.cmd.Start)
+	}
+	c.cmd.Env = append(os.Environ(), listenEnv+"="+h.relay[v4].String())
+	return c, pinned(cpu, func() error { return inside(h.ns, c.cmd.Start) })
 }
 
 // end waits for the child and reads its report.
@@ -121,9 +135,20 @@ func (c *child) end() (report, error) {
 // runPair runs both roles of a kind, sender and receiver on different cores, and
 // returns their reports.
 func runPair(ctx context.Context, kind string, limit time.Duration, receiverArgs, senderArgs []string) (sent, received report, err error) {
+	return runPairTo(ctx, nil, kind, limit, receiverArgs, senderArgs)
+}
+
+// listenEnv says where a receiver listens.
+const listenEnv = "TRAVERSE_BENCH_LISTEN"
+
+// listenAddr is the address where a receiver listens: loopback, unless it is on another machine.
+func listenAddr() string { return net.JoinHostPort(cmp.Or(os.Getenv(listenEnv), "127.0.0.1"), "0") }
+
+// runPairTo has the receiver on another machine; nil: on this one, over loopback.
+func runPairTo(ctx context.Context, h *host, kind string, limit time.Duration, receiverArgs, senderArgs []string) (sent, received report, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	receiver, err := startChild(ctx, loadCPU, append([]string{kind, "receive"}, receiverArgs...)...)
+	receiver, err := startChild(ctx, h, loadCPU, append([]string{kind, "receive"}, receiverArgs...)...)
 	if err != nil {
 		return sent, received, err
 	}
@@ -133,7 +158,7 @@ func runPair(ctx context.Context, kind string, limit time.Duration, receiverArgs
 		_, end := receiver.end()
 		return sent, received, errors.Join(err, end)
 	}
-	sender, err := startChild(ctx, measuredCPU, append([]string{kind, "send", strings.TrimSpace(addr)}, senderArgs...)...)
+	sender, err := startChild(ctx, nil, measuredCPU, append([]string{kind, "send", strings.TrimSpace(addr)}, senderArgs...)...)
 	if err != nil {
 		cancel()
 		_, end := receiver.end()

@@ -73,50 +73,57 @@ Ciphers %s
 // run starts a server, copies, and stops the server: its time then includes that of
 // the processes it made for the connection.
 func (s scp) run(ctx context.Context) (sample, error) {
+	out, _, err := s.copy(ctx)
+	return out, err
+}
+
+// copy returns how long it took, too, from the client's start to its end.
+func (s scp) copy(ctx context.Context) (sample, float64, error) {
 	addr, err := freePort()
 	if err != nil {
-		return sample{}, err
+		return sample{}, 0, err
 	}
 	if err := os.WriteFile(s.path("sshd.conf"), []byte(s.config(addr)), 0o600); err != nil {
-		return sample{}, err
+		return sample{}, 0, err
 	}
 	server := exec.Command(s.sshd, "-D", "-e", "-f", s.path("sshd.conf"))
 	said := new(tail)
 	server.Stderr = said
 	if err := pinned(loadCPU, server.Start); err != nil {
-		return sample{}, err
+		return sample{}, 0, err
 	}
 	p := &process{cmd: server, tail: said, ended: make(chan struct{})}
 	go p.waitLoop()
 	defer p.stop()
 	if err := p.await(ctx, func() error { return dialable(addr) }); err != nil {
-		return sample{}, err
+		return sample{}, 0, err
 	}
 	me, err := user.Current()
 	if err != nil {
-		return sample{}, err
+		return sample{}, 0, err
 	}
 	copied := s.path("copied")
-	defer os.Remove(copied)
+	defer os.RemoveAll(copied)
 	limited, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	client := exec.CommandContext(limited, "scp", "-q", "-F", "none", "-i", s.path("user"), "-P", fmt.Sprint(addr.Port()), "-c", scpCipher,
+	client := exec.CommandContext(limited, "scp", "-q", "-r", "-F", "none", "-i", s.path("user"), "-P", fmt.Sprint(addr.Port()), "-c", scpCipher,
 		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes",
 		s.source, me.Username+"@127.0.0.1:"+copied)
 	talk := new(tail)
 	client.Stderr = talk
 	began := time.Now()
 	if err := pinned(measuredCPU, client.Start); err != nil {
-		return sample{}, err
+		return sample{}, 0, err
 	}
 	if err := client.Wait(); err != nil {
-		return sample{}, fmt.Errorf("scp: %w: %s\nsshd: %s", err, talk, said)
+		return sample{}, 0, fmt.Errorf("scp: %w: %s\nsshd: %s", err, talk, said)
 	}
 	wall := time.Since(began).Seconds()
 	p.childless(3 * time.Second)
 	p.stop()
 	cpu := usage(client.ProcessState) + usage(server.ProcessState)
-	return s.sample(copied, cpu, wall)
+	out, err := s.sample(copied, cpu, wall)
+	return out, wall, err
 }
 
 // dialable connects and leaves: sshd logs it and goes on.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"traverse.internal/core/stun"
@@ -30,22 +31,75 @@ func (t *turnClient) release() {
 // benchChannel is the channel's number: the first of RFC 8656's range.
 const benchChannel = 0x4000
 
-// bindChannel allocates at server and binds benchChannel to peer.
-func bindChannel(server, peer netip.AddrPort) (*turnClient, error) {
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(server))
+// bindChannel allocates at server, from an address (the zero value: any), and binds benchChannel to peer.
+func bindChannel(from netip.Addr, server, peer netip.AddrPort) (*turnClient, error) {
+	t, err := allocate(from, server)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := t.request(stun.MethodChannelBind, func(b *stun.Builder) {
+		b.AddChannelNumber(benchChannel)
+		b.AddXORAddr(stun.AttrXORPeerAddress, peer)
+	})
+	if err == nil {
+		err = refused("ChannelBind", answer)
+	}
+	if err == nil {
+		err = t.conn.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		t.conn.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// nextPort is of the next client: one that has not been here lately, as servers remember clients.
+var nextPort atomic.Uint32
+
+// allocate makes an allocation of the server's own family.
+func allocate(from netip.Addr, server netip.AddrPort) (*turnClient, error) {
+	var local *net.UDPAddr
+	if from.IsValid() {
+		local = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, uint16(2000+nextPort.Add(1)%60_000)))
+	}
+	conn, err := net.DialUDP("udp", local, net.UDPAddrFromAddrPort(server))
 	if err != nil {
 		return nil, err
 	}
 	t := &turnClient{conn: conn}
-	if err := t.setUp(peer); err != nil {
+	if err := t.allocate(stun.FamilyOf(server.Addr())); err != nil {
 		conn.Close()
 		return nil, err
 	}
-	return t, conn.SetDeadline(time.Time{})
+	return t, nil
 }
 
-func (t *turnClient) setUp(peer netip.AddrPort) error {
-	allocate := func(b *stun.Builder) { b.AddRequestedTransport(stun.TransportUDP) }
+// answersBinding asks a server once.
+func answersBinding(server netip.AddrPort) error {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(server))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	b := stun.New(nil, stun.MethodBinding.Request(), stun.NewTransactionID())
+	if _, err := conn.Write(b.Bytes()); err != nil {
+		return err
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		return err
+	}
+	_, err = conn.Read(make([]byte, 1500))
+	return err
+}
+
+func (t *turnClient) allocate(family stun.Family) error {
+	allocate := func(b *stun.Builder) {
+		b.AddRequestedTransport(stun.TransportUDP)
+		if family == stun.FamilyIPv6 {
+			b.AddFamily(stun.AttrRequestedAddressFamily, family)
+		}
+	}
 	answer, err := t.request(stun.MethodAllocate, allocate)
 	if err != nil {
 		return err
@@ -61,17 +115,8 @@ func (t *turnClient) setUp(peer netip.AddrPort) error {
 	if err := refused("Allocate", answer); err != nil {
 		return err
 	}
-	if t.relayed, err = answer.XORAddr(stun.AttrXORRelayedAddress); err != nil {
-		return err
-	}
-	answer, err = t.request(stun.MethodChannelBind, func(b *stun.Builder) {
-		b.AddChannelNumber(benchChannel)
-		b.AddXORAddr(stun.AttrXORPeerAddress, peer)
-	})
-	if err != nil {
-		return err
-	}
-	return refused("ChannelBind", answer)
+	t.relayed, err = answer.XORAddr(stun.AttrXORRelayedAddress)
+	return err
 }
 
 func refused(what string, m stun.Message) error {

@@ -62,7 +62,7 @@ func acceptPlain(ctx context.Context, say func(string)) (*stdtls.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := net.Listen("tcp4", listenAddr())
 	if err != nil {
 		return nil, err
 	}
