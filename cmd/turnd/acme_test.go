@@ -95,7 +95,7 @@ func TestACME(t *testing.T) {
 			}
 			args := append([]string{
 				"run", "--json", "--home", t.TempDir(), "--listen-tls", way.listen, "--listen-udp", "127.0.0.1:0", "--listen-tcp", "127.0.0.1:0",
-				"--relay-ip4", "127.0.0.1", "--allow-peer", "127.0.0.0/8", "--users-file", users, "--admin-socket", "none",
+				"--relay-ip4", "127.0.0.1", "--allow-peer", "127.0.0.0/8", "--users-file", users,
 				"--acme-domains", "turn.example.org", "--acme-agreed", "--acme-directory", a.directory, "--acme-ca", a.trust, "--acme-folder", folder,
 			}, way.args...)
 			serial := func() string {
@@ -182,7 +182,7 @@ func TestACMEMistakes(t *testing.T) {
 		{[]string{"--acme-domains", "turn.example.org", "--acme-agreed", "--listen-dtls", "127.0.0.1:0"}, "no way to look"},
 	} {
 		var errOut strings.Builder
-		code := run(t.Context(), append([]string{"run", "--home", t.TempDir(), "--admin-socket", "none"}, test.args...), nil, io.Discard, &errOut)
+		code := run(t.Context(), append([]string{"run", "--home", t.TempDir()}, test.args...), nil, io.Discard, &errOut)
 		if code != 3 || !strings.Contains(errOut.String(), test.want) {
 			t.Errorf("%q: exit code %d, want 3 and a word of %q:\n%s", test.args, code, test.want, errOut.String())
 		}

@@ -4,6 +4,7 @@ package k8s
 
 import (
 	"debug/elf"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"traverse.internal/config"
 	"traverse.internal/internal/secretfile"
@@ -19,6 +21,11 @@ import (
 func TestConfigurationsAreRight(t *testing.T) {
 	for file, check := range map[string]func(config.Config) bool{
 		"base/turnd.toml": func(c config.Config) bool { return c.Log.Format == "json" && c.Turnd.ListenUDP[0].Port() == 3478 },
+		"overlays/balanced/turnd.toml": func(c config.Config) bool {
+			policy, err := os.ReadFile("overlays/balanced/kustomization.yaml")
+			ports := fmt.Sprintf("port: %d, endPort: %d", c.Turnd.PortRange.First, c.Turnd.PortRange.Last)
+			return err == nil && strings.Count(string(policy), ports) == 2 && c.Turnd.FollowFiles && c.Turnd.DrainGrace == 5*time.Minute
+		},
 		"base/node.toml": func(c config.Config) bool {
 			return c.Node.Listen[0].Port() == 17000 && c.DHT.Listen.Port() == 17001 && c.Metrics.Listen == ":9641"
 		},

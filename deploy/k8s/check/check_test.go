@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -19,11 +21,16 @@ import (
 // decoded are the base's objects, by kind/name.
 type decoded map[string]any
 
-// base builds the base and decodes every object strictly: a field that its type does not have is an error, and so is
-// a key that is there twice.
 func base(t *testing.T) decoded {
 	t.Helper()
-	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), "../base")
+	return build(t, filesys.MakeFsOnDisk(), "../base")
+}
+
+// build makes what a folder describes and decodes every object strictly: a field that its type does not have is an
+// error, and so is a key that is there twice.
+func build(t *testing.T, fs filesys.FileSystem, folder string) decoded {
+	t.Helper()
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(fs, folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,8 +38,10 @@ func base(t *testing.T) decoded {
 		"v1/Namespace": func() any { return new(corev1.Namespace) }, "v1/ConfigMap": func() any { return new(corev1.ConfigMap) },
 		"v1/Secret": func() any { return new(corev1.Secret) }, "v1/Service": func() any { return new(corev1.Service) },
 		"apps/v1/Deployment": func() any { return new(appsv1.Deployment) }, "apps/v1/StatefulSet": func() any { return new(appsv1.StatefulSet) },
-		"policy/v1/PodDisruptionBudget":      func() any { return new(policyv1.PodDisruptionBudget) },
-		"networking.k8s.io/v1/NetworkPolicy": func() any { return new(networkingv1.NetworkPolicy) },
+		"apps/v1/DaemonSet": func() any { return new(appsv1.DaemonSet) }, "autoscaling/v2/HorizontalPodAutoscaler": func() any { return new(autoscalingv2.HorizontalPodAutoscaler) },
+		"monitoring.coreos.com/v1/PodMonitor": func() any { return new(monitoringv1.PodMonitor) },
+		"policy/v1/PodDisruptionBudget":       func() any { return new(policyv1.PodDisruptionBudget) },
+		"networking.k8s.io/v1/NetworkPolicy":  func() any { return new(networkingv1.NetworkPolicy) },
 	}
 	objects := decoded{}
 	for _, r := range built.Resources() {
@@ -106,7 +115,7 @@ func TestPodsAreLocked(t *testing.T) {
 			}
 		}
 		for _, c := range pod.Spec.Containers {
-			if c.LivenessProbe == nil || c.StartupProbe == nil || c.LivenessProbe.TCPSocket == nil {
+			if c.LivenessProbe == nil || c.StartupProbe == nil || c.LivenessProbe.TCPSocket == nil || name == "turnd" && c.ReadinessProbe == nil {
 				t.Errorf("%s: container %s: no probes", name, c.Name)
 				continue
 			}
