@@ -60,6 +60,7 @@ func (d *Daemon) openTransfers() error {
 		return cli.Errorf("E_LOCAL_IO", "cannot open the store of transfers").Because(err).Hint("check the permissions of %s", d.transfers)
 	}
 	d.undo(func() { _ = d.store.Close() })
+	d.store.OnFailure(func(err error) { d.log.Error("transfers cannot be written down", "error", err) })
 	d.table.save, d.table.forget = d.saveRecord, d.forgetLater
 	err = d.store.Each(func(id string, raw []byte) error {
 		var r record
@@ -95,15 +96,16 @@ func (d *Daemon) restore(r record) {
 	d.table.entries = append(d.table.entries, e)
 }
 
-// saveRecord writes a transfer down. What cannot be written is logged: the transfer goes on, and is lost with the daemon.
-func (d *Daemon) saveRecord(r record) {
+// saveRecord begins to write a transfer down, and does not wait. What cannot be written is logged: the transfer goes on, and is lost with
+// the daemon.
+func (d *Daemon) saveRecord(r record) (saved func()) {
 	raw, err := json.Marshal(r)
-	if err == nil && d.store != nil {
-		err = d.store.Put(r.Transfer.ID, raw)
-	}
 	if err != nil {
 		d.log.Error("a transfer cannot be written down", "transfer", r.Transfer.ID, "error", err)
+		return func() {}
 	}
+	wait := d.store.Begin(r.Transfer.ID, raw)
+	return func() { _ = wait() } // the store has told of it
 }
 
 // journalPath is where the chunks of a transfer are remembered, and sourcePath what is sent.

@@ -18,7 +18,7 @@ func TestOffersLeaveRoomToSend(t *testing.T) {
 	full := false
 	for i := range 4 * maxActiveTransfers {
 		peer := identity.DeviceID{byte(i / 16), byte(i % 16)}
-		if _, err := table.add(receiving(peer, transfer.NewID()), kept{}); err != nil {
+		if _, _, err := table.add(receiving(peer, transfer.NewID()), kept{}); err != nil {
 			full = true
 			break
 		}
@@ -26,7 +26,7 @@ func TestOffersLeaveRoomToSend(t *testing.T) {
 	if !full {
 		t.Error("offers have no limit")
 	}
-	if _, err := table.add(Transfer{ID: transfer.NewID(), Direction: "send"}, kept{}); err != nil {
+	if _, _, err := table.add(Transfer{ID: transfer.NewID(), Direction: "send"}, kept{}); err != nil {
 		t.Errorf("sending a file beside %d offers: %v", maxActiveTransfers, err)
 	}
 }
@@ -55,7 +55,7 @@ func TestAnOfferCannotTakeAnothersID(t *testing.T) {
 	table := new(table)
 	id := transfer.NewID()
 	for i, want := range []bool{true, false} {
-		_, err := table.add(receiving(identity.DeviceID{byte(i)}, id), kept{})
+		_, _, err := table.add(receiving(identity.DeviceID{byte(i)}, id), kept{})
 		if (err == nil) != want {
 			t.Errorf("offer %d of the id: %v", i, err)
 		}

@@ -112,7 +112,7 @@ func (d *Daemon) receiveTask(in *connmgr.Incoming) {
 	}
 	e := d.table.byID(o.ID)
 	if e == nil {
-		if e, err = d.table.add(t, kept{Accepted: d.acceptRule(in.Peer, o.Size) == AcceptAuto, Offered: true}); err != nil {
+		if e, _, err = d.table.add(t, kept{Accepted: d.acceptRule(in.Peer, o.Size) == AcceptAuto, Offered: true}); err != nil {
 			_ = offer.Decline(err.Error())
 			return
 		}
@@ -149,7 +149,7 @@ func (d *Daemon) receiveRun(ctx context.Context, e *entry, in *connmgr.Incoming,
 	if keep.Accepted {
 		state = StateReceiving
 	}
-	d.table.reopen(e, func(e *entry) {
+	d.table.reenter(e, func(e *entry) {
 		e.shown.State, e.shown.Path, e.shown.Error, e.shown.PausedBy, e.shown.RetryAt = state, t.Path, nil, "", nil
 		e.shown.Size, e.shown.Files, e.shown.Entries = t.Size, t.Files, t.Entries
 		e.session, e.paused, e.progress = in.SessionID, false, progress

@@ -47,12 +47,13 @@ func (d *Daemon) Send(who string, paths ...string) (Transfer, error) {
 	}
 	t := Transfer{ID: id, Direction: "send", State: StateConnecting, Peer: PeerRef{to.Name, to.Device.String()}}
 	describe(&t, src)
-	e, err := d.table.add(t, keep)
+	e, saved, err := d.table.add(t, keep)
 	if err != nil {
 		d.tidy(&t)
 		return Transfer{}, err
 	}
 	d.startSending(e, src)
+	saved() // who leaves now finds it again, whatever happens to the daemon
 	shown, _ := d.table.look(e)
 	return shown, nil
 }
@@ -145,7 +146,7 @@ func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source) 
 	if err != nil {
 		return err
 	}
-	d.table.update(e, func(e *entry) { e.shown.State, e.paused = StateConnecting, false })
+	d.table.note(e, func(e *entry) { e.shown.State, e.paused = StateConnecting, false })
 	if err := d.waitAuthorized(ctx, to); err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source) 
 	}
 	ch.SetPriority(mux.Bulk)
 	progress := new(transfer.Progress)
-	d.table.update(e, func(e *entry) {
+	d.table.note(e, func(e *entry) {
 		e.shown.State, e.shown.Path, e.session, e.shown.Error = StateOffered, pathOf(info.Route), info.SessionID, nil
 		e.progress, e.paused, e.kept.Offered = progress, false, true
 		e.shown.Runs++

@@ -79,6 +79,7 @@ func (d *Daemon) sumTransfer(e *entry) {
 		roots = []string{shown.File}
 	}
 	var found []store.Content
+	buf := make([]byte, 256<<10)
 	for _, root := range roots {
 		_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 			if d.ctx.Err() != nil {
@@ -87,7 +88,7 @@ func (d *Daemon) sumTransfer(e *entry) {
 			if err != nil || entry.IsDir() {
 				return nil
 			}
-			if sum, ok := d.sumFile(path); ok {
+			if sum, ok := d.sumFile(path, buf); ok {
 				place, _ := json.Marshal([]byte(path))
 				found = append(found, store.Content{Sum: sum, ID: shown.ID, Place: place})
 			}
@@ -97,16 +98,14 @@ func (d *Daemon) sumTransfer(e *entry) {
 	if d.ctx.Err() != nil || len(found) == 0 {
 		return
 	}
-	if err := d.store.PutContent(found); err != nil {
-		d.log.Error("digests cannot be written down", "transfer", shown.ID, "error", err)
-	}
 	if len(found) == 1 && shown.Entries == 1 {
-		d.table.reopen(e, func(e *entry) { e.shown.SHA3 = hex.EncodeToString(found[0].Sum[:]) })
+		d.table.reenter(e, func(e *entry) { e.shown.SHA3 = hex.EncodeToString(found[0].Sum[:]) })
 	}
+	_ = d.store.PutContent(found) // the store tells of it
 }
 
-// sumFile hashes a file that does not change meanwhile.
-func (d *Daemon) sumFile(path string) (sum [32]byte, ok bool) {
+// sumFile hashes a file that does not change meanwhile, through buf.
+func (d *Daemon) sumFile(path string, buf []byte) (sum [32]byte, ok bool) {
 	before, err := os.Stat(path)
 	if err != nil || !before.Mode().IsRegular() {
 		return sum, false
@@ -117,7 +116,7 @@ func (d *Daemon) sumFile(path string) (sum [32]byte, ok bool) {
 	}
 	defer f.Close()
 	h := sha3.New256()
-	if _, err := io.CopyBuffer(h, untilDone{d.ctx, f}, make([]byte, 256<<10)); err != nil {
+	if _, err := io.CopyBuffer(h, untilDone{d.ctx, f}, buf); err != nil {
 		return sum, false
 	}
 	after, err := f.Stat()

@@ -57,9 +57,9 @@ type table struct {
 	entries []*entry
 	served  map[identity.DeviceID]int // channels, by who opened them; no entry is 0
 
-	forget func(Transfer) // of an old one that is no longer listed, under mu; it does not wait
-	save   func(record)   // keeps a transfer's record; not called under mu
-	notify func(Transfer) // told of each transfer that began or changed its state, under mu; may be nil
+	forget func(Transfer)      // of an old one that is no longer listed, under mu; it does not wait
+	save   func(record) func() // begins to keep a transfer's record, under mu; what it returns waits until it is on the disk
+	notify func(Transfer)      // told of each transfer that began or changed its state, under mu; may be nil
 }
 
 // enter counts a channel that a device has opened, unless it has too many.
@@ -86,12 +86,12 @@ func (t *table) leave(peer identity.DeviceID) {
 }
 
 // add enters a transfer, or refuses when too many are in progress in its direction, or its id, which is the sender's to choose, is taken.
-func (t *table) add(shown Transfer, keep kept) (*entry, error) {
-	e, err := t.enterEntry(shown, keep)
-	if err == nil {
-		t.keep(e)
+// It does not wait until the transfer is on the disk; saved does.
+func (t *table) add(shown Transfer, keep kept) (e *entry, saved func(), err error) {
+	if e, err = t.enterEntry(shown, keep); err != nil {
+		return nil, nil, err
 	}
-	return e, err
+	return e, t.keep(e), nil
 }
 
 func (t *table) enterEntry(shown Transfer, keep kept) (*entry, error) {
@@ -135,22 +135,29 @@ func newEntry(shown Transfer, keep kept) *entry {
 	}
 }
 
-// keep saves an entry where something of it has changed that is to survive the daemon.
-func (t *table) keep(e *entry) {
+// keep begins to save an entry where something of it has changed that is to survive the daemon; what it returns waits for that.
+func (t *table) keep(e *entry) (saved func()) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	r := record{e.shown, e.kept}
 	r.Transfer.Bytes = max(e.progress.Bytes(), r.Transfer.Bytes)
 	mark := r.mark()
-	same := mark == e.saved || e.left
-	e.saved = mark
-	t.mu.Unlock()
-	if !same && t.save != nil {
-		t.save(r)
+	if mark == e.saved || e.left || t.save == nil {
+		return func() {}
 	}
+	e.saved = mark
+	return t.save(r)
 }
 
 // update changes an entry under the lock and wakes who waits for it. An ended entry stays as it ended; reopen takes it up again.
+// What is to survive the daemon is on the disk when update returns.
 func (t *table) update(e *entry, change func(*entry)) {
+	t.change(e, change)
+	t.keep(e)()
+}
+
+// note is update for what may be lost with the daemon, because the other side knows it or it is found out again: it waits for no disk.
+func (t *table) note(e *entry, change func(*entry)) {
 	t.change(e, change)
 	t.keep(e)
 }
@@ -273,8 +280,11 @@ func (t *table) onSession(peer identity.DeviceID, session [16]byte, change func(
 	}
 }
 
-// reopen changes an entry whether it has ended or not.
-func (t *table) reopen(e *entry, change func(*entry)) {
+// reopen changes an entry whether it has ended or not, as update does one that has not.
+func (t *table) reopen(e *entry, change func(*entry)) { t.reenter(e, change)() }
+
+// reenter is reopen that does not wait for the disk.
+func (t *table) reenter(e *entry, change func(*entry)) (saved func()) {
 	t.mu.Lock()
 	change(e)
 	if !e.shown.State.Ended() {
@@ -286,7 +296,7 @@ func (t *table) reopen(e *entry, change func(*entry)) {
 		t.notify(t.lookLocked(e))
 	}
 	t.mu.Unlock()
-	t.keep(e)
+	return t.keep(e)
 }
 
 // begin makes the caller the one who runs the transfer. An earlier run is told to end, and waited for.

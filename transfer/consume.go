@@ -74,6 +74,7 @@ func (c *consumer) storeLoop() {
 	defer close(c.over)
 	for b := range c.in {
 		c.err = c.take(b.buf[:b.n])
+		c.p.journal.flush()
 		c.free <- b.buf
 		if c.err != nil {
 			return

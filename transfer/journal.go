@@ -13,7 +13,8 @@ import (
 )
 
 // A Journal remembers, for one transfer on one side, which chunks are verified and what their digests are. It is a file to which a record
-// is appended for each chunk, without a sync: what was written survives the death of the process. It does not survive a power cut for
+// is appended for each chunk, without a sync: what was written survives the death of the process. The records of small chunks, those of
+// one block of the stream, are written together. It does not survive a power cut for
 // certain, nor do the chunks themselves; so a journal of an earlier boot is believed up to its last [Journal.synced] record only, and what
 // is behind it is compared with the disk before it counts. Records have checksums: the first bad one is the end.
 //
@@ -31,8 +32,9 @@ type Journal struct {
 	sums    []Digest
 	doubt   bitmap // in have, but from before a power cut
 	publish map[uint32]publication
-	again   int64 // bytes that came and were of no use, in earlier runs
-	failed  error // the first write that failed
+	again   int64  // bytes that came and were of no use, in earlier runs
+	failed  error  // the first write that failed
+	pending []byte // records that are not in the file yet
 }
 
 // publication is what is noted before a root gets its name: which inode, and the number of the name that is tried.
@@ -132,7 +134,7 @@ func (j *Journal) load() error {
 		j.loadList(list, chunkLen)
 	}
 	j.append(recBoot, 0, boot)
-	return j.failed
+	return j.flushLocked()
 }
 
 // loadList reads the list that the chunks are of. Without it they are of no use.
@@ -164,7 +166,10 @@ func countEntries(raw []byte) int {
 	return n
 }
 
-// append writes a record. What cannot be written is only forgotten: the chunk will come again.
+// maxPending bounds the records that wait to be written: those of 1,365 chunks, which is what a block of tiny files can bring and more.
+const maxPending = 64 << 10
+
+// append enters a record, which flushLocked writes. What cannot be written is only forgotten: the chunk will come again.
 func (j *Journal) append(kind byte, number uint32, payload [32]byte) {
 	if j.file == nil {
 		return
@@ -174,8 +179,26 @@ func (j *Journal) append(kind byte, number uint32, payload [32]byte) {
 	binary.BigEndian.PutUint32(r[4:], number)
 	copy(r[8:], payload[:])
 	binary.BigEndian.PutUint32(r[recordLen-4:], crc32.Checksum(r[:recordLen-4], castagnoli))
-	if j.failed == nil {
-		_, j.failed = j.file.Write(r[:])
+	if j.pending = append(j.pending, r[:]...); len(j.pending) >= maxPending {
+		j.flushLocked()
+	}
+}
+
+// flushLocked writes the records that wait, and returns the first error of any write.
+func (j *Journal) flushLocked() error {
+	if len(j.pending) > 0 && j.failed == nil {
+		_, j.failed = j.file.Write(j.pending)
+	}
+	j.pending = j.pending[:0]
+	return j.failed
+}
+
+// flush is for the end of a block.
+func (j *Journal) flush() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.file != nil {
+		_ = j.flushLocked()
 	}
 }
 
@@ -226,6 +249,9 @@ func (j *Journal) forget() {
 	defer j.mu.Unlock()
 	j.forgetLocked()
 	j.append(recForget, 0, [32]byte{})
+	if j.file != nil {
+		_ = j.flushLocked()
+	}
 }
 
 // synced notes that all chunks noted so far are on the disk.
@@ -236,7 +262,7 @@ func (j *Journal) synced() error {
 		return nil
 	}
 	j.append(recSynced, 0, [32]byte{})
-	return errors.Join(j.failed, j.file.Sync())
+	return errors.Join(j.flushLocked(), j.file.Sync())
 }
 
 // wasted adds to the bytes that came and were of no use, and returns the sum.
@@ -261,7 +287,10 @@ func (j *Journal) naming(entry uint32, p publication) error {
 	binary.BigEndian.PutUint64(payload[:], p.inode)
 	binary.BigEndian.PutUint32(payload[8:], p.twin)
 	j.append(recPublish, entry, payload)
-	return j.failed
+	if j.file == nil {
+		return nil
+	}
+	return j.flushLocked()
 }
 
 // adopt makes m what the journal is about. Chunks of files that are the same version in the list before stay; gone has the paths of the
@@ -322,7 +351,7 @@ func (j *Journal) rewriteLocked() error {
 	if _, err := j.file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	j.failed, j.publish = nil, nil
+	j.failed, j.publish, j.pending = nil, nil, nil
 	j.append(recOwner, 0, j.owner)
 	log := uint32(0)
 	for 1<<log < j.m.chunkLen {
@@ -348,7 +377,7 @@ func (j *Journal) rewriteLocked() error {
 		j.append(recAgain, 0, payload)
 	}
 	j.append(recBoot, 0, thisBoot())
-	return j.failed
+	return j.flushLocked()
 }
 
 // Again returns how many bytes have come, in earlier runs, that had to come once more.
@@ -391,6 +420,7 @@ func (j *Journal) Close() error {
 	if j.file == nil {
 		return nil
 	}
+	j.flush()
 	return j.file.Close()
 }
 

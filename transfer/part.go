@@ -22,8 +22,13 @@ type part struct {
 	root    *os.Root // the folder; nil where the part is a file
 	left    int64    // bytes promised and not written
 
-	file  *os.File       // the one that is being written; nil when there is none
-	entry int            // which that is
+	file  *outFile // the one that is being written; nil when there is none
+	entry int      // which that is
+	fresh bool     // nothing of it was there when it was opened
+
+	folder     *os.File // the folder of the last file that was opened; nil before
+	folderPath string
+
 	named map[int]string // roots that have got their names, in this run or an earlier one
 }
 
@@ -73,6 +78,8 @@ func (p *part) openRoot(gone []string) error {
 	}
 	if err := p.dir.root.Mkdir(p.name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
+	} else if err == nil {
+		p.fresh = true
 	}
 	if p.root, err = p.dir.root.OpenRoot(p.name); err != nil {
 		return err
@@ -89,6 +96,15 @@ func (p *part) at(i int) (*os.Root, string) {
 		return p.dir.root, p.name
 	}
 	return p.root, p.m.entries[i].Path
+}
+
+// splitPath cuts the last name off a path of an entry.
+func splitPath(path string) (folder, name string) {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return ".", path
+	}
+	return path[:i], path[i+1:]
 }
 
 // rootOf returns the root that entry i is below.
@@ -160,6 +176,12 @@ func (p *part) compare() error {
 func (p *part) compareFile(i int) (wasted int64, err error) {
 	root, name := p.at(i)
 	j, first, last := p.journal, p.m.first[i], p.m.first[i+1]
+	if p.fresh {
+		for n := first; n < last; n++ {
+			j.drop(n)
+		}
+		return 0, nil
+	}
 	size := int64(0)
 	info, err := root.Lstat(name)
 	if err == nil && info.Mode().IsRegular() {
@@ -204,8 +226,7 @@ func (p *part) write(i int, at int64, b []byte) error {
 		if err := p.closeFile(); err != nil {
 			return err
 		}
-		root, name := p.at(i)
-		file, err := root.OpenFile(name, os.O_CREATE|os.O_WRONLY, p.m.entries[i].Mode|0o600) // the umask decides too
+		file, err := p.openOut(i)
 		if err != nil {
 			return storageError(err)
 		}
@@ -239,18 +260,16 @@ func (p *part) closeFile() error {
 	if p.file == nil {
 		return nil
 	}
-	info, err := p.file.Stat()
-	if err = errors.Join(err, p.file.Close()); err != nil {
-		return storageError(err)
+	file, complete := p.file, true
+	for n := p.m.first[p.entry]; n < p.m.first[p.entry+1] && complete; n++ {
+		complete = p.journal.have.has(n)
 	}
 	p.file = nil
-	for n := p.m.first[p.entry]; n < p.m.first[p.entry+1]; n++ {
-		if !p.journal.have.has(n) {
-			return nil
-		}
+	var err error
+	if complete {
+		err = file.finish(&p.m.entries[p.entry])
 	}
-	root, name := p.at(p.entry)
-	if err := p.finishFile(root, name, p.entry, info); err != nil {
+	if err = errors.Join(err, file.Close()); err != nil {
 		return storageError(err)
 	}
 	return nil
@@ -282,6 +301,10 @@ func (p *part) close() {
 	if p.file != nil {
 		p.file.Close()
 		p.file = nil
+	}
+	if p.folder != nil {
+		p.folder.Close()
+		p.folder = nil
 	}
 	if p.root != nil {
 		p.root.Close()

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
 	"sync/atomic"
 
 	"github.com/cloudflare/circl/xof/k12"
@@ -120,7 +119,7 @@ func (p *producer) produce() error {
 
 // entry makes the chunks of a file that are to be sent, and hashes those whose digests this side does not remember.
 func (p *producer) entry(i int) error {
-	var file *os.File
+	var file *sourceFile
 	for n := p.m.first[i]; n < p.m.first[i+1]; n++ {
 		if p.have.has(n) && p.journal.knows(n) {
 			continue
@@ -142,7 +141,7 @@ func (p *producer) entry(i int) error {
 	return p.src.checkEnd(file, i)
 }
 
-func (p *producer) chunk(file *os.File, i int, n uint32) error {
+func (p *producer) chunk(file *sourceFile, i int, n uint32) error {
 	at, length := p.m.span(i, n)
 	send := !p.have.has(n)
 	if send {
@@ -211,6 +210,7 @@ func (p *producer) flush() error {
 	if p.cur.buf == nil {
 		return nil
 	}
+	p.journal.flush()
 	select {
 	case p.out <- p.cur:
 		p.cur = block{}

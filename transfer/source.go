@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // A Source is what is to be sent: files, and folders with what is in them, as they were when the Source was made. The files are opened
@@ -21,8 +22,13 @@ type Source struct {
 	inodes  []uint64       // of the entries
 	renamed map[int][]byte // where entries are that have another name here, because theirs is not UTF-8
 	skipped int
+	looked  time.Time // when NewSource was done
 	busy    atomic.Bool
 }
+
+// justNow is how long after NewSource nobody looks at all files again before they are offered: what changes after the offer is noticed
+// when it is sent in any case.
+const justNow = time.Second
 
 // NewSource looks at the files and folders at paths. A symbolic link that is named is followed and lends its name; one inside a folder
 // is sent as a link when it leads to somewhere in the same folder. Devices, sockets, other links and the like are left out and counted.
@@ -60,7 +66,7 @@ func NewSource(paths ...string) (*Source, error) {
 	if err != nil {
 		return nil, &Error{Kind: ErrSource, By: Local, Cause: err}
 	}
-	s.m = m
+	s.m, s.looked = m, time.Now()
 	return s, nil
 }
 
@@ -154,13 +160,16 @@ func (s *Source) guess(root int, path string) string {
 }
 
 // open opens entry i, when it is still what was offered.
-func (s *Source) open(i int) (*os.File, error) {
+func (s *Source) open(i int) (*sourceFile, error) {
 	file, err := openSource(s.Path(i), strings.Contains(s.m.entries[i].Path, "/"))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) {
 		return nil, &Error{Kind: ErrChanged, By: Local, Detail: s.m.entries[i].Path, Cause: err}
 	}
 	if err != nil {
 		return nil, sourceError(err)
+	}
+	if s.m.entries[i].Size <= blockSize {
+		return file, nil // it is read at once, and looked at then
 	}
 	if err := s.check(file, i); err != nil {
 		file.Close()
@@ -169,27 +178,39 @@ func (s *Source) open(i int) (*os.File, error) {
 	return file, nil
 }
 
+// fileState is what tells one version of a file from another.
+type fileState struct {
+	regular bool
+	size    int64
+	mod     int64 // Unix nanoseconds
+	inode   uint64
+}
+
+// offered is what entry i was when it was looked at.
+func (s *Source) offered(i int) fileState {
+	return fileState{true, s.m.entries[i].Size, s.m.entries[i].Mod, s.inodes[i]}
+}
+
 // check reports whether an open file is still what was offered as entry i.
-func (s *Source) check(file *os.File, i int) error {
-	e := &s.m.entries[i]
-	info, err := file.Stat()
+func (s *Source) check(file *sourceFile, i int) error {
+	is, err := file.stat()
 	if err != nil {
 		return sourceError(err)
 	}
-	if !info.Mode().IsRegular() || info.Size() != e.Size || info.ModTime().UnixNano() != e.Mod || inodeOf(info) != s.inodes[i] {
-		return &Error{Kind: ErrChanged, By: Local, Detail: e.Path}
+	if is != s.offered(i) {
+		return &Error{Kind: ErrChanged, By: Local, Detail: s.m.entries[i].Path}
 	}
 	return nil
 }
 
 // checkEnd is check after the last byte.
-func (s *Source) checkEnd(file *os.File, i int) error {
-	if err := s.check(file, i); err != nil {
+func (s *Source) checkEnd(file *sourceFile, i int) error {
+	if err := s.check(file, i); err != nil || s.m.entries[i].Size > 0 {
 		return err
 	}
 	// The size of a file in /proc is 0, whatever can be read from it.
 	var beyond [1]byte
-	if n, err := file.ReadAt(beyond[:], s.m.entries[i].Size); n > 0 {
+	if n, err := file.ReadAt(beyond[:], 0); n > 0 {
 		return &Error{Kind: ErrChanged, By: Local, Detail: "there is more than its size says"}
 	} else if !errors.Is(err, io.EOF) {
 		return sourceError(err)
@@ -199,24 +220,25 @@ func (s *Source) checkEnd(file *os.File, i int) error {
 
 // checkAll looks at every file, without opening it: the answer to an offer may have taken hours.
 func (s *Source) checkAll() error {
+	justNow := s.looked.After(time.Now().Add(-justNow))
 	for i := range s.m.entries {
 		e := &s.m.entries[i]
-		if e.Kind != File {
-			continue
-		}
-		info, err := os.Stat(s.Path(i))
-		if err != nil {
+		switch {
+		case e.Kind != File:
+		case e.Size == 0: // or so it says
+			if err := s.checkEmpty(i); err != nil {
+				return err
+			}
+		case !justNow:
+			is, err := statSource(s.Path(i))
 			if errors.Is(err, fs.ErrNotExist) {
 				return &Error{Kind: ErrChanged, By: Local, Detail: e.Path, Cause: err}
 			}
-			return sourceError(err)
-		}
-		if !info.Mode().IsRegular() || info.Size() != e.Size || info.ModTime().UnixNano() != e.Mod || inodeOf(info) != s.inodes[i] {
-			return &Error{Kind: ErrChanged, By: Local, Detail: e.Path}
-		}
-		if e.Size == 0 { // or so it says
-			if err := s.checkEmpty(i); err != nil {
-				return err
+			if err != nil {
+				return sourceError(err)
+			}
+			if is != s.offered(i) {
+				return &Error{Kind: ErrChanged, By: Local, Detail: e.Path}
 			}
 		}
 	}

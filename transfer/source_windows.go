@@ -5,7 +5,28 @@ import (
 	"os"
 )
 
-func openSource(path string, _ bool) (*os.File, error) { return os.Open(path) }
+// A sourceFile is an open file of a Source.
+type sourceFile struct{ *os.File }
+
+func openSource(path string, _ bool) (*sourceFile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return &sourceFile{f}, nil
+}
+
+func (f *sourceFile) stat() (fileState, error) { return stateOf(f.Stat()) }
+
+// statSource looks at a file without opening it.
+func statSource(path string) (fileState, error) { return stateOf(os.Stat(path)) }
+
+func stateOf(info fs.FileInfo, err error) (fileState, error) {
+	if err != nil {
+		return fileState{}, err
+	}
+	return fileState{info.Mode().IsRegular(), info.Size(), info.ModTime().UnixNano(), inodeOf(info)}, nil
+}
 
 // inodeOf is not known here: size and time must do.
 func inodeOf(fs.FileInfo) uint64 { return 0 }

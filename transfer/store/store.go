@@ -1,8 +1,10 @@
 // Package store keeps what a node knows of its transfers in one file that survives kill -9 and power cuts.
 //
-// It is go.etcd.io/bbolt behind four verbs; the records are the caller's own JSON. Each change is on the disk when the call returns, so
-// only what changes a few times in a transfer's life belongs here: what changes with every chunk is in a transfer.Journal. The file is
-// checked as a whole when it is opened. A damaged one is put aside under another name and begun anew; nothing else is removed.
+// It is go.etcd.io/bbolt behind a few verbs; the records are the caller's own JSON. One goroutine commits whatever has been handed over
+// since its last commit, the newest record of each transfer only: a commit costs two fsyncs, however many changes are in it, and nobody
+// waits for others to come. Only what changes a few times in a transfer's life belongs here: what changes with every chunk is in a
+// transfer.Journal. The file is checked as a whole when it is opened. A damaged one is put aside under another name and begun anew;
+// nothing else is removed.
 package store
 
 import (
@@ -10,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -18,7 +21,14 @@ import (
 
 // Store is a live object, safe for concurrent use.
 type Store struct {
-	db *bbolt.DB
+	db   *bbolt.DB
+	more chan struct{} // buffered: next is not nil, or closed is true
+	over chan struct{} // closed when nothing is written any more
+
+	mu     sync.Mutex // guards the fields below
+	next   *batch     // what the next commit writes; nil when there is nothing
+	closed bool
+	failed func(error) // told of commits that failed; may be nil
 }
 
 var (
@@ -46,7 +56,7 @@ func (e *DamagedError) Unwrap() error { return e.Cause }
 func Open(path string) (*Store, error) {
 	db, err := open(path)
 	if err == nil {
-		return &Store{db}, nil
+		return begin(db), nil
 	}
 	if errors.Is(err, berrors.ErrTimeout) || errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("store: %w", err)
@@ -59,7 +69,7 @@ func Open(path string) (*Store, error) {
 	if again != nil {
 		return nil, fmt.Errorf("store: %w", again)
 	}
-	return &Store{db}, &DamagedError{Aside: aside, Cause: err}
+	return begin(db), &DamagedError{Aside: aside, Cause: err}
 }
 
 // setAside gives the file a name of its own, and never replaces another.
@@ -104,16 +114,6 @@ func open(path string) (db *bbolt.DB, err error) {
 	return db, nil
 }
 
-// Put keeps a transfer's record, instead of the one it had.
-func (s *Store) Put(id string, record []byte) error {
-	return s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(records).Put([]byte(id), record) })
-}
-
-// Delete forgets a transfer.
-func (s *Store) Delete(id string) error {
-	return s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(records).Delete([]byte(id)) })
-}
-
 // Each calls f with every record, in the order of the ids. f does not keep the record.
 func (s *Store) Each(f func(id string, record []byte) error) error {
 	return s.db.View(func(tx *bbolt.Tx) error {
@@ -128,18 +128,6 @@ type Content struct {
 	Place []byte // the caller's own
 }
 
-// PutContent notes where contents are.
-func (s *Store) PutContent(list []Content) error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		for _, c := range list {
-			if err := tx.Bucket(content).Put(append(c.Sum[:], c.ID...), c.Place); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // FindContent returns where a content is, as far as is known.
 func (s *Store) FindContent(sum [32]byte) (list []Content, err error) {
 	err = s.db.View(func(tx *bbolt.Tx) error {
@@ -152,5 +140,16 @@ func (s *Store) FindContent(sum [32]byte) (list []Content, err error) {
 	return list, err
 }
 
-// Close closes the file.
-func (s *Store) Close() error { return s.db.Close() }
+// Close writes what is left and closes the file.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	again := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	s.wake()
+	<-s.over
+	if again {
+		return nil
+	}
+	return s.db.Close()
+}

@@ -99,3 +99,26 @@ func TestDamaged(t *testing.T) {
 		})
 	}
 }
+
+// TestCommits: what is handed over and not waited for is on the disk when Sync returns, and when the store is closed; the newest counts.
+func TestCommits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	s := open2(t, path)
+	s.Begin("a", []byte("1"))
+	s.Begin("a", []byte("2"))
+	if err := s.Sync(); err != nil || list(t, s)["a"] != "2" {
+		t.Errorf("after Sync: %v, %v", err, list(t, s))
+	}
+	s.Begin("b", []byte("3"))
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put("c", nil); err == nil {
+		t.Error("a store that is closed took a record")
+	}
+	s = open2(t, path)
+	defer s.Close()
+	if got := list(t, s); got["a"] != "2" || got["b"] != "3" {
+		t.Errorf("kept %v", got)
+	}
+}
