@@ -42,12 +42,23 @@ func (c *testClient) resume(ticket []byte) []byte {
 
 // TURN.md 118: a ticket moves its allocation, whatever transport the client comes over.
 func TestMobility(t *testing.T) {
+	secured := func(t testing.TB, s *Server) *testClient { return dialDTLS(t, s.DTLSAddrs()[0]) }
 	for _, way := range []struct {
 		name     string
 		from, to func(testing.TB, *Server) *testClient
-	}{{"UDP to UDP", dialUDP, dialUDP}, {"TCP to UDP", dialTCP, dialUDP}, {"UDP to TCP", dialUDP, dialTCP}, {"TCP to TCP", dialTCP, dialTCP}} {
+		mode     RelayMode
+	}{
+		{"UDP to UDP", dialUDP, dialUDP, RelayPort},
+		{"TCP to UDP", dialTCP, dialUDP, RelayPort},
+		{"UDP to TCP", dialUDP, dialTCP, RelayPort},
+		{"TCP to TCP", dialTCP, dialTCP, RelayPort},
+		{"DTLS to DTLS", secured, secured, RelayPort},
+		{"UDP to DTLS", dialUDP, secured, RelayPort},
+		{"DTLS to TCP", secured, dialTCP, RelayPort},
+		{"UDP to DTLS, relayed address shared", dialUDP, secured, RelayShared},
+	} {
 		t.Run(way.name, func(t *testing.T) {
-			s := startServer(t, withMobility)
+			s := startDTLS(t, func(c *Config) { c.Mobility, c.RelayMode = true, way.mode })
 			before, after := way.from(t, s), way.to(t, s).login()
 			peer, relayed, ticket := mobile(t, before)
 			next := after.resume(ticket)

@@ -1,0 +1,91 @@
+package turn
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+
+	"traverse.internal/core/stun"
+	"traverse.internal/turn/alloc"
+)
+
+// A million Allocates from a million addresses, as a worker takes them off a socket, leave nothing behind: no state before
+// authentication, and no memory, on the heap or beside it.
+func TestStrangersLeaveNothing(t *testing.T) {
+	n := 1_000_000
+	if raceEnabled {
+		n /= 20
+	}
+	s := startServer(t, func(c *Config) { c.Shards = 1 })
+	sh := s.shards[0]
+	dialUDP(t, s).ask(stun.MethodBinding) // the shard works, and has the buffers it needs
+	sink := newPeer(t, loop4)             // takes the answers; most sources had theirs before
+	w := newWorker(sh)
+	b := stun.New(nil, stun.MethodAllocate.Request(), stun.TransactionID{})
+	wantUDP(&b)
+	packet := b.Bytes()
+	tuple := alloc.FiveTuple{Server: sh.listeners[0].local, Transport: alloc.UDP}
+	request := func(i int) {
+		binary.BigEndian.PutUint32(packet[8:], uint32(i))
+		tuple.Client = netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), uint16(i|1))
+		msg, err := stun.Parse(packet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRequest(sh, s.now(), tuple, msg, w.buf[:0])
+		r.listener = sh.listeners[0]
+		if answer := r.serve(); answer != nil && i%1000 == 0 {
+			sink.send(sink.addr, answer)
+		}
+	}
+	memory := func() (heap, resident int) {
+		debug.FreeOSMemory()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc), residentMemory(t)
+	}
+	for i := range n / 10 { // the runtime has what it needs for that many a second
+		request(i)
+	}
+	// What leaks does so every time; what the rest of the process takes meanwhile does not.
+	for try := 1; ; try++ {
+		heap, resident := memory()
+		for i := range n {
+			request(i)
+		}
+		heapAfter, residentAfter := memory()
+		t.Logf("%d spoofed Allocates: the heap grew by %d bytes, resident memory by %d", n, heapAfter-heap, residentAfter-resident)
+		if heapAfter <= heap+1<<20 && (residentAfter <= resident+1<<20 || raceEnabled) {
+			break
+		}
+		if try == 3 {
+			t.Fatal("it grows by more than 1 MiB every time")
+		}
+	}
+	runtime.KeepAlive(w)
+	if sh.table.Len() != 0 || s.ledger.Total() != 0 {
+		t.Error("a stranger has state")
+	}
+	if got := s.Stats().Requests; got < uint64(n) {
+		t.Errorf("%d requests were understood, want %d", got, n)
+	}
+}
+
+// residentMemory is what the process has in memory, in bytes.
+func residentMemory(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * os.Getpagesize()
+}
