@@ -60,7 +60,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.home, "home", "", "folder of traverse.toml (default: the XDG folder)")
 	flags.StringVar(&a.config, "config", "", "configuration file (default: traverse.toml in the home)")
 	flags.BoolVar(&a.json, "json", false, "print JSON objects")
-	root.AddCommand(a.runCommand(), a.checkCommand(), a.conformanceCommand(), a.reloadCommand(), a.drainCommand(), a.sessionsCommand(), a.topCommand(), a.userCommand(), a.credCommand(), a.configCommand(), a.credentialsCommand(), a.manCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.checkCommand(), a.conformanceCommand(), a.benchCommand(), a.reloadCommand(), a.drainCommand(), a.sessionsCommand(), a.topCommand(), a.userCommand(), a.credCommand(), a.configCommand(), a.credentialsCommand(), a.manCommand(), a.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	return root
 }

@@ -30,6 +30,7 @@ var arrows = []struct {
 	{"dht", []string{"identity", "core/reason", "signalling"}},
 	{"turn", []string{"identity", "turn/alloc", "core/bufpool", "core/dtlsserver", "core/offload", "core/stun", "core/udp", "core/zerocopy"}},
 	{"turn/mint", []string{"turn"}},
+	{"turn/load", []string{"core/stun", "core/turnclient"}},
 	{"conformance", []string{"core/stun", "core/turnclient", "core/reason"}},
 	{"transfer", []string{"core/reason"}},
 	{"transfer/store", nil},
