@@ -6,7 +6,10 @@
 set -eu
 
 missing=""
-for package in gcc libc6-dev clang llvm libbpf-dev iproute2 nftables coturn openssl gnutls-bin gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-nice openssh-server openssh-client systemd debootstrap systemd-container prometheus chromium user-mode-linux python3-gi gir1.2-gstreamer-1.0 gir1.2-nice-0.1 "$@"; do
+for package in gcc libc6-dev clang llvm libbpf-dev iproute2 nftables \
+	coturn podman runc catatonit openssl gnutls-bin gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+	gstreamer1.0-nice openssh-server openssh-client systemd debootstrap systemd-container prometheus chromium \
+	user-mode-linux python3-gi gir1.2-gstreamer-1.0 gir1.2-nice-0.1 "$@"; do
 	status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
 	[ "$status" = "install ok installed" ] || missing="$missing $package"
 done
