@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"os"
 	"sync/atomic"
 
 	"github.com/cloudflare/circl/xof/k12"
@@ -15,15 +16,28 @@ const (
 	recordEnd   = 2
 )
 
-// block is n bytes of a buffer, body of them of files.
+// block is n bytes of a buffer, body of them of files; or body bytes of a file from at on, which the stream takes from there.
 type block struct {
 	buf  *[blockSize]byte
 	n    int
 	body int
+
+	file *os.File // instead of buf
+	at   int64
+	last bool // nothing more of the file comes: whoever has the block closes it
 }
 
-// A producer reads and hashes the files, a ring of blocks ahead of the stream, and makes the bytes of the body. It holds the one copy of
-// them that the program makes: from the page cache into the block that is written.
+// spanSize is how many bytes of a file a stream is given at a time, four of the mux's longest frames; the last of a chunk may have twice as
+// many. What is shorter than leastSpan is copied.
+const (
+	spanSize  = 4 * 65532
+	leastSpan = 64 << 10
+)
+
+// A producer reads and hashes the files, a ring of blocks ahead of the stream, and makes the bytes of the body. To a stream that is an
+// io.ReaderFrom it gives long runs of a file as they are, hashed and so in the page cache, for the kernel to send; others get the one copy that
+// the program makes: from the page cache into the block that is written. (To hash it reads, into the same cache lines again and again;
+// mapping the file costs more, and a file that is cut short would end the program.)
 type producer struct {
 	src     *Source
 	m       *manifest
@@ -36,6 +50,10 @@ type producer struct {
 	quit chan struct{}
 	bad  atomic.Bool
 
+	spans  bool             // the stream takes runs of files
+	shared *os.File         // the present file as the stream is given it, once it has been
+	sight  *[blockSize]byte // what is read only to be hashed
+
 	cur   block
 	root  Digest
 	err   error
@@ -44,9 +62,10 @@ type producer struct {
 
 var errQuit = errors.New("transfer: nobody takes the blocks")
 
-func startProducer(src *Source, m *manifest, j *Journal, have bitmap) *producer {
+func startProducer(src *Source, m *manifest, j *Journal, have bitmap, spans bool) *producer {
 	p := &producer{
-		src: src, m: m, journal: j, have: have, state: k12.NewDraft10(nil),
+		spans: spans,
+		src:   src, m: m, journal: j, have: have, state: k12.NewDraft10(nil),
 		out: make(chan block, ringBlocks), free: make(chan *[blockSize]byte, ringBlocks), quit: make(chan struct{}),
 	}
 	for i := range m.entries {
@@ -70,7 +89,7 @@ func (p *producer) failed() bool { return p.bad.Load() }
 func (p *producer) end() (Digest, error) {
 	close(p.quit)
 	for b := range p.out {
-		blocks.Put(b.buf)
+		p.take(b)
 	}
 	for {
 		select {
@@ -87,6 +106,16 @@ func (p *producer) end() (Digest, error) {
 	return p.root, p.err
 }
 
+// take gives a block of which all has been sent, or nothing will be, back.
+func (p *producer) take(b block) {
+	if b.buf != nil {
+		p.free <- b.buf // has room for all there are
+	}
+	if b.last {
+		b.file.Close()
+	}
+}
+
 func (p *producer) hashLoop() {
 	defer close(p.out)
 	p.err = p.produce()
@@ -96,6 +125,9 @@ func (p *producer) hashLoop() {
 	if p.cur.buf != nil {
 		blocks.Put(p.cur.buf)
 		p.cur = block{}
+	}
+	if p.sight != nil {
+		blocks.Put(p.sight)
 	}
 }
 
@@ -130,6 +162,7 @@ func (p *producer) entry(i int) error {
 				return err
 			}
 			defer file.Close()
+			defer p.endShared()
 		}
 		if err := p.chunk(file, i, n); err != nil {
 			return err
@@ -139,6 +172,67 @@ func (p *producer) entry(i int) error {
 		return nil
 	}
 	return p.src.checkEnd(file, i)
+}
+
+// endShared closes the file that the stream has been given, behind the last of it.
+func (p *producer) endShared() {
+	if p.shared == nil {
+		return
+	}
+	select {
+	case p.out <- block{file: p.shared, last: true}:
+	case <-p.quit: // and nobody has it
+		p.shared.Close()
+	}
+	p.shared = nil
+}
+
+// span hashes a chunk, then gives it to the stream as it is.
+func (p *producer) span(file *sourceFile, i int, at, length int64) error {
+	if p.shared == nil {
+		var err error
+		if p.shared, err = file.share(); err != nil {
+			return sourceError(err)
+		}
+	}
+	if p.sight == nil {
+		p.sight = blocks.Get().(*[blockSize]byte)
+	}
+	for done := int64(0); done < length; {
+		got, err := file.ReadAt(p.sight[:min(length-done, blockSize)], at+done)
+		p.state.Write(p.sight[:got])
+		done += int64(got)
+		if err != nil && done < length {
+			return p.unreadable(file, i, err)
+		}
+	}
+	if err := p.flush(); err != nil {
+		return err
+	}
+	for length > 0 {
+		n := length
+		if n >= 2*spanSize {
+			n = spanSize
+		}
+		select {
+		case p.out <- block{file: p.shared, at: at, body: int(n)}:
+		case <-p.quit:
+			return errQuit
+		}
+		at, length = at+n, length-n
+	}
+	return nil
+}
+
+// unreadable says why a file that was there cannot be read any more.
+func (p *producer) unreadable(file *sourceFile, i int, err error) error {
+	if errors.Is(err, io.EOF) {
+		return &Error{Kind: ErrChanged, By: Local, Detail: "it became shorter"}
+	}
+	if changed := p.src.check(file, i); errors.Is(changed, ErrChanged) {
+		return changed
+	}
+	return sourceError(err)
 }
 
 func (p *producer) chunk(file *sourceFile, i int, n uint32) error {
@@ -151,6 +245,12 @@ func (p *producer) chunk(file *sourceFile, i int, n uint32) error {
 		}
 	}
 	p.state.Reset()
+	if send && p.spans && length >= leastSpan {
+		if err := p.span(file, i, at, length); err != nil {
+			return err
+		}
+		length = 0
+	}
 	for left := length; left > 0; {
 		if err := p.room(1); err != nil {
 			return err
@@ -164,13 +264,7 @@ func (p *producer) chunk(file *sourceFile, i int, n uint32) error {
 			p.cur.body += got
 		}
 		if err != nil && left > 0 {
-			if errors.Is(err, io.EOF) {
-				return &Error{Kind: ErrChanged, By: Local, Detail: "it became shorter"}
-			}
-			if changed := p.src.check(file, i); errors.Is(changed, ErrChanged) {
-				return changed
-			}
-			return sourceError(err)
+			return p.unreadable(file, i, err)
 		}
 	}
 	sum := finish(&p.state)

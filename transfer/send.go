@@ -210,7 +210,8 @@ func (x *sending) answer(ctx context.Context, doing string) (answer, error) {
 // writing, so that a chunk's digest is there when the chunk has been written.
 func (x *sending) body(ctx context.Context, have bitmap) (Digest, error) {
 	x.meter.phase(Sending)
-	p := startProducer(x.src, x.m, x.journal, have)
+	_, spans := x.s.(io.ReaderFrom)
+	p := startProducer(x.src, x.m, x.journal, have, spans)
 	err := x.copyBlocks(ctx, p)
 	root, readErr := p.end()
 	if readErr != nil {
@@ -224,14 +225,13 @@ func (x *sending) copyBlocks(ctx context.Context, p *producer) error {
 	for b := range p.out {
 		err := x.s.SetDeadline(time.Now().Add(x.stall))
 		if err == nil {
-			_, err = x.s.Write(b.buf[:b.n])
+			err = x.give(b)
 		}
+		p.take(b)
 		if err != nil {
-			p.free <- b.buf
 			return streamError(ctx, err, "sending")
 		}
 		x.meter.moved(int64(b.body))
-		p.free <- b.buf
 	}
 	if p.failed() {
 		return nil // end tells why
@@ -240,6 +240,25 @@ func (x *sending) copyBlocks(ctx context.Context, p *producer) error {
 		return streamError(ctx, err, "sending the digest")
 	}
 	return nil
+}
+
+// give writes a block.
+func (x *sending) give(b block) error {
+	if b.file == nil {
+		_, err := x.s.Write(b.buf[:b.n])
+		return err
+	}
+	if b.body == 0 {
+		return nil
+	}
+	if _, err := b.file.Seek(b.at, io.SeekStart); err != nil {
+		return sourceError(err)
+	}
+	n, err := x.s.(io.ReaderFrom).ReadFrom(&io.LimitedReader{R: b.file, N: int64(b.body)})
+	if err == nil && n < int64(b.body) {
+		err = &Error{Kind: ErrChanged, By: Local, Detail: "it became shorter"}
+	}
+	return err
 }
 
 // verdict waits for OK or BAD. A context that ends now shortens the wait instead

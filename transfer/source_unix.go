@@ -5,6 +5,7 @@ package transfer
 import (
 	"io"
 	"io/fs"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +52,15 @@ func (f *sourceFile) stat() (fileState, error) {
 		return fileState{}, &fs.PathError{Op: "stat", Path: f.path, Err: err}
 	}
 	return stateOf(&st), nil
+}
+
+// share returns the file again, with a descriptor of its own, for a stream to read.
+func (f *sourceFile) share() (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "dup", Path: f.path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), f.path), nil
 }
 
 // Close is io.Closer's.

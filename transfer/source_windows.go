@@ -16,6 +16,9 @@ func openSource(path string, _ bool) (*sourceFile, error) {
 	return &sourceFile{f}, nil
 }
 
+// share returns the file again, for a stream to read.
+func (f *sourceFile) share() (*os.File, error) { return os.Open(f.Name()) }
+
 func (f *sourceFile) stat() (fileState, error) { return stateOf(f.Stat()) }
 
 // statSource looks at a file without opening it.

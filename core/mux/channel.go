@@ -74,6 +74,7 @@ type Channel struct {
 	place      place
 	priority   Priority
 	bytesOut   uint64
+	lastFile   *sharedFile
 	byFile     bool // what is being written is of a file
 	lostFile   bool // reset because its file changed
 	toldEarly  bool // its RESET went in front of what is sent again on a new link
@@ -199,6 +200,7 @@ func (c *Channel) endOutLocked() {
 		return
 	}
 	c.eofOut = true
+	c.forgetFileLocked()
 	notify(c.writable)
 	c.enterLocked()
 }

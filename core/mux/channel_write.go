@@ -192,6 +192,7 @@ func (c *Channel) dropOutLocked() {
 		return
 	}
 	c.outDropped = true
+	c.forgetFileLocked()
 	s := c.s
 	s.out.sent -= uint64(c.queued)
 	s.queued -= c.queued

@@ -27,6 +27,11 @@
 //
 // The same buffers are kept until the peer acknowledges them, by reference, for a new link.
 //
+// Long runs of a file are queued as references ([Channel.ReadFrom]) and read when they are sent: by the kernel, header
+// and body in the same TLS records, on a link that can (SendsFiles, SendFile: a tls.Link in the kernel), else into a
+// buffer for the time of the write. Nothing of them is kept but file and offset. What has to be sent again is read again;
+// a file that is not the same any more resets its channel.
+//
 // # Memory
 //
 // What a peer can make us keep, per session, with W = Config.SessionWindow (24 MiB):

@@ -4,7 +4,6 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
-	"time"
 
 	"traverse.internal/core/bufpool"
 )
@@ -28,8 +27,7 @@ type fileSender interface {
 // hold.
 type sharedFile struct {
 	file  *os.File
-	size  int64
-	mod   time.Time
+	info  os.FileInfo
 	refs  atomic.Int32
 	count *atomic.Int32 // of the session's
 	lost  atomic.Bool   // what it was cannot be had any more
@@ -46,7 +44,7 @@ func (s *Session) share(file *os.File, info os.FileInfo) *sharedFile {
 		s.files.Add(-1)
 		return nil
 	}
-	f := &sharedFile{file: own, size: info.Size(), mod: info.ModTime(), count: &s.files}
+	f := &sharedFile{file: own, info: info, count: &s.files}
 	f.refs.Store(1)
 	return f
 }
@@ -70,10 +68,45 @@ func (f *sharedFile) changed() bool {
 		return true
 	}
 	info, err := f.file.Stat()
-	if err != nil || info.Size() != f.size || !info.ModTime().Equal(f.mod) {
+	if err != nil || !f.same(info) {
 		f.lost.Store(true)
 	}
 	return f.lost.Load()
+}
+
+// same tells whether that is the file, as it is.
+func (f *sharedFile) same(info os.FileInfo) bool {
+	return info.Size() == f.info.Size() && info.ModTime().Equal(f.info.ModTime()) && os.SameFile(info, f.info)
+}
+
+// share returns the file for the session. Runs of one file after the other share a descriptor: the channel holds the
+// last, until it ends or has another.
+func (c *Channel) share(file *os.File, info os.FileInfo) *sharedFile {
+	s := c.s
+	s.mu.Lock()
+	if f := c.lastFile; f != nil && !f.lost.Load() && f.same(info) {
+		f.retain()
+		s.unlock()
+		return f
+	}
+	s.unlock()
+	f := s.share(file, info)
+	if f == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.unlock()
+	if !c.outDropped && !c.eofOut && s.err == nil {
+		c.lastFile.release()
+		c.lastFile = f.retain()
+	}
+	return f
+}
+
+// forgetFileLocked lets go of the last file: no more of it is to come.
+func (c *Channel) forgetFileLocked() {
+	c.lastFile.release()
+	c.lastFile = nil
 }
 
 // fileFrame is a frame whose body is n bytes of a file.
@@ -141,7 +174,7 @@ func (c *Channel) readFile(r io.Reader) (done int64, err error) {
 	if length < directBody {
 		return 0, nil
 	}
-	shared := c.s.share(file, info)
+	shared := c.share(file, info)
 	if shared == nil {
 		return 0, nil
 	}

@@ -21,9 +21,18 @@
 // # Reading
 //
 // The handshake takes whole records off the raw stream and not a byte more, so that what follows is still in the kernel
-// when it ends; that is what handing the keys to the kernel will need. After it, a Link reads through a buffer of
+// when it ends; that is what handing the keys to the kernel needs. After it, a Link reads through a buffer of
 // 64 KiB. A read that times out may be repeated. io.EOF means that the peer said so (close_notify); a stream that just
 // ends is ErrTruncated, also between two records, where crypto/tls would be content.
+//
+// # In the kernel
+//
+// On a bare *net.TCPConn, where the kernel has TLS, it seals and opens the records from the end of the handshake on
+// (core/ktls, Link.InKernel). Everything above holds there too; and SendFile sends bytes of a file without their passing
+// through the program. Either end may be in the kernel or not.
+//
+// A key seals at most 2^24 records in one direction, wherever it is; then Write says ErrKeyLimit, and the session above
+// goes on over a link with new keys.
 //
 // Read and Write may be called concurrently, each also by several goroutines; Close interrupts both. No goroutine is
 // left behind by any call.

@@ -16,6 +16,7 @@ import (
 	_ "traverse.internal/core/ktls"
 	_ "traverse.internal/core/mux"
 	_ "traverse.internal/core/tls"
+	_ "traverse.internal/transfer"
 )
 
 // suites are the tests that are run again on a kernel with TLS. There, a test that needs it must not skip.
@@ -23,6 +24,7 @@ var suites = []struct{ name, pkg, run string }{
 	{"ktls", "./core/ktls", "."},
 	{"tls", "./core/tls", "."},
 	{"mux", "./core/mux", "TLS|ReadFrom|File"},
+	{"transfer", "./transfer", "OverTLS"},
 }
 
 // TestKernelTLS boots a kernel with TLS and runs the suites in it.
