@@ -14,7 +14,8 @@ var (
 	ErrCredentials = errors.New("conformance: the server refuses the credentials")
 )
 
-// preflight asks whether there is a server at each address, and whether it knows the user.
+// preflight asks whether there is a server at each address, whether it knows the user, and whether the suite's peers are
+// permitted.
 func preflight(ctx context.Context, config *Config) error {
 	for _, server := range config.Servers {
 		answered := false
@@ -30,8 +31,14 @@ func preflight(ctx context.Context, config *Config) error {
 					p.skipf("%v", r)
 				}
 				answered = true
-				if r := c.ask(stun.MethodAllocate, udpRelay); r.came && r.code == stun.CodeUnauthenticated {
+				r := c.ask(stun.MethodAllocate, udpRelay)
+				switch {
+				case r.came && r.code == stun.CodeUnauthenticated:
 					refused = r
+				case r.ok():
+					peer := p.peerFor(c.relayed(r))
+					r = c.ask(stun.MethodChannelBind, withChannel(stun.MinChannel), withPeer(peer.addr))
+					config.noPeers = config.noPeers || r.came && r.code == stun.CodeForbidden
 				}
 			})
 			switch {

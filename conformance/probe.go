@@ -106,6 +106,9 @@ func (p *probe) secondUser() (user, password string) {
 
 // peerIP returns the address of this machine for peers of a family.
 func (p *probe) peerIP(f stun.Family) netip.Addr {
+	if p.config.noPeers {
+		p.skipf("the server forbids peers on this machine: --peer, or allow them there")
+	}
 	if ip := p.config.Peer; ip.IsValid() && stun.FamilyOf(ip) == f {
 		return ip.Unmap()
 	}

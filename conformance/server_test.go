@@ -294,3 +294,19 @@ func TestOurServerAsConfigured(t *testing.T) {
 		})
 	}
 }
+
+// A server that permits none of the suite's peers, as ours does unless it is told: nothing fails, and what needs them says so.
+func TestOurServerForbidsPeers(t *testing.T) {
+	t.Parallel()
+	report := run(t, serve(t, func(c *turn.Config) { c.AllowPeers, c.OwnRelays = nil, true }))
+	skipped := 0
+	for _, r := range report.Results {
+		if r.Status == conformance.Skip && strings.Contains(r.Detail, "allow them there") {
+			skipped++
+		}
+	}
+	if report.Failed > 0 || skipped < 30 || report.Passed < 40 {
+		_ = report.WriteText(t.Output())
+		t.Errorf("%d fail, %d pass, %d skipped for want of peers", report.Failed, report.Passed, skipped)
+	}
+}

@@ -41,6 +41,8 @@ type Config struct {
 	Wait time.Duration
 	// Parallel is how many checks run at once. Default 8, with Long 32.
 	Parallel int
+
+	noPeers bool // the server forbids the suite's peers, as preflight saw
 }
 
 // maxProbes bounds Quota and Capacity: each allocation of theirs is a socket of ours.
