@@ -42,10 +42,10 @@ func TestKernelTLS(t *testing.T) {
 		build(t, "test", "-c", "-o", path, s.pkg)
 		programs = append(programs, uml.Program{
 			Name: s.name, Path: path,
-			Args: []string{"-test.v", "-test.run=" + s.run, "-test.timeout=120s", "-test.short"},
+			Args: []string{"-test.v", "-test.run=" + s.run, "-test.timeout=300s", "-test.short"},
 		})
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	results, err := uml.Run(ctx, dir, initPath, programs)
 	if errors.Is(err, uml.ErrNotBooted) {
