@@ -38,6 +38,7 @@ type Node struct {
 	Name        string           // "" means the short device id
 	Listen      []netip.AddrPort // TCP addresses for paths; an invalid Addr means every interface. All have one port
 	DownloadDir string           // "" means in the home
+	PortMapping string           // "auto" or "off"
 }
 
 // DHT is where devices are found.

@@ -60,6 +60,11 @@ var mainKeys = []Key{
 		field: path(func(c *Config) *string { return &c.Node.DownloadDir }),
 	},
 	{
+		Name: "node.port_mapping", Flag: "port-mapping", Default: "auto", Programs: nodeOnly,
+		Help:  "whether the router is asked to lead a port to this device, by PCP, NAT-PMP or UPnP",
+		field: choice(func(c *Config) *string { return &c.Node.PortMapping }, "auto", "off"),
+	},
+	{
 		Name: "dht.mode", Flag: "private-dht", Switch: "private", Default: "mainline", Programs: nodeOnly,
 		Help:  "which DHT devices are found on: BitTorrent's, or one of your own nodes",
 		field: choice(func(c *Config) *string { return &c.DHT.Mode }, "mainline", "private"),

@@ -23,6 +23,7 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 		Metrics:   c.Metrics.Listen,
 		WebConfig: c.Metrics.WebConfig,
 	}
+	out.PortMapping = c.Node.PortMapping == "auto"
 	if c.Identity.Dir != "" {
 		out.Home.Identity = c.Identity.Dir
 	}

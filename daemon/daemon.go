@@ -15,6 +15,7 @@ import (
 	"traverse.internal/connmgr"
 	"traverse.internal/core/ice"
 	"traverse.internal/core/mux"
+	"traverse.internal/core/portmap"
 	"traverse.internal/dht"
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
@@ -32,21 +33,22 @@ type Config struct {
 	Home Home
 	Name string // what this device is called [its short id]
 
-	DHT       DHTConfig
-	Policy    ice.Policy
-	Relays    []RelayConfig
-	Addrs     []netip.Addr    // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
-	Port      uint16          // TCP port for paths [any]
-	Accept    Accept          // [AcceptAsk]
-	Downloads string          // [Home.Downloads]
-	MinFree   int64           // bytes that must stay free in Downloads [0]
-	NoSync    bool            // do not fsync received files
-	Metrics   string          // host:port of /metrics [none]
-	WebConfig string          // file that says who may read /metrics, and with which certificate [plain HTTP, everybody]
-	Turnd     *turn.Config    // embedded relay [none]
-	Operate   *RelayOperation // of the embedded relay [it runs as it began]
-	Mux       mux.Config      // session limits and times
-	Log       *slog.Logger    // [none]
+	DHT         DHTConfig
+	Policy      ice.Policy
+	Relays      []RelayConfig
+	Addrs       []netip.Addr    // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
+	Port        uint16          // TCP port for paths [any]
+	PortMapping bool            // ask the router for a port that leads to ours [no]
+	Accept      Accept          // [AcceptAsk]
+	Downloads   string          // [Home.Downloads]
+	MinFree     int64           // bytes that must stay free in Downloads [0]
+	NoSync      bool            // do not fsync received files
+	Metrics     string          // host:port of /metrics [none]
+	WebConfig   string          // file that says who may read /metrics, and with which certificate [plain HTTP, everybody]
+	Turnd       *turn.Config    // embedded relay [none]
+	Operate     *RelayOperation // of the embedded relay [it runs as it began]
+	Mux         mux.Config      // session limits and times
+	Log         *slog.Logger    // [none]
 }
 
 // DHTConfig says which DHT and where.
@@ -79,6 +81,7 @@ type Daemon struct {
 	courier   *dht.Courier
 	signaler  *signalling.Signaler
 	endpoint  *ice.Endpoint
+	mapper    *portmap.Mapper // nil: no port is mapped
 	manager   *connmgr.Manager
 	turnd     *turn.Server         // nil without an embedded relay
 	operator  *relayadmin.Operator // of the relay; nil: none
@@ -230,11 +233,15 @@ func (d *Daemon) openNetwork(device *identity.Device) error {
 	for _, r := range d.cfg.Relays {
 		iceCfg.Relays = append(iceCfg.Relays, r.forICE(device))
 	}
+	iceCfg.Mapped = d.mapped
 	var err error
 	if d.endpoint, err = ice.Listen(iceCfg); err != nil {
 		return explainListen(err, "the node", fmt.Sprintf("TCP port %d", d.cfg.Port))
 	}
 	d.undo(func() { _ = d.endpoint.Close() })
+	if d.cfg.PortMapping && !loopback && d.cfg.Policy != ice.RelayOnly {
+		d.mapper = portmap.New(portmap.Config{Port: d.endpoint.Port(), Changed: d.endpoint.Changed})
+	}
 	d.manager = connmgr.New(connmgr.Config{
 		Device: device, Signaler: d.signaler, Paths: connmgr.ICE{Endpoint: d.endpoint},
 		Allowed: d.contacts.Knows, Revoked: d.contacts.Revoked, Accounts: d.contacts.versionsFor, Greeted: d.greeted,
@@ -297,6 +304,9 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	d.startSaved()
 	d.spawn(d.acceptLoop)
 	d.spawn(func() { d.endpoint.Follow(d.ctx) })
+	if d.mapper != nil {
+		d.spawn(func() { _ = d.mapper.Serve(d.ctx) })
+	}
 	d.spawn(d.sumLoop)
 	d.startTransfers()
 	d.log.Info("node is up", "device", d.self.String(), "dht", d.dht.Addr().String(), "socket", d.cfg.Home.Socket)

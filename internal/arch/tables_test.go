@@ -22,6 +22,7 @@ var arrows = []struct {
 	{"core/udp", []string{"core/bufpool"}},
 	{"core/offload", nil},
 	{"core/mux", []string{"core/bufpool", "core/framing", "core/reason", "core/zerocopy"}},
+	{"core/portmap", nil},
 	{"core/turnclient", []string{"core/stun", "core/reason"}},
 	{"turn/probe", []string{"core/stun"}},
 	{"core/tls", []string{"identity", "core/ktls", "core/reason", "core/zerocopy"}},
@@ -79,6 +80,7 @@ var sole = []struct {
 	{foreign: "go.uber.org/zap", by: []string{"internal/acme"}}, // certmagic takes a logger, and gets one that discards
 	{foreign: "github.com/cloudflare/circl", by: []string{"transfer"}},
 	{foreign: "github.com/hashicorp/yamux", by: []string{"bench"}},
+	{foreign: "github.com/huin/goupnp", by: []string{"core/portmap"}},
 	{foreign: "github.com/pelletier/go-toml", by: []string{"config", "daemon"}},
 	{foreign: "github.com/pion/dtls", by: []string{"conformance", "core/tls", "turn/probe"}, tests: []string{"core/dtlsserver", "turn"}},
 	{foreign: "github.com/pion/ice", by: []string{"core/ice"}},

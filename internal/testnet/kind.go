@@ -12,6 +12,7 @@ const (
 	CarrierGrade Kind = "carrier"      // a restricted NAT behind the provider's restricted NAT
 	NoUDP        Kind = "no UDP"       // a restricted NAT that no UDP leaves
 	HTTPSOnly    Kind = "443 only"     // a restricted NAT that only TCP to port 443 leaves
+	Mapping      Kind = "port mapping" // a symmetric NAT that leads a port to whom asks for one
 	IPv6Only     Kind = "IPv6 only"    // nothing, and no IPv4
 	Filtered     Kind = "TCP filtered" // a restricted NAT that UDP leaves, and TCP only to port 443
 )

@@ -1,5 +1,10 @@
 package testnet
 
+// led are the rules by which what comes in goes where the maps say.
+const led = `
+		iifname eth0 dnat to tcp dport map @tcp_ports
+		iifname eth0 dnat to udp dport map @udp_ports`
+
 // rules are a router's, with eth0 on the outside. Linux maps a port to the same one outside while that is free, so a plain
 // masquerade maps endpoint-independently (RFC 4787 §4.1) and filters by address and port (§5). What comes in uninvited is
 // dropped before the connection is noted, or it would take the mapping away from the host's own packet to the same peer.
@@ -8,13 +13,13 @@ func rules(k Kind) string {
 	switch k {
 	case Symmetric:
 		masquerade = "masquerade random"
+	case Mapping: // what is asked for is put into the maps
+		masquerade, admit = "masquerade random", led
 	case Open:
 		learn = `
 		oifname eth0 ip protocol tcp update @tcp_ports { tcp sport : ip saddr }
 		oifname eth0 ip protocol udp update @udp_ports { udp sport : ip saddr }`
-		admit = `
-		iifname eth0 dnat to tcp dport map @tcp_ports
-		iifname eth0 dnat to udp dport map @udp_ports`
+		admit = led
 	case NoUDP:
 		leave = "oifname eth0 ip protocol udp drop"
 	case HTTPSOnly:

@@ -14,6 +14,7 @@ import (
 
 	"traverse.internal/connmgr"
 	"traverse.internal/core/ice"
+	"traverse.internal/core/portmap"
 	"traverse.internal/core/reason"
 	"traverse.internal/identity"
 	"traverse.internal/turn"
@@ -35,6 +36,8 @@ func TestMain(m *testing.M) {
 	err := json.Unmarshal([]byte(spec), &plan)
 	if err == nil && plan.Relay != nil {
 		err = beRelay(plan.Relay)
+	} else if err == nil && plan.Router != nil {
+		err = beRouter(plan.Router)
 	} else if err == nil {
 		err = beDevice(plan)
 	}
@@ -48,7 +51,9 @@ func TestMain(m *testing.M) {
 type plan struct {
 	Relay  []netip.AddrPort // listen here, and relay from these addresses
 	Server string           // a device's relay; "" is none
+	Router *routerPlan      // a router that maps ports
 	Policy ice.Policy
+	Map    bool // ask the router for a port
 }
 
 // message is what stations and the test tell each other, a line of JSON each.
@@ -134,9 +139,34 @@ func beDevice(p plan) error {
 	if p.Server != "" {
 		cfg.Relays = []ice.Relay{{Server: p.Server, Username: relayUser, Password: relayPassword}}
 	}
+	var mapper *portmap.Mapper
+	if p.Map {
+		cfg.Mapped = func() (netip.AddrPort, ice.Mapping) {
+			at, how := mapper.Mapped()
+			return at, map[portmap.How]ice.Mapping{portmap.PCP: ice.MapPCP, portmap.NATPMP: ice.MapPMP, portmap.UPnP: ice.MapUPnP}[how]
+		}
+	}
 	e, err := ice.Listen(cfg)
 	if err != nil {
 		return err
+	}
+	if p.Map {
+		mapper = portmap.New(portmap.Config{Port: e.Port()})
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- mapper.Serve(ctx) }()
+		defer func() {
+			cancel()
+			<-ended
+		}()
+		for tries := time.NewTicker(10 * time.Millisecond); ; <-tries.C {
+			if at, _ := mapper.Mapped(); at.IsValid() {
+				break
+			}
+			if err := mapper.Err(); err != nil {
+				return err
+			}
+		}
 	}
 	if p.Server != "" {
 		if _, err := e.Learn(context.Background()); err != nil {

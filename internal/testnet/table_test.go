@@ -31,15 +31,16 @@ func (p pair) names() (from, to string) {
 }
 
 // kinds are those of the table, in its order.
-var kinds = []Kind{Public, Open, Restricted, Symmetric, CarrierGrade, NoUDP, Filtered, HTTPSOnly, IPv6Only}
+var kinds = []Kind{Public, Open, Restricted, Symmetric, CarrierGrade, Mapping, NoUDP, Filtered, HTTPSOnly, IPv6Only}
 
 // expected are the cells: a row for each kind, its pairs with itself and those after it.
 var expected = map[Kind]string{
-	Public:       "public public public public public public filter filter public",
-	Open:         "punch punch punch punch punch filter filter family",
-	Restricted:   "punch one punch punch filter filter family",
-	Symmetric:    "both one one filter filter family",
-	CarrierGrade: "punch punch filter filter family",
+	Public:       "public public public public public public public filter filter public",
+	Open:         "punch punch punch punch mapped punch filter filter family",
+	Restricted:   "punch one punch mapped punch filter filter family",
+	Symmetric:    "both one mapped one filter filter family",
+	CarrierGrade: "punch mapped punch filter filter family",
+	Mapping:      "mapped mapped filter filter family",
 	NoUDP:        "punch filter filter family",
 	Filtered:     "filter filter family",
 	HTTPSOnly:    "filter family",
@@ -51,6 +52,7 @@ var words = map[string]outcome{
 	"lan":    {"direct", "tcp", "DIRECT_LAN"},
 	"public": {"direct", "tcp", "DIRECT_PUBLIC"},
 	"punch":  {"direct", "tcp", "PUNCHED_TCP"},
+	"mapped": {"direct", "tcp", "DIRECT_MAPPED"},
 	"one":    {"relayed", "tcp", "RELAY_SYMMETRIC_ONE"},
 	"both":   {"relayed", "tcp", "RELAY_SYMMETRIC_BOTH"},
 	"filter": {"relayed", "tcp", "RELAY_TCP_FILTERED"},
@@ -97,6 +99,7 @@ device. Cables have no delay: on the Internet some round trips come on top.
 | restricted | a NAT that lets in from where something was sent to: endpoint-independent mapping, filtering by address and port |
 | symmetric | a NAT that maps anew for each destination, at random |
 | carrier | a restricted NAT at home behind the provider's |
+| port mapping | a symmetric NAT whose router leads a port to whom asks for one, by PCP here; NAT-PMP and UPnP have a test of their own |
 | no UDP | a restricted NAT that no UDP leaves |
 | TCP filtered | a restricted NAT that UDP leaves, and of TCP only what goes to port 443 |
 | 443 only | a restricted NAT that only TCP to port 443 leaves |

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"traverse.internal/core/ice"
+	"traverse.internal/core/portmap"
 	"traverse.internal/identity"
 	"traverse.internal/internal/netlab"
 )
@@ -34,8 +35,10 @@ type asked struct {
 // station is a process at a host.
 type station struct {
 	*wire
-	name string
-	id   identity.DeviceID
+	name  string
+	id    identity.DeviceID
+	close func() error
+	said  *tail
 
 	mu      sync.Mutex
 	results map[identity.DeviceID]chan message // of connects, by the other device
@@ -69,7 +72,16 @@ func (w *world) server(k Kind) string {
 // device starts a device at a host of a site.
 func (w *world) device(t *testing.T, name string, s *Site, host int) *station {
 	t.Helper()
-	return w.start(t, name, s.Hosts[host], plan{Server: w.server(s.Kind), Policy: ice.Auto})
+	if s.Kind == Mapping {
+		w.router(t, s, portmap.PCP)
+	}
+	return w.start(t, name, s.Hosts[host], plan{Server: w.server(s.Kind), Policy: ice.Auto, Map: s.Kind == Mapping})
+}
+
+// router lets a site's router map ports.
+func (w *world) router(t *testing.T, s *Site, how portmap.How) {
+	t.Helper()
+	w.start(t, "router", s.Router, plan{Router: &routerPlan{How: how, Inside: netip.MustParseAddr("192.168.1.1"), Outside: s.Outside}})
 }
 
 func (w *world) start(t *testing.T, name string, at *netlab.Host, p plan) *station {
@@ -94,12 +106,12 @@ func (w *world) start(t *testing.T, name string, at *netlab.Host, p plan) *stati
 		wire: &wire{in: bufio.NewReader(out), out: in}, name: name,
 		results: map[identity.DeviceID]chan message{}, taken: map[identity.DeviceID]chan message{},
 	}
-	t.Cleanup(func() {
+	s.close = sync.OnceValue(func() error {
 		in.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: %v\n%s", name, err, cmd.Stderr)
-		}
+		return cmd.Wait()
 	})
+	s.said = cmd.Stderr.(*tail)
+	t.Cleanup(func() { s.end(t) })
 	m, err := s.read()
 	if err != nil || m.Kind != "ready" {
 		t.Fatalf("%s is not ready: %v %v\n%s", name, m, err, cmd.Stderr)
@@ -110,6 +122,14 @@ func (w *world) start(t *testing.T, name string, at *netlab.Host, p plan) *stati
 	w.mu.Unlock()
 	go w.carry(s)
 	return s
+}
+
+// end ends a station and waits for it.
+func (s *station) end(t *testing.T) {
+	t.Helper()
+	if err := s.close(); err != nil {
+		t.Errorf("%s: %v\n%s", s.name, err, s.said)
+	}
 }
 
 // carry takes what a station says to where it belongs.

@@ -1,0 +1,219 @@
+package portmap
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// How says by which protocol a port is mapped. "" is not at all.
+type How string
+
+// Protocols between us and the router, in the order in which they are tried.
+const (
+	PCP    How = "pcp"
+	NATPMP How = "pmp"
+	UPnP   How = "upnp"
+)
+
+// Times. A mapping is asked for two hours, as RFC 6886 §3.3 recommends.
+const (
+	wantLifetime  = 2 * time.Hour
+	leastLifetime = 2 * time.Minute
+	mostLifetime  = 24 * time.Hour // RFC 6887 §15
+	againFirst    = time.Minute    // after nobody gave a mapping
+	againMost     = 30 * time.Minute
+	partingTime   = 2 * time.Second // to give a mapping back
+	askTime       = 10 * time.Second
+)
+
+// Config says which port is to be reachable.
+type Config struct {
+	Protocol Protocol // default TCP
+	Port     uint16   // that we listen on
+	// Changed returns a channel that is closed when the network has changed. nil: it never does.
+	Changed func() <-chan struct{}
+
+	gateway func() (router, ours netip.Addr, err error) // tests have another
+	server  uint16                                      // and another port of the router
+}
+
+// Mapper keeps a mapping. Its methods are safe for concurrent use.
+type Mapper struct {
+	cfg   Config
+	nonce nonce
+
+	mu  sync.Mutex // guards the fields below
+	now lease
+	err error // of the last try
+}
+
+// lease is a mapping that holds.
+type lease struct {
+	answer
+	how    How
+	router netip.Addr
+	ours   netip.Addr
+	upnp   *igd // by which UPnP gave it
+}
+
+// New makes a Mapper; nothing happens before Serve.
+func New(cfg Config) *Mapper {
+	if cfg.Protocol == 0 {
+		cfg.Protocol = TCP
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func() <-chan struct{} { return nil }
+	}
+	if cfg.gateway == nil {
+		cfg.gateway, cfg.server = gateway, serverPort
+	}
+	m := &Mapper{cfg: cfg}
+	rand.Read(m.nonce[:])
+	return m
+}
+
+// Mapped returns the address on the outside that leads to our port, and how it came about; zero values without one.
+func (m *Mapper) Mapped() (netip.AddrPort, How) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now.outside, m.now.how
+}
+
+// Err says why there is no mapping; nil when there is one or nobody was asked yet.
+func (m *Mapper) Err() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err
+}
+
+// Serve keeps the port mapped until ctx ends, and gives the mapping back then. It is for one goroutine, and returns nil.
+func (m *Mapper) Serve(ctx context.Context) error {
+	defer m.giveBack()
+	again := againFirst
+	for ctx.Err() == nil {
+		changed := m.cfg.Changed()
+		pause := again
+		if err := m.renew(ctx); err == nil {
+			again = againFirst
+			m.mu.Lock()
+			pause = m.now.lifetime / 2
+			m.mu.Unlock()
+		} else {
+			again = min(2*again, againMost)
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-changed:
+			again = againFirst
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+	return nil
+}
+
+// renew asks for the mapping, first in the way in which it was got.
+func (m *Mapper) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	router, ours, err := m.cfg.gateway()
+	var next lease
+	if err == nil {
+		next, err = m.request(ctx, router, ours)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err() // the end: what we have is given back
+	}
+	m.now, m.err = next, err
+	return err
+}
+
+func (m *Mapper) request(ctx context.Context, router, ours netip.Addr) (lease, error) {
+	m.mu.Lock()
+	old := m.now
+	m.mu.Unlock()
+	if old.router != router || old.ours != ours {
+		old = lease{}
+	}
+	next := lease{router: router, ours: ours}
+	var errs []error
+	for _, way := range []struct {
+		how How
+		ask func(context.Context, lease, *lease) error
+	}{{PCP, m.askPCP}, {NATPMP, m.askPMP}, {UPnP, m.askUPnP}} {
+		if old.how != "" && old.how != way.how {
+			continue
+		}
+		err := way.ask(ctx, old, &next)
+		if err == nil {
+			next.how = way.how
+			return next, nil
+		}
+		errs = append(errs, err)
+		if errors.Is(err, errInside) || ctx.Err() != nil {
+			break // by whatever protocol, it is the same router
+		}
+	}
+	if old.how != "" && ctx.Err() == nil { // the router was started anew, or is another one
+		m.mu.Lock()
+		m.now = lease{}
+		m.mu.Unlock()
+		return m.request(ctx, router, ours)
+	}
+	return lease{}, errors.Join(errs...)
+}
+
+func (m *Mapper) askPCP(ctx context.Context, old lease, next *lease) (err error) {
+	ours := netip.AddrPortFrom(next.ours, m.cfg.Port)
+	want := old.outside
+	if !want.IsValid() {
+		want = netip.AddrPortFrom(netip.Addr{}, m.cfg.Port)
+	}
+	next.answer, err = ask(ctx, netip.AddrPortFrom(next.router, m.cfg.server),
+		appendPCP(nil, m.nonce, m.cfg.Protocol, ours, want, wantLifetime),
+		func(b []byte) (answer, error) { return parsePCP(b, m.nonce, m.cfg.Protocol, m.cfg.Port) })
+	return err
+}
+
+func (m *Mapper) askPMP(ctx context.Context, old lease, next *lease) (err error) {
+	to := netip.AddrPortFrom(next.router, m.cfg.server)
+	at, err := ask(ctx, to, []byte{0, 0}, parsePMPAddress)
+	if err != nil {
+		return err
+	}
+	want := m.cfg.Port
+	if old.outside.IsValid() {
+		want = old.outside.Port()
+	}
+	next.answer, err = ask(ctx, to, appendPMP(nil, m.cfg.Protocol, m.cfg.Port, want, wantLifetime),
+		func(b []byte) (answer, error) { return parsePMP(b, m.cfg.Protocol, m.cfg.Port, at) })
+	return err
+}
+
+// giveBack ends the mapping at the router; nobody waits longer than partingTime for it.
+func (m *Mapper) giveBack() {
+	m.mu.Lock()
+	old := m.now
+	m.now = lease{}
+	m.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), partingTime)
+	defer cancel()
+	to := netip.AddrPortFrom(old.router, m.cfg.server)
+	heard := func(b []byte) (struct{}, error) { return struct{}{}, nil }
+	switch old.how {
+	case PCP:
+		ours := netip.AddrPortFrom(old.ours, m.cfg.Port)
+		_, _ = ask(ctx, to, appendPCP(nil, m.nonce, m.cfg.Protocol, ours, old.outside, 0), heard)
+	case NATPMP:
+		_, _ = ask(ctx, to, appendPMP(nil, m.cfg.Protocol, m.cfg.Port, 0, 0), heard)
+	case UPnP:
+		_ = old.upnp.remove(ctx, m.cfg.Protocol, old.outside.Port())
+	}
+}
