@@ -4,7 +4,10 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"traverse.internal/core/tls"
 	"traverse.internal/core/turnclient"
@@ -36,6 +39,7 @@ func listenLink(say func(string)) (func(ctx context.Context) (*tls.Link, error),
 			raw.Close()
 			return nil, err
 		}
+		tune(raw)
 		return tls.AsServer(ctx, raw, nil, dev, peer)
 	}, nil
 }
@@ -58,7 +62,19 @@ func secure(ctx context.Context, raw net.Conn) (*tls.Link, error) {
 		raw.Close()
 		return nil, err
 	}
+	tune(raw)
 	return tls.AsClient(ctx, raw, nil, dev, peer)
+}
+
+// tune does as package connmgr does: little waits in the kernel that has never been sent.
+func tune(raw net.Conn) {
+	sc, ok := raw.(syscall.Conn)
+	if !ok {
+		return
+	}
+	if control, err := sc.SyscallConn(); err == nil {
+		_ = control.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 16<<10) })
+	}
 }
 
 // dialRaw connects, through an allocation of a TURN server unless that is empty. Release ends the allocation.

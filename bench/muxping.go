@@ -51,7 +51,7 @@ func pingBenches() []bench {
 
 func openPing(set settings, h *host) (*rig, error) {
 	g := &rig{close: func() {}}
-	load := 4 * set.load
+	load := 10 * set.load // a slow link brings some forty pings a second
 	for _, kind := range []string{"mux", "yamux", "smux"} {
 		g.variants = append(g.variants, variant{kind, false, func(ctx context.Context) (sample, error) {
 			sent, _, err := runPairTo(ctx, h, kind+" ping", load+30*time.Second, nil, []string{load.String()})

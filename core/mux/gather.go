@@ -39,20 +39,22 @@ type gather struct {
 	keep  int // retained frames end here
 	start int // of the batch
 	end   int
+	most  int // bytes of the batch
 }
 
 // smallest is the room in bytes below which no batch is begun: HELLO, the longest control frame, has under 1.5 KiB.
 const smallest = 2 << 10
 
 // begin starts a batch of which about want bytes are known. It takes a new buffer when this one has no room, or less
-// than half and not enough; so of two buffers in a row that are retained, more than one is full.
-func (g *gather) begin(want int) {
+// than half and not enough; so of two buffers in a row that are retained, more than one is full. The batch has at most
+// most bytes.
+func (g *gather) begin(want, most int) {
 	if left := len(g.mem) - g.keep; g.buf == nil || left < smallest || left < want && left < maxBatch/2 {
 		g.drop()
 		g.buf = bufpool.Get(maxBatch)
 		g.mem = g.buf.Bytes()
 	}
-	g.start, g.end = g.keep, g.keep
+	g.start, g.end, g.most = g.keep, g.keep, most
 }
 
 // drop gives the buffer up; extents hold it for themselves.
@@ -62,7 +64,7 @@ func (g *gather) drop() {
 }
 
 func (g *gather) len() int  { return g.end - g.start }
-func (g *gather) room() int { return len(g.mem) - g.end }
+func (g *gather) room() int { return min(len(g.mem), g.start+g.most) - g.end }
 
 // tail returns the free room as an empty slice to append to; wrote takes what was appended.
 func (g *gather) tail() []byte { return g.mem[g.end:g.end] }

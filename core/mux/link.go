@@ -18,6 +18,7 @@ type link struct {
 	heard atomic.Int64
 
 	parser framing.Parser // the reader's
+	speed  speed          // the writer's
 
 	// Guarded by the session's mu.
 	first    framing.Message // HELLO or RESUME to be written before everything else

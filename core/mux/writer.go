@@ -1,6 +1,8 @@
 package mux
 
 import (
+	"time"
+
 	"traverse.internal/core/framing"
 )
 
@@ -13,12 +15,15 @@ func (l *link) writeLoop() {
 		if !ok {
 			return
 		}
+		began, n := time.Now(), len(b.data)
 		var err error
 		if b.frame != nil {
+			n = b.frame.n
 			err = l.writeFile(b.frame)
 		} else {
 			_, err = l.writeAll(b.data)
 		}
+		l.speed.wrote(n, time.Since(began))
 		b.release()
 		if err != nil {
 			s.lost(l, noEOF(err))
@@ -65,7 +70,7 @@ func (l *link) poll() (batch, bool) {
 // gatherLocked puts together the next write: what is owed on channel 0xffff, then on a resumed link the retained
 // frames, then requests and answers, RESETs, and the channels in turn. Data is nil when there is nothing.
 func (s *Session) gatherLocked(l *link) batch {
-	s.batch.begin(s.queued)
+	s.batch.begin(s.queued, l.speed.most())
 	known := l.txPos < s.retained.sent
 	plain := l.first == nil && !known && s.err == nil
 	if s.ring.owed && plain && !s.fullLocked() {
@@ -167,7 +172,7 @@ func (s *Session) gatherBacklogLocked(turns int) batch {
 		case !c.sendableLocked():
 			r.served(c, false)
 			turns--
-		case c.directLocked():
+		case c.directLocked() && (!s.link.speed.slow || c.outQueue.front().file != nil):
 			if s.batch.len() > 0 {
 				r.owed = served == 0
 				return s.finishBatchLocked()
