@@ -247,3 +247,62 @@ func cpuTime() time.Duration {
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// What many clients send at once leaves a shared relayed address with few system calls, and what many peers answer with comes
+// back so; the bytes are whole, and nothing is allocated for them.
+func TestSharedRelayBatches(t *testing.T) {
+	s := startShared(t, 1, func(c *Config) { c.Limits.PerUser = 100 })
+	const n, rounds = 48, 20
+	clients, peers := newCrowd(t, s), newSocket(t, netip.IPv4Unspecified(), false)
+	nonces := make([][]byte, n)
+	clients.learn(0, n, nonces)
+	clients.want(stun.MethodAllocate, 0, n, nonces, wantUDP)
+	relayed := s.Sessions()[0].Relayed
+	frames := make([][]byte, n)
+	for i := range n {
+		frames[i] = channelData(0x4000, []byte{byte(i), 1, 2, 3})
+		clients.want(stun.MethodChannelBind, i, i+1, nonces[i:], channel(0x4000), peerAt(netip.AddrPortFrom(member(i), peers.conn.LocalAddr().Port())))
+	}
+	take := func(from *socket, what string) {
+		var seen [n]bool
+		for range n {
+			b := from.receive()
+			i := memberOf(from.in.To(from.next - 1))
+			if len(b) > 4 {
+				b = b[stun.ChannelDataHeaderLen:]
+			}
+			if len(b) != 4 || int(b[0]) != i || seen[i] {
+				t.Fatalf("%s: %x at %d", what, b, i)
+			}
+			seen[i] = true
+		}
+	}
+	round := func() {
+		for i := range n {
+			clients.out.Add(frames[i], udp.Route{To: clients.server, From: member(i)})
+		}
+		clients.flush()
+		take(peers, "up")
+		for i := range n {
+			peers.out.Add(frames[i][stun.ChannelDataHeaderLen:], udp.Route{To: relayed, From: member(i)})
+		}
+		peers.flush()
+		take(clients.socket, "down")
+	}
+	round()
+	before := s.Stats().Datagrams
+	for range rounds {
+		round()
+	}
+	waitFor(t, "the rounds to be counted", func() bool { return s.Stats().Datagrams.Sent >= before.Sent+2*n*rounds })
+	after := s.Stats().Datagrams
+	if calls := after.SendCalls - before.SendCalls; calls*4 > 2*n*rounds {
+		t.Errorf("%d system calls sent %d datagrams", calls, 2*n*rounds)
+	}
+	if raceEnabled {
+		return
+	}
+	if got := testing.AllocsPerRun(50, round); got >= 1 {
+		t.Errorf("%v allocations for %d datagrams", got, 2*n)
+	}
+}
