@@ -30,6 +30,11 @@ const (
 type sendRequest struct {
 	Paths []string `json:"paths"` // absolute
 	Peer  string   `json:"peer"`
+	SendOptions
+}
+
+type acceptRequest struct {
+	To string `json:"to,omitempty"` // absolute path of a folder
 }
 
 type contactRequest struct {
@@ -75,7 +80,17 @@ func (d *Daemon) postTransfer(r *http.Request) (any, error) {
 	if err := read(r, &req); err != nil {
 		return nil, err
 	}
-	return d.Send(req.Peer, req.Paths...)
+	return d.SendWith(req.SendOptions, req.Peer, req.Paths...)
+}
+
+func (d *Daemon) postAccept(r *http.Request) (any, error) {
+	var req acceptRequest
+	if r.ContentLength != 0 {
+		if err := read(r, &req); err != nil {
+			return nil, err
+		}
+	}
+	return d.AcceptOfferTo(r.PathValue("id"), req.To)
 }
 
 // getTransfer answers at once, or with ?after=STATE&wait=DURATION when the state has changed from the one named or the time is over.

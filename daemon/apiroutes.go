@@ -93,8 +93,8 @@ func (d *Daemon) routes() []route {
 		},
 		{method: "GET", path: "/v1/inbox", summary: "the offers that wait for an answer", out: TransferList{}, answer: func(*http.Request) (any, error) { return d.Inbox(), nil }},
 		{
-			method: "POST", path: "/v1/inbox/{id}/accept", summary: "take a file", out: Transfer{},
-			answer: func(r *http.Request) (any, error) { return d.AcceptOffer(r.PathValue("id")) },
+			method: "POST", path: "/v1/inbox/{id}/accept", summary: "take a file", in: acceptRequest{}, out: Transfer{},
+			answer: d.postAccept,
 		},
 		{method: "POST", path: "/v1/inbox/{id}/decline", summary: "refuse a file", in: declineRequest{}, out: Transfer{}, answer: d.postDecline},
 		{method: "GET", path: "/v1/sessions", summary: "the sessions with peers", out: SessionList{}, answer: func(*http.Request) (any, error) { return d.SessionList(), nil }},

@@ -128,7 +128,12 @@ func (c *Client) AddContact(ctx context.Context, name, device string) (o Contact
 
 // Send begins to send files and folders as one transfer; the paths are absolute.
 func (c *Client) Send(ctx context.Context, peer string, paths ...string) (t Transfer, err error) {
-	return t, c.do(ctx, http.MethodPost, "/v1/transfers", sendRequest{paths, peer}, &t)
+	return c.SendWith(ctx, SendOptions{}, peer, paths...)
+}
+
+// SendWith is Send with options.
+func (c *Client) SendWith(ctx context.Context, opt SendOptions, peer string, paths ...string) (t Transfer, err error) {
+	return t, c.do(ctx, http.MethodPost, "/v1/transfers", sendRequest{paths, peer, opt}, &t)
 }
 
 // Transfer looks at a transfer; with a positive wait it answers when the state is no longer after, or when the time is over.
@@ -158,7 +163,12 @@ func (c *Client) Inbox(ctx context.Context) (l TransferList, err error) {
 
 // Accept takes an offer.
 func (c *Client) Accept(ctx context.Context, id string) (t Transfer, err error) {
-	return t, c.do(ctx, http.MethodPost, "/v1/inbox/"+url.PathEscape(id)+"/accept", nil, &t)
+	return c.AcceptTo(ctx, id, "")
+}
+
+// AcceptTo takes an offer into a folder, by its absolute path; empty is the folder for downloads.
+func (c *Client) AcceptTo(ctx context.Context, id, folder string) (t Transfer, err error) {
+	return t, c.do(ctx, http.MethodPost, "/v1/inbox/"+url.PathEscape(id)+"/accept", acceptRequest{folder}, &t)
 }
 
 // Decline refuses an offer.

@@ -228,14 +228,17 @@ func (d *Daemon) Retry(id string) (Transfer, error) {
 		for i, p := range keep.Paths {
 			paths[i] = string(p)
 		}
-		src, err := transfer.NewSource(paths...)
+		src, err := transfer.NewSourceWithout(keep.Options.Exclude, paths...)
 		if err == nil {
 			err = src.Save(d.sourcePath(shown.ID))
 		}
 		if err != nil {
 			return Transfer{}, explain(err, shown.Peer.Name)
 		}
-		d.table.reopen(e, func(e *entry) { describe(&e.shown, src) })
+		d.table.reopen(e, func(e *entry) {
+			describe(&e.shown, src)
+			e.kept.Until = keep.Options.until()
+		})
 	}
 	d.table.reopen(e, func(e *entry) { e.kept.Tell = false })
 	d.goOn(e, shown)

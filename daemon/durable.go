@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
@@ -22,6 +23,10 @@ type kept struct {
 	Reason   string   `json:"reason,omitempty"`   // what the sender is told of a declined one
 	Tell     bool     `json:"tell,omitempty"`     // the peer does not know yet that it is cancelled
 	Offered  bool     `json:"offered,omitempty"`  // the peer has seen the offer
+
+	Options SendOptions `json:"options,omitzero"`
+	Until   time.Time   `json:"until,omitzero"` // when it expires, unless somebody has taken it; zero is never
+	To      []byte      `json:"to,omitempty"`   // folder that the receiver chose for it
 }
 
 // record is a transfer in the store.
@@ -38,7 +43,7 @@ func (r record) mark() string {
 		state = StateQueued
 	}
 	return fmt.Sprint(state, r.Transfer.File, r.Transfer.SHA3, r.Transfer.Digest, r.Transfer.PausedBy, r.Transfer.Size, r.Transfer.Entries,
-		r.Kept.Accepted, r.Kept.Tell, r.Kept.Offered, r.Kept.Reason)
+		r.Kept.Accepted, r.Kept.Until.UnixNano(), string(r.Kept.To), r.Kept.Tell, r.Kept.Offered, r.Kept.Reason)
 }
 
 // openTransfers opens the store and takes the transfers up where they were.
@@ -148,7 +153,12 @@ func (d *Daemon) discard(t *Transfer) error {
 	if err != nil {
 		return err
 	}
-	dir, done, err := d.downloadsFor(device)
+	to := []byte(nil)
+	if e := d.table.byID(t.ID); e != nil {
+		_, keep := d.table.record(e)
+		to = keep.To
+	}
+	dir, done, err := d.folderFor(device, to)
 	if err != nil {
 		return err
 	}
@@ -168,16 +178,40 @@ func (d *Daemon) forgetTransfer(t Transfer) {
 	}
 }
 
+// collectFolders looks through the folder of the node and those of contacts.
+func (d *Daemon) collectFolders(keep func(id string) bool) (removed int) {
+	folders := map[string]bool{}
+	for _, c := range d.contacts.List() {
+		folders[c.Policy.Downloads] = true
+	}
+	delete(folders, "")
+	n, err := d.downloads.Collect(keep)
+	removed += n
+	for folder := range folders {
+		if info, stat := os.Stat(folder); stat != nil || !info.IsDir() {
+			continue // not made yet, or not there now
+		}
+		dir, open := transfer.OpenDir(folder)
+		if open != nil {
+			err = errors.Join(err, open)
+			continue
+		}
+		n, wrong := dir.Collect(keep)
+		removed, err = removed+n, errors.Join(err, wrong, dir.Close())
+	}
+	if err != nil {
+		d.log.Warn("a download folder cannot be looked through", "error", err)
+	}
+	return removed
+}
+
 // collect removes what transfers have left that nobody knows any more, and returns how many things it removed.
 func (d *Daemon) collect() int {
 	known := map[string]bool{}
 	for _, t := range d.table.list(nil) {
 		known[t.Direction+"-"+t.ID] = t.State != StateDone && t.State != StateDeclined
 	}
-	removed, err := d.downloads.Collect(func(id string) bool { return known["receive-"+id] })
-	if err != nil {
-		d.log.Warn("the download folder cannot be looked through", "error", err)
-	}
+	removed := d.collectFolders(func(id string) bool { return known["receive-"+id] })
 	entries, err := os.ReadDir(d.transfers)
 	if err != nil {
 		return removed

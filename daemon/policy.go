@@ -155,6 +155,17 @@ func (d *Daemon) downloadsFor(peer identity.DeviceID) (dir *transfer.Dir, done f
 	return dir, func() { _ = dir.Close() }, nil
 }
 
+// folderFor is downloadsFor, unless another folder was chosen.
+func (d *Daemon) folderFor(peer identity.DeviceID, to []byte) (dir *transfer.Dir, done func(), err error) {
+	if len(to) == 0 {
+		return d.downloadsFor(peer)
+	}
+	if dir, err = transfer.OpenDir(string(to)); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", transfer.ErrStorage, err)
+	}
+	return dir, func() { _ = dir.Close() }, nil
+}
+
 // SetContact changes a contact's policy. Sessions with one that is blocked end.
 func (d *Daemon) SetContact(who string, values map[string]string) (ContactObject, error) {
 	have, err := d.contacts.Set(who, values)

@@ -174,7 +174,8 @@ func (d *Daemon) take(ctx context.Context, e *entry, in *connmgr.Incoming, offer
 		return &transfer.Error{Kind: transfer.ErrStorage, Detail: "the journal", Cause: err}
 	}
 	defer journal.Close()
-	dir, done, err := d.downloadsFor(in.Peer)
+	_, keep := d.table.record(e)
+	dir, done, err := d.folderFor(in.Peer, keep.To)
 	if err != nil {
 		_ = offer.Refuse(transfer.ErrStorage, "cannot store the file")
 		return &transfer.Error{Kind: transfer.ErrStorage, Cause: err}
@@ -263,8 +264,14 @@ func (d *Daemon) Inbox() TransferList {
 }
 
 // AcceptOffer takes an offer that waits in the inbox.
-func (d *Daemon) AcceptOffer(id string) (Transfer, error) {
-	return d.decide(id, decision{accept: true})
+func (d *Daemon) AcceptOffer(id string) (Transfer, error) { return d.AcceptOfferTo(id, "") }
+
+// AcceptOfferTo takes an offer into a folder, by its absolute path, instead of the one for downloads.
+func (d *Daemon) AcceptOfferTo(id, folder string) (Transfer, error) {
+	if folder != "" && !filepath.IsAbs(folder) {
+		return Transfer{}, cli.Errorf("E_USAGE", "the path %q is not absolute", folder)
+	}
+	return d.decide(id, decision{accept: true, to: folder})
 }
 
 // Decline refuses an offer that waits in the inbox; the sender is told why.
@@ -279,6 +286,10 @@ func (d *Daemon) decide(id string, dec decision) (Transfer, error) {
 	if shown.Direction != "receive" || shown.State != StateOffered {
 		return Transfer{}, cli.Errorf("E_USAGE", "the transfer %s is not waiting for a decision", shown.ID).
 			Because(errors.New("its state is " + string(shown.State)))
+	}
+	if dec.to != "" {
+		d.table.update(e, func(e *entry) { e.kept.To = []byte(dec.to) })
+		_, changed = d.table.look(e)
 	}
 	select {
 	case e.decide <- dec: // a run that begins at this moment finds it too

@@ -26,7 +26,15 @@ var (
 // Send begins to send files and folders to a contact as one transfer, and returns at once. What is wrong with them or the name is said
 // here; all else in the transfer.
 func (d *Daemon) Send(who string, paths ...string) (Transfer, error) {
-	var keep kept
+	return d.SendWith(SendOptions{}, who, paths...)
+}
+
+// SendWith is Send with options.
+func (d *Daemon) SendWith(opt SendOptions, who string, paths ...string) (Transfer, error) {
+	if err := opt.check(); err != nil {
+		return Transfer{}, err
+	}
+	keep := kept{Options: opt, Until: opt.until()}
 	for _, path := range paths {
 		if !filepath.IsAbs(path) {
 			return Transfer{}, cli.Errorf("E_USAGE", "the path %q is not absolute", path)
@@ -37,7 +45,7 @@ func (d *Daemon) Send(who string, paths ...string) (Transfer, error) {
 	if err != nil {
 		return Transfer{}, err
 	}
-	src, err := transfer.NewSource(paths...)
+	src, err := transfer.NewSourceWithout(opt.Exclude, paths...)
 	if err != nil {
 		return Transfer{}, explain(err, to.Name)
 	}
@@ -68,6 +76,7 @@ func (d *Daemon) startSending(e *entry, src *transfer.Source) {
 	ctx, r := d.table.begin(d.ctx, e, errTakenOver)
 	if !d.spawn(func() {
 		defer d.table.finish(e, r)
+		defer d.expire(e)()
 		d.sendTask(ctx, e, src)
 	}) {
 		d.table.finish(e, r)
@@ -130,7 +139,7 @@ func (d *Daemon) waitRetry(ctx context.Context, e *entry, wait time.Duration) bo
 
 // sendOnce opens a channel and runs the transfer on it as far as it goes.
 func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source) error {
-	shown, _ := d.table.look(e)
+	shown, keep := d.table.record(e)
 	if *src == nil {
 		var err error
 		if *src, err = transfer.LoadSource(d.sourcePath(shown.ID)); err != nil {
@@ -161,7 +170,7 @@ func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source) 
 		e.progress, e.paused, e.kept.Offered = progress, false, true
 		e.shown.Runs++
 	})
-	res, err := transfer.Send(ctx, ch, *src, transfer.SendOptions{ID: shown.ID, Journal: journal, Progress: progress, Counters: &d.counters})
+	res, err := transfer.Send(ctx, ch, *src, transfer.SendOptions{ID: shown.ID, Journal: journal, Rate: keep.Options.Rate, Progress: progress, Counters: &d.counters})
 	if err == nil {
 		d.table.change(e, func(e *entry) { e.shown.Digest = digestText(res.Digest) })
 	}
@@ -183,6 +192,8 @@ func (d *Daemon) settle(ctx context.Context, e *entry, err error) (again bool) {
 		d.leave(ctx, e, err)
 		return false
 	case errors.Is(context.Cause(ctx), errCancelledHere):
+	case err != nil && shown.Direction == "send" && d.expired(ctx, e):
+		err = errExpired
 	case errors.Is(err, transfer.ErrPaused):
 		by := "this side"
 		var end *transfer.Error

@@ -49,6 +49,7 @@ type run struct {
 type decision struct {
 	accept bool
 	why    string
+	to     string // folder that was chosen; empty for the usual one
 }
 
 // table holds the transfers in the order in which they began. Safe for concurrent use.

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -209,4 +210,28 @@ func TestSourceIsBusy(t *testing.T) {
 	wantKind(t, "second sender", err, ErrSource, Local)
 	in.Cancel()
 	<-sent
+}
+
+// TestExclude: patterns match a name, or a path below the folder that is named; one that is none is said to be so.
+func TestExclude(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	for _, name := range []string{"a.o", "a", "sub/b.o", "sub/b", "sub/deep/c", "deep"} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	src, err := NewSourceWithout([]string{"*.o", "sub/deep"}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range src.Entries() {
+		got = append(got, e.Path)
+	}
+	if want := []string{"d", "d/a", "d/deep", "d/sub", "d/sub/b"}; !slices.Equal(got, want) {
+		t.Errorf("offered %q, want %q", got, want)
+	}
+	_, err = NewSourceWithout([]string{"["}, dir)
+	wantKind(t, "a bad pattern", err, ErrSource, Local)
 }

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -69,11 +71,24 @@ func (s *Source) scanFolder(entries []Entry, path, name string, info fs.FileInfo
 			own = numberedName(innerName(d.Name()), n)
 		}
 		taken[own] = true
+		if s.excluded(d.Name(), name) {
+			continue
+		}
 		if entries, err = s.scanInner(entries, filepath.Join(path, d.Name()), name+"/"+own, info); err != nil {
 			return nil, err
 		}
 	}
 	return entries, nil
+}
+
+// excluded tells whether what is called name in a folder, that is offered as folder, is to be left out.
+func (s *Source) excluded(name, folder string) bool {
+	_, below, _ := strings.Cut(folder+"/"+name, "/")
+	return slices.ContainsFunc(s.without, func(pattern string) bool {
+		byName, _ := path.Match(pattern, name)
+		byPath, _ := path.Match(pattern, below)
+		return byName || byPath
+	})
 }
 
 func (s *Source) scanInner(entries []Entry, path, name string, info fs.FileInfo) ([]Entry, error) {

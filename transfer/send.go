@@ -27,10 +27,14 @@ type SendOptions struct {
 	ID       string        // transfer id; default the one in the stream's name, else a new one
 	Name     string        // offered name, where one file or folder is sent; default its own
 	Journal  *Journal      // remembers the digests of chunks from run to run; default one that forgets
+	Rate     int64         // bytes of the body per second, MinRate at least; 0 is as fast as it goes
 	Stall    time.Duration // longest wait for one block; default StallTimeout
 	Progress *Progress     // written while the transfer runs; may be nil
 	Counters *Counters     // of the program; may be nil
 }
+
+// MinRate is the slowest a sender may be told to go: 256 KiB in 16 s, far below StallTimeout.
+const MinRate = 16 << 10
 
 // A Result describes a transfer that ended well.
 type Result struct {
@@ -46,7 +50,7 @@ type Result struct {
 // and stored. The stream is ended whatever happens. When ctx ends with a cause that is an error of
 // this package, the receiver is told that; else that the transfer is cancelled.
 func Send(ctx context.Context, s Stream, src *Source, opt SendOptions) (Result, error) {
-	x := sending{s: s, src: src, stall: opt.Stall, journal: opt.Journal}
+	x := sending{s: s, src: src, stall: opt.Stall, rate: opt.Rate, journal: opt.Journal}
 	if x.stall <= 0 {
 		x.stall = StallTimeout
 	}
@@ -76,6 +80,7 @@ type sending struct {
 	m       *manifest
 	journal *Journal
 	stall   time.Duration
+	rate    int64 // bytes per second; 0 is as fast as it goes
 	meter   meter
 }
 
@@ -222,6 +227,7 @@ func (x *sending) body(ctx context.Context, have bitmap) (Digest, error) {
 
 func (x *sending) copyBlocks(ctx context.Context, p *producer) error {
 	x.meter.had(p.skipped, x.meter.progress.Again())
+	began, moved := time.Now(), int64(0)
 	for b := range p.out {
 		err := x.s.SetDeadline(time.Now().Add(x.stall))
 		if err == nil {
@@ -232,6 +238,12 @@ func (x *sending) copyBlocks(ctx context.Context, p *producer) error {
 			return streamError(ctx, err, "sending")
 		}
 		x.meter.moved(int64(b.body))
+		if moved += int64(b.body); x.rate > 0 {
+			due := began.Add(time.Duration(float64(moved) / float64(max(x.rate, MinRate)) * float64(time.Second)))
+			if err := waitUntil(ctx, due); err != nil {
+				return streamError(ctx, err, "sending")
+			}
+		}
 	}
 	if p.failed() {
 		return nil // end tells why
@@ -259,6 +271,17 @@ func (x *sending) give(b block) error {
 		err = &Error{Kind: ErrChanged, By: Local, Detail: "it became shorter"}
 	}
 	return err
+}
+
+func waitUntil(ctx context.Context, due time.Time) error {
+	t := time.NewTimer(time.Until(due))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // verdict waits for OK or BAD. A context that ends now shortens the wait instead

@@ -6,7 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -22,6 +24,7 @@ type Source struct {
 	inodes  []uint64       // of the entries
 	renamed map[int][]byte // where entries are that have another name here, because theirs is not UTF-8
 	skipped int
+	without []string  // patterns of what is left out
 	looked  time.Time // when NewSource was done
 	busy    atomic.Bool
 }
@@ -33,8 +36,17 @@ const justNow = time.Second
 // NewSource looks at the files and folders at paths. A symbolic link that is named is followed and lends its name; one inside a folder
 // is sent as a link when it leads to somewhere in the same folder. Devices, sockets, other links and the like are left out and counted.
 // What is named and is missing, unreadable or a device is an [*Error] of kind ErrSource, before anybody has been asked anything.
-func NewSource(paths ...string) (*Source, error) {
-	s := new(Source)
+func NewSource(paths ...string) (*Source, error) { return NewSourceWithout(nil, paths...) }
+
+// NewSourceWithout is NewSource that leaves out what is inside a folder and matches a pattern of [path.Match]: by its name, or by its path
+// below the folder that was named. What is left out so is not counted.
+func NewSourceWithout(patterns []string, paths ...string) (*Source, error) {
+	for _, p := range patterns {
+		if _, err := path.Match(p, ""); err != nil {
+			return nil, &Error{Kind: ErrSource, By: Local, Detail: "the pattern " + strconv.Quote(p), Cause: err}
+		}
+	}
+	s := &Source{without: patterns}
 	var entries []Entry
 	taken := map[string]bool{}
 	for _, path := range paths {

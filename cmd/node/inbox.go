@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"traverse.internal/daemon"
+	"traverse.internal/internal/cli"
 )
 
 func (a *app) inboxCommand() *cobra.Command {
@@ -15,7 +17,7 @@ func (a *app) inboxCommand() *cobra.Command {
 		Use: "inbox", Short: "offers of files that wait for an answer", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	var wait, reason string
+	var wait, reason, to string
 	ls := &cobra.Command{
 		Use: "ls", Short: "list the offers", Args: noArgs, Example: "  node inbox ls",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -30,7 +32,14 @@ func (a *app) inboxCommand() *cobra.Command {
 				return usage(cmd, fmt.Errorf("--wait is none or done, not %q", wait))
 			}
 			return a.onTransfer(cmd, func(ctx context.Context, c *daemon.Client) (daemon.Transfer, error) {
-				t, err := c.Accept(ctx, args[0])
+				if to != "" {
+					abs, err := filepath.Abs(to)
+					if err != nil {
+						return daemon.Transfer{}, cli.Errorf("E_LOCAL_IO", "cannot find the current folder").Because(err)
+					}
+					to = abs
+				}
+				t, err := c.AcceptTo(ctx, args[0], to)
 				if err != nil {
 					return t, err
 				}
@@ -39,6 +48,7 @@ func (a *app) inboxCommand() *cobra.Command {
 		},
 	}
 	accept.Flags().StringVar(&wait, "wait", "none", "stay until: none, done")
+	accept.Flags().StringVar(&to, "to", "", "store it in this folder, which is made [the folder for downloads]")
 	decline := &cobra.Command{
 		Use: "decline ID", Short: "refuse a file", Args: exactArgs(1),
 		Example: "  node inbox decline t-7f3k --reason 'not now'",

@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"traverse.internal/config"
 	"traverse.internal/daemon"
 	"traverse.internal/internal/cli"
 )
@@ -20,6 +22,8 @@ import (
 func (a *app) sendCommand() *cobra.Command {
 	var wait string
 	var detach bool
+	var rate string
+	var opt daemon.SendOptions
 	cmd := &cobra.Command{
 		Use: "send PATH... PEER", Short: "send files and folders to a contact",
 		Long: `Send offers the files and folders to the contact as one transfer and stays attached until the state that --wait names.
@@ -51,13 +55,20 @@ when it comes back.`,
 				}
 				paths[i] = abs
 			}
+			if rate != "" {
+				bytes, err := config.ParseSize(strings.TrimSuffix(rate, "/s"))
+				if err != nil {
+					return usage(cmd, fmt.Errorf("--limit: %w", err))
+				}
+				opt.Rate = int64(bytes)
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			ctx, cancel := a.limit(cmd.Context(), 0)
 			defer cancel()
-			t, err := c.Send(ctx, args[len(args)-1], paths...)
+			t, err := c.SendWith(ctx, opt, args[len(args)-1], paths...)
 			if err == nil {
 				t, err = a.follow(ctx, c, t, wait)
 			}
@@ -69,6 +80,9 @@ when it comes back.`,
 	}
 	cmd.Flags().StringVar(&wait, "wait", "done", "stay until: none, accept (the other side took it), done")
 	cmd.Flags().BoolVar(&detach, "detach", false, "leave the transfer to the daemon at once (--wait none)")
+	cmd.Flags().StringVar(&rate, "limit", "", "send no more than so much per second, 10MiB/s for example; at least 16KiB/s")
+	cmd.Flags().DurationVar(&opt.Expires, "expires", 0, "give up when nobody has taken it in this time [720h]")
+	cmd.Flags().StringArrayVar(&opt.Exclude, "exclude", nil, "leave out what has this name, or path below the folder named; * and ? match; may be repeated")
 	return cmd
 }
 
