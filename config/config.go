@@ -50,7 +50,8 @@ type DHT struct {
 
 // Path is which ways to a peer are wanted.
 type Path struct {
-	Policy string // "auto", "direct-only" or "relay-only"
+	Policy     string // "auto", "direct-only" or "relay-only"
+	Transports string // "auto" or "tcp-only"
 }
 
 // Relay is a TURN server that the node may use.

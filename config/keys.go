@@ -85,6 +85,11 @@ var mainKeys = []Key{
 		field: choice(func(c *Config) *string { return &c.Path.Policy }, "auto", "direct-only", "relay-only"),
 	},
 	{
+		Name: "path.transports", Flag: "transports", Default: "auto", Programs: nodeOnly,
+		Help:  "auto: TCP, and UDP where no TCP connection comes through; tcp-only: no UDP sockets for paths",
+		field: choice(func(c *Config) *string { return &c.Path.Transports }, "auto", "tcp-only"),
+	},
+	{
 		Name: relayURL, Flag: "relay", Programs: nodeOnly,
 		Help:  "TURN server, turn:USER@HOST:PORT?transport=tcp, or turns:HOST:PORT for TLS where the relay knows this device's id, in a [[relay]] of the file; as flag or variable it replaces all of those",
 		field: relayField(func(r *Relay) *string { return &r.URL }, understandURL),

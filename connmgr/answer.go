@@ -8,7 +8,6 @@ import (
 	"traverse.internal/core/framing"
 	"traverse.internal/core/ice"
 	"traverse.internal/core/mux"
-	"traverse.internal/core/tls"
 	"traverse.internal/identity"
 )
 
@@ -96,12 +95,10 @@ func (m *Manager) meet(ctx context.Context, at PathAttempt, from identity.Device
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.SecureTimeout)
 	defer cancel()
-	t, err := tls.AsClient(ctx, path.Conn, path.Head, m.cfg.Device, from)
+	l, err := m.secure(ctx, path, ice.Answerer, from)
 	if err != nil {
-		path.Release()
 		return &ConnectError{Peer: from, Stage: StageSecure, Err: err}
 	}
-	l := newLink(t, path)
 	if err := m.take(ctx, l, from, began); err != nil {
 		return &ConnectError{Peer: from, Stage: StageSession, Err: err}
 	}

@@ -9,7 +9,6 @@ import (
 	"traverse.internal/core/ice"
 	"traverse.internal/core/mux"
 	"traverse.internal/core/reason"
-	"traverse.internal/core/tls"
 	"traverse.internal/identity"
 )
 
@@ -159,12 +158,7 @@ func (m *Manager) call(ctx context.Context, a *attempt) (*link, error) {
 	m.enter(a, StageSecure)
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.SecureTimeout)
 	defer cancel()
-	t, err := tls.AsServer(ctx, path.Conn, path.Head, m.cfg.Device, a.peer)
-	if err != nil {
-		path.Release()
-		return nil, err
-	}
-	return newLink(t, path), nil
+	return m.secure(ctx, path, ice.Offerer, a.peer)
 }
 
 // attach puts the lingering session on the new link.

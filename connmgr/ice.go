@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"traverse.internal/core/ice"
+	"traverse.internal/core/tls"
 )
 
 // ICE is the Pathfinder of the product: core/ice over its endpoint's sockets.
@@ -21,10 +22,18 @@ func (f ICE) Gather(ctx context.Context) (PathAttempt, error) {
 	if err != nil {
 		return nil, err
 	}
-	return iceAttempt{at}, nil
+	a := iceAttempt{Attempt: at}
+	// The certificate is part of what is gathered. Without one, which only a broken source of random numbers explains, there is TCP.
+	if own, err := tls.NewOneTime(); err == nil && at.UseUDP(own.Fingerprint()) {
+		a.own = own
+	}
+	return a, nil
 }
 
-type iceAttempt struct{ *ice.Attempt }
+type iceAttempt struct {
+	*ice.Attempt
+	own *tls.OneTime // for DTLS; nil: no UDP
+}
 
 func (a iceAttempt) Offer() []byte { return a.Attempt.Offer().AppendBinary(nil) }
 
@@ -44,6 +53,12 @@ func (a iceAttempt) Negotiate(ctx context.Context, role ice.Role, remote []byte)
 	p, err := a.Attempt.Negotiate(ctx, role, offer)
 	if err != nil {
 		return nil, err
+	}
+	if p.Pair != nil {
+		return &Path{
+			Datagrams: p.Pair, Own: a.own, PeerPrint: offer.Fingerprint,
+			Route: p.Route, Release: func() { _ = p.Close() },
+		}, nil
 	}
 	return &Path{Conn: p.Conn, Head: p.Head, Route: p.Route, Release: func() { _ = p.Close() }}, nil
 }

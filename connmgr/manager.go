@@ -9,6 +9,7 @@ import (
 	"traverse.internal/core/framing"
 	"traverse.internal/core/ice"
 	"traverse.internal/core/mux"
+	"traverse.internal/core/tls"
 	"traverse.internal/identity"
 )
 
@@ -39,13 +40,17 @@ type PathAttempt interface {
 	Close() error
 }
 
-// Path is a raw stream to the other device: Head was read from Conn already and comes first. Release frees what the path
-// depends on (a relay allocation) and closes Conn; it is idempotent.
+// Path is a raw stream to the other device, or Datagrams. Head was read from Conn already and comes first. Release frees what the
+// path depends on (a relay allocation) and closes it; it is idempotent.
 type Path struct {
-	Conn    net.Conn
+	Conn    net.Conn // nil where there are Datagrams
 	Head    []byte
 	Route   ice.Route
 	Release func()
+
+	Datagrams tls.Datagrams // for DTLS, with:
+	Own       *tls.OneTime  // the certificate whose fingerprint was in our offer
+	PeerPrint []byte        // the fingerprint in the peer's
 }
 
 // Config is what a Manager needs. Zero values mean the default in brackets.

@@ -51,7 +51,8 @@ func (s *session) route() ice.Route {
 func (s *session) inKernel() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.link.tls.InKernel()
+	l, ok := s.link.tls.(interface{ InKernel() bool }) // over UDP there is no kernel TLS
+	return ok && l.InKernel()
 }
 
 func (s *session) linkUp() bool {

@@ -34,6 +34,7 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 	if out.Addrs, out.Port, err = pathAddrs(c.Node.Listen); err != nil {
 		return Config{}, wrongConfig(err)
 	}
+	out.TCPOnly = c.Path.Transports == "tcp-only"
 	for _, r := range c.Relays {
 		relay, err := relayOf(r)
 		if err != nil {

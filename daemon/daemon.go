@@ -35,6 +35,7 @@ type Config struct {
 
 	DHT         DHTConfig
 	Policy      ice.Policy
+	TCPOnly     bool // paths do without UDP
 	Relays      []RelayConfig
 	Addrs       []netip.Addr    // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
 	Port        uint16          // TCP port for paths [any]
@@ -229,7 +230,7 @@ func (d *Daemon) openNetwork(device *identity.Device) error {
 		// A node whose DHT listens on loopback talks to this machine only: so do its paths.
 		addrs = loopbackAddrs()
 	}
-	iceCfg := ice.Config{Policy: d.cfg.Policy, Addrs: addrs, Loopback: loopback, Port: d.cfg.Port}
+	iceCfg := ice.Config{Policy: d.cfg.Policy, TCPOnly: d.cfg.TCPOnly, Addrs: addrs, Loopback: loopback, Port: d.cfg.Port}
 	for _, r := range d.cfg.Relays {
 		iceCfg.Relays = append(iceCfg.Relays, r.forICE(device))
 	}

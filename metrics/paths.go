@@ -79,8 +79,9 @@ func newICE(read func() ice.Stats) prometheus.Collector {
 	accepted := counter("node_ice_accepted_total", "Connections that reached a listener, by what became of them.", "outcome")
 	crossed := counter("node_ice_crossed_total", "Connections closed because they merged two attempts.")
 	allocations := counter("node_relay_allocations_total", "Allocations asked of relays, by outcome.", "outcome")
+	strayUDP := counter("node_ice_udp_stray_total", "Datagrams at the paths' UDP ports that were nobody's.")
 	acceptErrors := counter("node_ice_accept_errors_total", "Errors of accept itself, as when descriptors run out.")
-	return collector{[]family{negotiated, punches, live, dials, dialFailures, accepted, crossed, allocations, acceptErrors}, func(s scrape) {
+	return collector{[]family{negotiated, punches, live, dials, dialFailures, accepted, crossed, allocations, strayUDP, acceptErrors}, func(s scrape) {
 		st := read()
 		s.count(negotiated, st.Direct, "direct")
 		s.count(negotiated, st.Relayed, "relayed")
@@ -99,6 +100,7 @@ func newICE(read func() ice.Stats) prometheus.Collector {
 		s.count(crossed, st.Crossed)
 		s.count(allocations, st.Allocations, "made")
 		s.count(allocations, st.RelayFailures, "failed")
+		s.count(strayUDP, st.UDPStray)
 		s.count(acceptErrors, st.AcceptFailures)
 	}}
 }

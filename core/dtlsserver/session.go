@@ -21,6 +21,7 @@ type Session struct {
 	plain uint64 // our next record in epoch 0
 
 	finished []byte // the last message of our last flight
+	adopted  []byte // the whole of it, as it was sent, of a session that was adopted
 }
 
 // maxRepeats of a flight of ours, which are asked for by records that anybody could send.
@@ -83,6 +84,9 @@ func (s *Session) repeat() bool {
 
 // Final appends our last flight to dst, in records with new numbers.
 func (s *Session) Final(dst []byte) []byte {
+	if s.adopted != nil {
+		return append(dst, s.adopted...)
+	}
 	s.outMu.Lock()
 	number := s.plain
 	s.plain++

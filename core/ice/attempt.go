@@ -23,6 +23,10 @@ type Attempt struct {
 	reflections     []*reflection    // how relays see our port; written by Gather only, under mu
 	relayErrs       []error          // of those that failed; written by Gather only
 
+	udp               *udpAgent        // nil: TCP only
+	udpHosts, udpSeen []netip.AddrPort // candidates; written by Gather only
+	udpSilent         bool             // no STUN server answered; written by Gather only
+
 	ctx    context.Context // ends with the attempt
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // readers, dialers, relay loops
@@ -44,6 +48,11 @@ type Attempt struct {
 	spoken    *stream        // the offerer's nominated connection, after the first TLS byte
 	broken    *stream        // the offerer's nominated connection, after it died without one
 	permitted bool           // Permit was called
+
+	fingerprint []byte   // of our DTLS certificate; nil: UDP is not offered
+	udpTried    bool     // both sides offered it
+	udpOpen     bool     // TCP had its head start
+	claimed     carriage // that the offerer nominated
 }
 
 // stage is how far an attempt is.
@@ -84,6 +93,9 @@ func newAttempt(e *Endpoint) *Attempt {
 	a.ufrag, a.password = credentials()
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.boxes = [2]*mailbox{newMailbox(a, false), newMailbox(a, true)}
+	if e.cfg.Policy != RelayOnly {
+		a.udp = newUDPAgent(a)
+	}
 	return a
 }
 
@@ -118,6 +130,11 @@ func (a *Attempt) Offer() Offer {
 				Addr: m, Type: TypeSrflx, TCPType: "so",
 			})
 		}
+	}
+	if a.fingerprint != nil && policy != RelayOnly {
+		o.Candidates = append(o.Candidates, a.udpCandidates()...)
+		o.Fingerprint = a.fingerprint
+		o.Network.UDPBlocked = a.udpSilent
 	}
 	if policy == DirectOnly {
 		o.trim()
@@ -171,9 +188,15 @@ func (a *Attempt) send(msg []byte, to netip.AddrPort) {
 		l.pending = append(l.pending[:0], msg...)
 	}
 	a.mu.Unlock()
-	if s != nil {
+	if s != nil && (!nominates(msg) || a.claim(overTCP)) {
 		s.write(msg)
 	}
+}
+
+// nominates reports whether a message has USE-CANDIDATE.
+func nominates(msg []byte) bool {
+	m, err := stun.Parse(msg)
+	return err == nil && m.Has(stun.AttrUseCandidate)
 }
 
 func isRequest(msg []byte) bool {
@@ -205,7 +228,7 @@ func (a *Attempt) attach(s *stream, first []byte) error {
 	a.wg.Add(1)
 	a.mu.Unlock()
 	go s.readLoop(a, first)
-	if pending != nil {
+	if pending != nil && (!nominates(pending) || a.claim(overTCP)) {
 		s.write(pending)
 	}
 	return nil
@@ -271,7 +294,10 @@ func (a *Attempt) Close() error {
 }
 
 // finish ends everything but the connection that won and the allocation that it needs. Only the first call does something.
-func (a *Attempt) finish(won *stream) {
+func (a *Attempt) finish(won *stream) { a.finishWith(won, nil) }
+
+// finishWith is finish, which keeps a pair as well.
+func (a *Attempt) finishWith(won *stream, pair *Pair) {
 	a.mu.Lock()
 	first := a.stage != over
 	a.stage = over
@@ -279,6 +305,9 @@ func (a *Attempt) finish(won *stream) {
 	a.cancel()
 	if first {
 		a.ep.forget(a)
+		if a.udp != nil && pair == nil {
+			a.udp.close(ErrClosed)
+		}
 		a.mu.Lock()
 		for s := range a.streams {
 			if s != won {

@@ -36,6 +36,10 @@ type Config struct {
 	// Mapped says which address on the outside the router maps to the listeners' port at the moment, and how; the zero values
 	// are none. It is called often and must not wait. nil: none.
 	Mapped func() (netip.AddrPort, Mapping)
+	// TCPOnly opens no UDP sockets. Default false: they have the number of the TCP port, where that is free.
+	TCPOnly bool
+	// STUN are servers, host:port, that say over UDP how they see us. Default nil: the Relays without TLS, of which each is one.
+	STUN []string
 
 	Capabilities uint64 // stated in every Offer; default 0
 
@@ -81,6 +85,13 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxUnrouted == 0 {
 		c.MaxUnrouted = 256
+	}
+	if c.STUN == nil {
+		for _, r := range c.Relays {
+			if r.TLS == nil {
+				c.STUN = append(c.STUN, r.Server)
+			}
+		}
 	}
 	if c.allocate == nil {
 		c.allocate = allocateTURN

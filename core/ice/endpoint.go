@@ -15,6 +15,7 @@ type Endpoint struct {
 	lns   []*net.TCPListener
 	port  uint16
 	stats stats
+	udp   *udpPorts // nil: TCP only
 
 	ctx    context.Context // ends with the endpoint
 	cancel context.CancelFunc
@@ -53,13 +54,17 @@ func Listen(cfg Config) (*Endpoint, error) {
 		e.wg.Add(1)
 		go e.acceptLoop(ln)
 	}
+	if !cfg.TCPOnly {
+		e.udp = listenUDP(e)
+	}
 	return e, nil
 }
 
 // Port returns the TCP port of the listeners.
 func (e *Endpoint) Port() uint16 { return e.port }
 
-// Close closes the listeners and every attempt, and waits for all goroutines. Paths that were handed over stay.
+// Close closes the listeners and every attempt, and waits for all goroutines. Paths over TCP that were handed
+// over stay; those over UDP share our sockets and end.
 func (e *Endpoint) Close() error {
 	e.mu.Lock()
 	e.closed = true
@@ -75,6 +80,9 @@ func (e *Endpoint) Close() error {
 	closeAll(e.lns)
 	for _, a := range attempts {
 		a.Close()
+	}
+	if e.udp != nil {
+		e.udp.close()
 	}
 	e.wg.Wait()
 	return nil

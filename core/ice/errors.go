@@ -18,6 +18,7 @@ import (
 type Try struct {
 	Addr    netip.AddrPort // of the peer, or of its relay
 	Relayed bool
+	UDP     bool
 	Dials   int
 	State   string // "not tried", "no connection", "connected, no answer", "checked, not chosen" or "chosen, silent"
 	Err     error  // of the last dial or connection; may be nil
@@ -27,6 +28,9 @@ func (t Try) String() string {
 	kind := Direct
 	if t.Relayed {
 		kind = Relayed
+	}
+	if t.UDP {
+		kind += " UDP"
 	}
 	s := fmt.Sprintf("%s %v: %s", kind, t.Addr, t.State)
 	if t.Err != nil {
@@ -100,6 +104,7 @@ func (a *Attempt) noPath(cause error) *NoPathError {
 		}
 		e.Tries = append(e.Tries, Try{Addr: l.addr, Relayed: l.relayed, Dials: l.tries, State: l.state(), Err: l.err})
 	}
+	e.Tries = append(e.Tries, a.udpTries()...)
 	return e
 }
 

@@ -53,13 +53,22 @@ func (a *Attempt) negotiate(ctx context.Context, role Role, remote Offer) (*Path
 	}
 	defer agent.GracefulClose()
 	ways := a.addLegs(agent, &remote)
+	if a.wantsUDP(&remote) && a.udp.start(role, &remote) == nil {
+		ways += len(a.udpTargets(&remote))
+		a.mu.Lock()
+		a.udpTried = true
+		a.mu.Unlock()
+	}
 	if ways == 0 && len(a.lent) == 0 && (len(a.hosts) == 0 || a.rules() == RelayOnly) {
 		return nil, a.noPath(errNoWay)
 	}
 	a.start(ctx, agent, role, remote)
 	s, err := a.wait(ctx, agent, role)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case s == nil:
+		return a.handOverPair(agent, role), nil
 	}
 	return a.handOver(agent, s, role)
 }
@@ -221,7 +230,16 @@ func (a *Attempt) openGate(ctx context.Context) {
 		if !sleep(a.ctx, cfg.RelayAfter) {
 			return
 		}
-		if a.directUp() && !sleep(a.ctx, cfg.RelayHold-cfg.RelayAfter) {
+		held := a.directUp()
+		if held && !sleep(a.ctx, cfg.RelayHold-cfg.RelayAfter) {
+			return
+		}
+		a.mu.Lock()
+		a.udpOpen = true
+		tried := a.udpTried
+		a.mu.Unlock()
+		// A pair that was checked is nominated within a moment. It goes before a relay.
+		if tried && a.udp.alive() && !sleep(a.ctx, cfg.RelayHold) {
 			return
 		}
 	}
@@ -254,7 +272,7 @@ func (a *Attempt) directUp() bool {
 	return false
 }
 
-// wait returns the connection that both sides agree on, with nothing of ours left to be written on it.
+// wait returns the connection that both sides agree on, with nothing of ours left to be written on it; nil for the UDP pair.
 func (a *Attempt) wait(ctx context.Context, agent *pionice.Agent, role Role) (*stream, error) {
 	for {
 		s, err := a.chosen(agent, role)
@@ -263,6 +281,11 @@ func (a *Attempt) wait(ctx context.Context, agent *pionice.Agent, role Role) (*s
 		}
 		if s != nil {
 			return s, nil
+		}
+		if a.udp != nil {
+			if _, ok := a.udp.chosen(); ok {
+				return nil, nil
+			}
 		}
 		select {
 		case <-a.wake:
@@ -321,6 +344,15 @@ func (a *Attempt) nominated() (*stream, error) {
 		return l.stream, nil
 	}
 	return nil, errBroke
+}
+
+// handOverPair ends everything but the UDP pair.
+func (a *Attempt) handOverPair(agent *pionice.Agent, role Role) *Path {
+	_ = agent.GracefulClose()
+	pair := a.udp.keep()
+	p := &Path{Pair: pair, Role: role, Route: a.udpRoute(pair), ep: a.ep, done: make(chan struct{})}
+	a.finishWith(nil, pair)
+	return p
 }
 
 // handOver takes the connection away from the checks and ends everything else.

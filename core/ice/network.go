@@ -7,6 +7,8 @@ type Network struct {
 	Symmetric bool
 	// Filtered: TCP leaves only to some ports, that of the relay among them.
 	Filtered bool
+	// UDPBlocked: no server answered over UDP.
+	UDPBlocked bool
 	// Mapping is how the router was asked to map the port; MapNone is not at all.
 	Mapping Mapping
 }
@@ -30,6 +32,7 @@ const (
 	networkSymmetric    = 1 << 0
 	networkFiltered     = 1 << 1
 	networkMappingShift = 2 // 2 bits
+	networkUDPBlocked   = 1 << 4
 )
 
 func (n Network) bits() byte {
@@ -40,13 +43,17 @@ func (n Network) bits() byte {
 	if n.Filtered {
 		b |= networkFiltered
 	}
+	if n.UDPBlocked {
+		b |= networkUDPBlocked
+	}
 	return b
 }
 
 func networkOf(b byte) Network {
 	return Network{
-		Symmetric: b&networkSymmetric != 0,
-		Filtered:  b&networkFiltered != 0,
-		Mapping:   Mapping(b >> networkMappingShift & 3),
+		Symmetric:  b&networkSymmetric != 0,
+		Filtered:   b&networkFiltered != 0,
+		UDPBlocked: b&networkUDPBlocked != 0,
+		Mapping:    Mapping(b >> networkMappingShift & 3),
 	}
 }

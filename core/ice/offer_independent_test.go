@@ -121,6 +121,9 @@ func onPaper(o Offer) paperOffer {
 	if o.Network.Filtered {
 		p.Network = append(p.Network, "filtered")
 	}
+	if o.Network.UDPBlocked {
+		p.Network = append(p.Network, "udp-blocked")
+	}
 	if o.Network.Mapping != MapNone {
 		p.Network = append(p.Network, o.Network.Mapping.String())
 	}
@@ -260,7 +263,7 @@ func paperRecord(o *paperOffer, typ byte, v []byte) error {
 		for _, word := range []struct {
 			mask, is uint64
 			word     string
-		}{{1, 1, "symmetric"}, {2, 2, "filtered"}, {12, 4, "upnp"}, {12, 8, "pmp"}, {12, 12, "pcp"}} {
+		}{{1, 1, "symmetric"}, {2, 2, "filtered"}, {16, 16, "udp-blocked"}, {12, 4, "upnp"}, {12, 8, "pmp"}, {12, 12, "pcp"}} {
 			if bits&word.mask == word.is {
 				o.Network = append(o.Network, word.word)
 			}

@@ -6,10 +6,11 @@ import (
 	"sync"
 )
 
-// Path is a connection with the peer's device, as bare as the kernel gives it. Whoever has it calls Close, which closes
+// Path is a connection, or over UDP a pair of addresses, with the peer's device, as bare as the kernel gives it. Whoever has it calls Close, which closes
 // Conn too: a path through our own relay keeps an allocation there alive until then.
 type Path struct {
-	Conn  *net.TCPConn // no deadlines set, nothing of ICE in it any more
+	Conn  *net.TCPConn // no deadlines set, nothing of ICE in it any more; nil over UDP
+	Pair  *Pair        // over UDP, else nil
 	Head  []byte       // what was read of it already: comes first. The offerer's has 1 or 2 bytes of TLS, the answerer's none
 	Role  Role
 	Route Route
@@ -24,7 +25,11 @@ type Path struct {
 func (p *Path) Close() error {
 	var err error
 	p.once.Do(func() {
-		err = p.Conn.Close()
+		if p.Pair != nil {
+			err = p.Pair.Close()
+		} else {
+			err = p.Conn.Close()
+		}
 		if p.lent != nil {
 			p.ep.giveBack(p.lent)
 		}

@@ -149,6 +149,9 @@ func (a *Attempt) gather(ctx context.Context) error {
 	for _, h := range own {
 		a.hosts = append(a.hosts, netip.AddrPortFrom(h, a.ep.port))
 	}
+	if a.udp != nil {
+		defer a.startUDP(ctx)()
+	}
 	if len(cfg.Relays) == 0 {
 		return nil
 	}

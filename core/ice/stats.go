@@ -23,6 +23,7 @@ type Stats struct {
 	Crossed        uint64 // connections that merged two attempts by simultaneous open, and were closed
 	Allocations    uint64 // relay allocations made
 	RelayFailures  uint64 // relay allocations refused or not answered
+	UDPStray       uint64 // datagrams that were nobody's: no known tag or name, another password, another address
 	AcceptFailures uint64 // errors of accept itself, as when descriptors run out
 }
 
@@ -34,6 +35,7 @@ type stats struct {
 	accepted, routed, stray, garbage           atomic.Uint64
 	silent, refused, crossed                   atomic.Uint64
 	allocations, relayFailures, acceptFailures atomic.Uint64
+	udpStray                                   atomic.Uint64
 }
 
 // Stats returns the counters. They are read one by one, so sums may be off by what happens meanwhile.
@@ -50,5 +52,6 @@ func (e *Endpoint) Stats() Stats {
 		Accepted: s.accepted.Load(), Routed: s.routed.Load(), Stray: s.stray.Load(), Garbage: s.garbage.Load(),
 		Silent: s.silent.Load(), Refused: s.refused.Load(), Crossed: s.crossed.Load(),
 		Allocations: s.allocations.Load(), RelayFailures: s.relayFailures.Load(), AcceptFailures: s.acceptFailures.Load(),
+		UDPStray: s.udpStray.Load(),
 	}
 }

@@ -32,6 +32,8 @@ func (a *Attempt) whyRelayed() reason.Code {
 		return reason.RelayPolicy
 	case !common(&ours, &theirs):
 		return reason.RelayFamilyMismatch
+	case (n.Filtered || m.Filtered) && (n.UDPBlocked || m.UDPBlocked):
+		return reason.RelayUDPBlocked
 	case n.Filtered || m.Filtered || atHome(&ours) || atHome(&theirs):
 		return reason.RelayTCPFiltered
 	case n.Symmetric && m.Symmetric:

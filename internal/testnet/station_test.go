@@ -97,7 +97,7 @@ func (w *wire) read() (m message, err error) {
 const relayUser, relayPassword = "u", "p"
 
 func beRelay(listen []netip.AddrPort) error {
-	cfg := turn.Config{ListenTCP: listen, Users: map[string]string{relayUser: relayPassword}, OwnRelays: true}
+	cfg := turn.Config{ListenTCP: listen, ListenUDP: listen, Users: map[string]string{relayUser: relayPassword}, OwnRelays: true}
 	for _, a := range listen {
 		if a.Addr().Is4() {
 			cfg.RelayIP4 = a.Addr()

@@ -35,28 +35,31 @@ var kinds = []Kind{Public, Open, Restricted, Symmetric, CarrierGrade, Mapping, N
 
 // expected are the cells: a row for each kind, its pairs with itself and those after it.
 var expected = map[Kind]string{
-	Public:       "public public public public public public public filter filter public",
-	Open:         "punch punch punch punch mapped punch filter filter family",
-	Restricted:   "punch one punch mapped punch filter filter family",
-	Symmetric:    "both one mapped one filter filter family",
-	CarrierGrade: "punch mapped punch filter filter family",
-	Mapping:      "mapped mapped filter filter family",
-	NoUDP:        "punch filter filter family",
-	Filtered:     "filter filter family",
-	HTTPSOnly:    "filter family",
+	Public:       "public public public public public public public udp blocked public",
+	Open:         "punch punch punch punch mapped punch punch-udp blocked family",
+	Restricted:   "punch one punch mapped punch punch-udp blocked family",
+	Symmetric:    "both one mapped one filter blocked family",
+	CarrierGrade: "punch mapped punch punch-udp blocked family",
+	Mapping:      "mapped mapped filter blocked family",
+	NoUDP:        "punch blocked blocked family",
+	Filtered:     "punch-udp blocked family",
+	HTTPSOnly:    "blocked family",
 	IPv6Only:     "public",
 }
 
 // words are those of expected.
 var words = map[string]outcome{
-	"lan":    {"direct", "tcp", "DIRECT_LAN"},
-	"public": {"direct", "tcp", "DIRECT_PUBLIC"},
-	"punch":  {"direct", "tcp", "PUNCHED_TCP"},
-	"mapped": {"direct", "tcp", "DIRECT_MAPPED"},
-	"one":    {"relayed", "tcp", "RELAY_SYMMETRIC_ONE"},
-	"both":   {"relayed", "tcp", "RELAY_SYMMETRIC_BOTH"},
-	"filter": {"relayed", "tcp", "RELAY_TCP_FILTERED"},
-	"family": {"relayed", "tcp", "RELAY_FAMILY_MISMATCH"},
+	"lan":       {"direct", "tcp", "DIRECT_LAN"},
+	"public":    {"direct", "tcp", "DIRECT_PUBLIC"},
+	"punch":     {"direct", "tcp", "PUNCHED_TCP"},
+	"mapped":    {"direct", "tcp", "DIRECT_MAPPED"},
+	"one":       {"relayed", "tcp", "RELAY_SYMMETRIC_ONE"},
+	"both":      {"relayed", "tcp", "RELAY_SYMMETRIC_BOTH"},
+	"filter":    {"relayed", "tcp", "RELAY_TCP_FILTERED"},
+	"family":    {"relayed", "tcp", "RELAY_FAMILY_MISMATCH"},
+	"udp":       {"direct", "udp", "DIRECT_PUBLIC"},
+	"punch-udp": {"direct", "udp", "PUNCHED_UDP"},
+	"blocked":   {"relayed", "tcp", "RELAY_UDP_BLOCKED"},
 }
 
 // allPairs are the cells of the table.

@@ -1,0 +1,375 @@
+package ice
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	pionice "github.com/pion/ice/v2"
+	"github.com/pion/logging"
+	"github.com/pion/transport/v2/stdnet"
+
+	"traverse.internal/core/stun"
+)
+
+// Consent of RFC 7675: asked every 5 s, expired after 30 s without an answer.
+const (
+	consentEvery  = 5 * time.Second
+	consentExpiry = 30 * time.Second
+)
+
+// udpAgent is ICE over UDP for one attempt, and for the pair that comes of it: its agent goes on answering and asking for
+// consent as long as the pair is used. As over TCP the agent has no socket of its own; what it writes goes out here.
+type udpAgent struct {
+	ports           *udpPorts
+	a               *Attempt
+	ufrag, password string
+	tagIn, tagOut   uint32
+	boxes           [2]*udpBox // IPv4, IPv6
+	in              *datagrams // for who has the pair
+
+	mu       sync.Mutex // guards the fields below
+	agent    *pionice.Agent
+	peerPass string
+	legs     map[netip.AddrPort]*udpLeg
+	won      netip.AddrPort // the remote address of the chosen pair
+	kept     bool           // handed over
+	closed   bool
+	timer    *time.Timer // of SetReadDeadline
+}
+
+// udpLeg is one address of the peer.
+type udpLeg struct {
+	typ     CandidateType
+	offered bool
+	checks  int  // that were sent
+	heard   bool // a check or an answer came, with the right password
+	way     way  // by which the last one came; sock nil: none did
+}
+
+// maxUDPLegs bounds the addresses that one agent checks or is checked from.
+const maxUDPLegs = 64
+
+// newUDPAgent enters an attempt at the UDP sockets. Nil: it will have TCP only.
+func newUDPAgent(a *Attempt) *udpAgent {
+	p := a.ep.udp
+	if p == nil {
+		return nil
+	}
+	u := &udpAgent{
+		ports: p, a: a, ufrag: a.ufrag, password: a.password, tagIn: tagOf(a.password),
+		legs: make(map[netip.AddrPort]*udpLeg), in: newDatagrams(),
+	}
+	for i := range u.boxes {
+		u.boxes[i] = &udpBox{u: u, v6: i == 1, in: make(chan letter, mailboxLen), closed: make(chan struct{})}
+	}
+	if !p.add(u) {
+		return nil
+	}
+	return u
+}
+
+// start begins the checks towards the peer.
+func (u *udpAgent) start(role Role, remote *Offer) error {
+	ufrag, password := remote.udpCredentials()
+	agent, err := pionice.NewAgent(u.config())
+	if err != nil {
+		return err
+	}
+	u.mu.Lock()
+	if u.closed {
+		u.mu.Unlock()
+		_ = agent.Close()
+		return ErrClosed
+	}
+	u.agent, u.peerPass, u.tagOut = agent, password, tagOf(password)
+	u.mu.Unlock()
+	err = errors.Join(
+		agent.OnCandidate(func(pionice.Candidate) {}),
+		agent.OnSelectedCandidatePairChange(func(_, remote pionice.Candidate) { u.selected(remote) }),
+		agent.OnConnectionStateChange(func(s pionice.ConnectionState) {
+			if s == pionice.ConnectionStateFailed {
+				u.expired()
+			}
+		}),
+		agent.GatherCandidates(),
+	)
+	if err != nil {
+		return err
+	}
+	for _, c := range u.a.udpTargets(remote) {
+		u.mu.Lock()
+		if l := u.legs[c.Addr]; l != nil {
+			l.typ, l.offered = c.Type, true // the peer was faster
+		} else {
+			u.legs[c.Addr] = &udpLeg{typ: c.Type, offered: true}
+			u.ports.expect(u, c.Addr)
+		}
+		u.mu.Unlock()
+		r, err := pionice.NewCandidateHost(&pionice.CandidateHostConfig{
+			Network: "udp", Address: c.Addr.Addr().String(), Port: int(c.Addr.Port()), Component: 1, Priority: max(1, c.Priority),
+		})
+		if err == nil {
+			_ = agent.AddRemoteCandidate(r)
+		}
+	}
+	u.a.mu.Lock()
+	if u.a.stage == over {
+		u.a.mu.Unlock()
+		return ErrClosed
+	}
+	u.a.wg.Add(1)
+	u.a.mu.Unlock()
+	go u.runUDP(agent, role, ufrag, password)
+	return nil
+}
+
+func (u *udpAgent) config() *pionice.AgentConfig {
+	var (
+		atOnce   = time.Duration(0)
+		interval = checkInterval
+		keep     = consentEvery
+		failed   = consentExpiry - consentExpiry/2
+		patience = uint16(0xffff)
+	)
+	return &pionice.AgentConfig{
+		LocalUfrag: u.ufrag, LocalPwd: u.password,
+		NetworkTypes:           []pionice.NetworkType{pionice.NetworkTypeUDP4, pionice.NetworkTypeUDP6},
+		CandidateTypes:         []pionice.CandidateType{pionice.CandidateTypeHost},
+		UDPMux:                 udpOffice{u},
+		Net:                    labelNet{&stdnet.Net{}},
+		MulticastDNSMode:       pionice.MulticastDNSModeDisabled,
+		KeepaliveInterval:      &keep,
+		DisconnectedTimeout:    &failed,
+		FailedTimeout:          &failed,
+		CheckInterval:          &interval,
+		MaxBindingRequests:     &patience,
+		HostAcceptanceMinWait:  &atOnce,
+		PrflxAcceptanceMinWait: &atOnce,
+		LoggerFactory:          &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled},
+	}
+}
+
+// runUDP lets the agent check until it has a pair or is closed.
+func (u *udpAgent) runUDP(agent *pionice.Agent, role Role, ufrag, password string) {
+	defer u.a.wg.Done()
+	connect := agent.Dial
+	if role == Answerer {
+		connect = agent.Accept
+	}
+	_, _ = connect(u.a.ctx, ufrag, password)
+}
+
+// selected notes what the agent chose.
+func (u *udpAgent) selected(remote pionice.Candidate) {
+	addr, err := netip.ParseAddr(remote.Address())
+	if err != nil {
+		return
+	}
+	u.mu.Lock()
+	u.won = netip.AddrPortFrom(addr.Unmap(), uint16(remote.Port()))
+	u.mu.Unlock()
+	u.a.wakeUp()
+}
+
+// chosen returns the chosen pair's remote address, if there is one that can be used.
+func (u *udpAgent) chosen() (netip.AddrPort, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	l := u.legs[u.won]
+	return u.won, l != nil && l.way.sock != nil && !u.closed
+}
+
+// alive reports whether the peer has shown itself over UDP.
+func (u *udpAgent) alive() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, l := range u.legs {
+		if l.heard {
+			return true
+		}
+	}
+	return false
+}
+
+func (u *udpAgent) peerPassword() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.peerPass
+}
+
+// knows reports whether datagrams from an address are the peer's: it has shown the password there. After the hand-over only
+// those of the chosen pair are.
+func (u *udpAgent) knows(from netip.AddrPort) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.kept {
+		return from == u.won
+	}
+	l := u.legs[from]
+	return l != nil && l.heard
+}
+
+// heard passes a checked message to the agent.
+func (u *udpAgent) heard(b []byte, w way) {
+	u.mu.Lock()
+	l := u.legs[w.to]
+	if l == nil {
+		if len(u.legs) >= maxUDPLegs || u.closed {
+			u.mu.Unlock()
+			return
+		}
+		l = &udpLeg{typ: TypePrflx}
+		u.legs[w.to] = l
+		u.ports.expect(u, w.to)
+	}
+	first := !l.heard
+	l.heard, l.way = true, w
+	u.mu.Unlock()
+	if first {
+		u.a.wakeUp()
+	}
+	box := u.boxes[0]
+	if w.to.Addr().Is6() {
+		box = u.boxes[1]
+	}
+	select {
+	case box.in <- letter{append([]byte(nil), b...), w.to}:
+	default: // it comes again
+	}
+}
+
+// out sends what the agent wrote: by the way that its peer came, or else by all that may lead there.
+func (u *udpAgent) out(b []byte, to netip.AddrPort) {
+	m, err := stun.Parse(b)
+	if err != nil {
+		return
+	}
+	if m.Has(stun.AttrUseCandidate) && !u.a.claim(overUDP) {
+		return // the agent asks again
+	}
+	u.mu.Lock()
+	l := u.legs[to]
+	if l == nil || u.closed {
+		u.mu.Unlock()
+		return
+	}
+	l.checks++
+	w := l.way
+	u.mu.Unlock()
+	if w.sock != nil {
+		u.ports.send(b, w)
+		return
+	}
+	for _, s := range u.ports.of(to.Addr()) {
+		u.ports.send(b, way{sock: s, to: to})
+	}
+}
+
+// expired ends a pair to which the peer consents no more.
+func (u *udpAgent) expired() {
+	u.mu.Lock()
+	kept := u.kept
+	u.mu.Unlock()
+	if kept {
+		u.in.fail(errConsent)
+	}
+}
+
+// close ends the agent and takes the attempt's names off the sockets. It does not wait for the agent.
+func (u *udpAgent) close(err error) {
+	u.mu.Lock()
+	if u.closed {
+		u.mu.Unlock()
+		return
+	}
+	u.closed = true
+	agent := u.agent
+	addrs := make([]netip.AddrPort, 0, len(u.legs))
+	for a := range u.legs {
+		addrs = append(addrs, a)
+	}
+	if u.timer != nil {
+		u.timer.Stop()
+	}
+	u.mu.Unlock()
+	u.ports.remove(u, addrs)
+	u.in.fail(err)
+	if agent != nil {
+		_ = agent.Close()
+	}
+}
+
+var (
+	errConsent = errors.New("ice: the peer answers no checks on this path any more")
+	errTimeout = timeoutError{}
+)
+
+type timeoutError struct{}
+
+func (timeoutError) Error() string   { return "ice: i/o timeout" }
+func (timeoutError) Timeout() bool   { return true }
+func (timeoutError) Temporary() bool { return true }
+
+// udpOffice gives the agent the box of a family.
+type udpOffice struct{ u *udpAgent }
+
+func (o udpOffice) GetConn(_ string, addr net.Addr) (net.PacketConn, error) {
+	if at, ok := addr.(*net.UDPAddr); ok && at.IP.To4() == nil {
+		return o.u.boxes[1], nil
+	}
+	return o.u.boxes[0], nil
+}
+
+func (o udpOffice) GetListenAddresses() []net.Addr {
+	return []net.Addr{o.u.boxes[0].LocalAddr(), o.u.boxes[1].LocalAddr()}
+}
+
+func (udpOffice) RemoveConnByUfrag(string) {}
+func (udpOffice) Close() error             { return nil }
+
+// udpBox is the net.PacketConn that the agent gets for one family.
+type udpBox struct {
+	u      *udpAgent
+	v6     bool
+	in     chan letter
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (p *udpBox) ReadFrom(b []byte) (int, net.Addr, error) {
+	select {
+	case l := <-p.in:
+		return copy(b, l.frame), net.UDPAddrFromAddrPort(l.from), nil
+	case <-p.closed:
+		return 0, nil, net.ErrClosed
+	}
+}
+
+func (p *udpBox) WriteTo(b []byte, to net.Addr) (int, error) {
+	if at, ok := to.(*net.UDPAddr); ok {
+		a := at.AddrPort()
+		p.u.out(b, netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port()))
+	}
+	return len(b), nil
+}
+
+func (p *udpBox) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (p *udpBox) LocalAddr() net.Addr {
+	label := labels[0]
+	if p.v6 {
+		label = labels[1]
+	}
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(label, p.u.ports.ep.port))
+}
+
+func (p *udpBox) SetDeadline(time.Time) error      { return nil }
+func (p *udpBox) SetReadDeadline(time.Time) error  { return nil }
+func (p *udpBox) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,302 @@
+package ice
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"traverse.internal/core/reason"
+	"traverse.internal/core/stun"
+)
+
+// Limits of what is asked of STUN servers. Their answers are help: a gathering waits for them half a second, not longer.
+const (
+	maxSTUN     = 2 // servers that are asked, each by every socket
+	stunPatient = 500 * time.Millisecond
+)
+
+// stunAgain is how long an answer is waited for before the question is repeated: RFC 8489 §6.2.1 with a first wait of 100 ms, since
+// the answer is of no use later.
+var stunAgain = [...]time.Duration{100 * time.Millisecond, 200 * time.Millisecond, stunPatient}
+
+// query is one question to a STUN server.
+type query struct {
+	once   sync.Once
+	server netip.AddrPort
+	got    chan netip.AddrPort
+}
+
+// answered takes the server's answer.
+func (q *query) answered(m stun.Message, w way) {
+	if w.to != q.server || m.Type().Class != stun.ClassSuccess {
+		return
+	}
+	at, err := m.XORAddr(stun.AttrXORMappedAddress)
+	if err != nil {
+		return
+	}
+	q.once.Do(func() { q.got <- netip.AddrPortFrom(at.Addr().Unmap(), at.Port()) })
+}
+
+// reflexive asks the STUN servers how they see our UDP sockets. It returns what they saw, and how many questions had no answer.
+func (p *udpPorts) reflexive(ctx context.Context) (seen []netip.AddrPort, silent int) {
+	ctx, cancel := context.WithTimeout(ctx, stunPatient)
+	defer cancel()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, server := range p.servers(ctx) {
+		for _, s := range p.of(server.Addr()) {
+			wg.Go(func() {
+				at, ok := p.ask(ctx, s, server)
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case !ok:
+					silent++
+				case checkAddrPort(at) == "" && !slices.Contains(seen, at):
+					seen = append(seen, at)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	return seen, silent
+}
+
+// servers resolves the STUN servers.
+func (p *udpPorts) servers(ctx context.Context) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, s := range p.ep.cfg.STUN[:min(len(p.ep.cfg.STUN), maxSTUN)] {
+		host, port, err := net.SplitHostPort(s)
+		if err != nil {
+			continue
+		}
+		number, err := net.DefaultResolver.LookupPort(ctx, "udp", port)
+		if err != nil {
+			continue
+		}
+		addrs, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		var four, six bool
+		for _, a := range addrs {
+			a = a.Unmap()
+			if family := &six; !*family && a.Is6() {
+				*family = true
+			} else if family := &four; !*family && a.Is4() {
+				*family = true
+			} else {
+				continue
+			}
+			if a.IsLoopback() && !p.ep.cfg.Loopback {
+				continue
+			}
+			out = append(out, netip.AddrPortFrom(a, uint16(number)))
+		}
+	}
+	return out
+}
+
+// ask asks one server through one socket.
+func (p *udpPorts) ask(ctx context.Context, s *udpSock, server netip.AddrPort) (netip.AddrPort, bool) {
+	id := stun.NewTransactionID()
+	q := &query{server: server, got: make(chan netip.AddrPort, 1)}
+	p.mu.Lock()
+	p.asked[id] = q
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		delete(p.asked, id)
+		p.mu.Unlock()
+	}()
+	b := stun.New(nil, stun.MethodBinding.Request(), id)
+	b.AddFingerprint()
+	for _, wait := range stunAgain {
+		p.send(b.Bytes(), way{sock: s, to: server})
+		t := time.NewTimer(wait)
+		select {
+		case at := <-q.got:
+			t.Stop()
+			return at, true
+		case <-ctx.Done():
+			t.Stop()
+			return netip.AddrPort{}, false
+		case <-t.C:
+		}
+	}
+	return netip.AddrPort{}, false
+}
+
+// UseUDP lets the attempt use UDP as well as TCP: its offer states the candidates, and the fingerprint of the certificate that
+// DTLS will show (32 to 64 bytes). Call it before Offer. It reports whether there is any UDP to use.
+func (a *Attempt) UseUDP(fingerprint []byte) bool {
+	if a.udp == nil || len(fingerprint) < minPrint || len(fingerprint) > maxPrint {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fingerprint = slices.Clone(fingerprint)
+	return a.policy != RelayOnly
+}
+
+// udpCandidates are those of our offer: at most half as many as the format has, so that TCP's find room in 700 bytes.
+func (a *Attempt) udpCandidates() []Candidate {
+	var out []Candidate
+	add := func(t CandidateType, most int, addrs []netip.AddrPort) {
+		for i, at := range addrs[:min(len(addrs), most)] {
+			out = append(out, Candidate{
+				Foundation: foundation(t, at.Addr()) + "U", Component: 1, Addr: at, Type: t,
+				Priority: priority(t, maxStreams+i), // behind TCP's of the type: what is left out for want of room
+			})
+		}
+	}
+	add(TypeHost, MaxHosts/2, a.udpHosts)
+	add(TypeSrflx, MaxReflexive/2, a.udpSeen)
+	return out
+}
+
+// startUDP gathers beside what the relays are asked over TCP. The function that it returns waits for the end, and not for long: what
+// takes a round trip here has taken several there.
+func (a *Attempt) startUDP(ctx context.Context) (wait func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.gatherUDP(ctx)
+	}()
+	alone := len(a.ep.cfg.Relays) == 0
+	return func() {
+		if !alone {
+			defer time.AfterFunc(a.udp.ports.grace(), cancel).Stop()
+		}
+		<-done
+		cancel()
+	}
+}
+
+// grace is how long an answer over UDP may come after the relays' over TCP: where none came the last time, not long.
+func (p *udpPorts) grace() time.Duration {
+	switch p.lately.Load() {
+	case stunAnswered:
+		return stunPatient
+	case stunSilent:
+		return stunPatient / 10
+	}
+	return stunPatient / 2
+}
+
+// What became of the last questions.
+const (
+	stunAnswered = 1 + iota
+	stunSilent
+)
+
+// gatherUDP finds what the UDP candidates are. It is called once, by Gather.
+func (a *Attempt) gatherUDP(ctx context.Context) {
+	for _, h := range a.hosts {
+		for _, s := range a.udp.ports.of(h.Addr()) {
+			if local := s.local.Addr(); local == h.Addr() || local.IsUnspecified() {
+				a.udpHosts = append(a.udpHosts, netip.AddrPortFrom(h.Addr(), s.local.Port()))
+				break
+			}
+		}
+	}
+	seen, silent := a.udp.ports.reflexive(ctx)
+	for _, at := range seen {
+		if !slices.Contains(a.udpHosts, at) {
+			a.udpSeen = append(a.udpSeen, at)
+		}
+	}
+	a.udpSilent = silent > 0 && len(seen) == 0
+	switch {
+	case a.udpSilent:
+		a.udp.ports.lately.Store(stunSilent)
+	case len(seen) > 0:
+		a.udp.ports.lately.Store(stunAnswered)
+	}
+}
+
+// wantsUDP reports whether both sides offered UDP, and a direct path is wanted.
+func (a *Attempt) wantsUDP(remote *Offer) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.udp != nil && a.fingerprint != nil && len(remote.Fingerprint) > 0 && a.policy != RelayOnly
+}
+
+// udpTargets returns whom to check, in the order of the offer. Relayed ones are not used: a relay is reached by TCP.
+func (a *Attempt) udpTargets(remote *Offer) []Candidate {
+	var out []Candidate
+	for _, c := range remote.Candidates {
+		ip := c.Addr.Addr()
+		switch {
+		case c.TCP, c.Component != 1, c.Type == TypeRelay:
+		case ip.IsLoopback() && !a.ep.cfg.Loopback, ip.IsLinkLocalUnicast(), !a.ep.dialsTo(ip):
+		case slices.Contains(a.udpHosts, c.Addr), slices.ContainsFunc(out, func(o Candidate) bool { return o.Addr == c.Addr }):
+		default:
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// carriage is what a path runs over.
+type carriage uint8
+
+const (
+	overNothing carriage = iota
+	overTCP
+	overUDP
+)
+
+// claim is asked by the offerer before it nominates: once one transport was nominated the other one is not. UDP waits until
+// TCP had its head start.
+func (a *Attempt) claim(t carriage) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t == overUDP && !a.udpOpen {
+		return false
+	}
+	if a.claimed == overNothing {
+		a.claimed = t
+	}
+	return a.claimed == t
+}
+
+// udpRoute says which way a pair goes.
+func (a *Attempt) udpRoute(p *Pair) Route {
+	a.udp.mu.Lock()
+	typ := a.udp.legs[p.way.to].typ
+	a.udp.mu.Unlock()
+	r := Route{Kind: Direct, Via: typ.String() + "/udp", Local: p.local(), Remote: p.way.to}
+	r.Reason = a.whyDirect(r.Local.Addr(), r.Remote.Addr())
+	if r.Reason == reason.PunchedTCP || r.Reason == reason.DirectMapped { // it is the TCP port that the router maps
+		r.Reason = reason.PunchedUDP
+	}
+	return r
+}
+
+// udpTries describes what became of UDP, for a failed attempt.
+func (a *Attempt) udpTries() []Try {
+	if a.udp == nil {
+		return nil
+	}
+	a.udp.mu.Lock()
+	defer a.udp.mu.Unlock()
+	var out []Try
+	for addr, l := range a.udp.legs {
+		if !l.offered {
+			continue
+		}
+		t := Try{Addr: addr, UDP: true, Dials: l.checks, State: "no answer"}
+		switch {
+		case l.heard:
+			t.State = "checked, not chosen"
+		case l.checks == 0:
+			t.State = "not tried"
+		}
+		out = append(out, t)
+	}
+	slices.SortFunc(out, func(x, y Try) int { return x.Addr.Compare(y.Addr) })
+	return out
+}
