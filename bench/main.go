@@ -155,7 +155,10 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 		given := map[string]bool{}
 		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 		if !given["load"] {
-			set.load = 250 * time.Millisecond
+			set.load = 150 * time.Millisecond
+		}
+		if !given["limit"] {
+			set.limit = 105 * time.Second
 		}
 		if !given["file"] {
 			set.file = 128 << 20
