@@ -78,7 +78,8 @@ type Accept struct {
 
 // API is the local API.
 type API struct {
-	Socket string // "" means in the home
+	Socket    string // "" means in the home
+	Dashboard string // host:port; "" means none
 }
 
 // Metrics is the endpoint that Prometheus reads.
@@ -126,6 +127,7 @@ type Turnd struct {
 
 	Offload     string           // "off", "auto" or "tc": the relay in the kernel
 	AdminSocket string           // "" means the usual place
+	Dashboard   string           // host:port; "" means none
 	Alternate   []netip.AddrPort // where clients are sent while it drains
 	DrainGrace  time.Duration
 

@@ -120,6 +120,11 @@ var mainKeys = []Key{
 		field: path(func(c *Config) *string { return &c.API.Socket }),
 	},
 	{
+		Name: "api.dashboard", Flag: "dashboard", Programs: nodeOnly,
+		Help:  "loopback address of the status page for browsers on this machine, such as 127.0.0.1:7878; empty: none",
+		field: one(func(c *Config) *string { return &c.API.Dashboard }, "host:port", orEmpty(parseHostPort)),
+	},
+	{
 		Name: "metrics.listen", Flag: "metrics", Programs: both,
 		Help:  "HTTP address of /metrics, HOST:PORT; empty: none",
 		field: one(func(c *Config) *string { return &c.Metrics.Listen }, "host:port", orEmpty(parseHostPort)),
@@ -293,6 +298,11 @@ var mainKeys = []Key{
 		Name: "turnd.admin_socket", Flag: "admin-socket", Programs: turndOnly,
 		Help:  "unix socket of reload, drain and sessions; empty: turnd.sock in $XDG_RUNTIME_DIR, none without that",
 		field: path(func(c *Config) *string { return &c.Turnd.AdminSocket }),
+	},
+	{
+		Name: "turnd.dashboard", Flag: "turnd-dashboard", Programs: turndOnly,
+		Help:  "loopback address of the status page for browsers on this machine, such as 127.0.0.1:7879; empty: none",
+		field: one(func(c *Config) *string { return &c.Turnd.Dashboard }, "host:port", orEmpty(parseHostPort)),
 	},
 	{
 		Name: "turnd.alternate", Flag: "alternate", Programs: turndOnly,

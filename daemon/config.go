@@ -22,6 +22,7 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 		MinFree:   int64(c.Transfer.MinFree),
 		Metrics:   c.Metrics.Listen,
 		WebConfig: c.Metrics.WebConfig,
+		Dashboard: c.API.Dashboard,
 	}
 	out.PortMapping = c.Node.PortMapping == "auto"
 	if c.Identity.Dir != "" {

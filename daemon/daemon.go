@@ -19,6 +19,7 @@ import (
 	"traverse.internal/dht"
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
+	"traverse.internal/internal/dashboard"
 	"traverse.internal/internal/relayadmin"
 	"traverse.internal/metrics"
 	"traverse.internal/service"
@@ -46,6 +47,7 @@ type Config struct {
 	NoSync      bool            // do not fsync received files
 	Metrics     string          // host:port of /metrics [none]
 	WebConfig   string          // file that says who may read /metrics, and with which certificate [plain HTTP, everybody]
+	Dashboard   string          // loopback host:port of the status page [none]
 	Turnd       *turn.Config    // embedded relay [none]
 	Operate     *RelayOperation // of the embedded relay [it runs as it began]
 	Mux         mux.Config      // session limits and times
@@ -88,6 +90,7 @@ type Daemon struct {
 	operator  *relayadmin.Operator // of the relay; nil: none
 	admin     net.Listener         // of the operator; nil: none
 	metrics   *metrics.Server
+	dashboard *dashboard.Server // nil: none
 	api       net.Listener
 	table     *table
 	transfers string // folder of the store and the journals
@@ -138,6 +141,9 @@ func New(cfg Config) (_ *Daemon, err error) {
 		return nil, err
 	}
 	if err := d.openMetrics(); err != nil {
+		return nil, err
+	}
+	if err := d.openDashboard(); err != nil {
 		return nil, err
 	}
 	// The socket comes last: who can dial it finds everything else up.
@@ -297,6 +303,9 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	}
 	if d.metrics != nil {
 		parts = append(parts, part{"metrics", d.metrics.Serve})
+	}
+	if d.dashboard != nil {
+		parts = append(parts, part{"dashboard", d.dashboard.Serve})
 	}
 	results := make(chan error, len(parts))
 	for _, p := range parts {

@@ -110,6 +110,7 @@ type Status struct {
 	Relays    []string     `json:"relays"`
 	Turnd     []string     `json:"turnd,omitempty"` // listening addresses of the embedded relay
 	Metrics   string       `json:"metrics,omitempty"`
+	Dashboard string       `json:"dashboard,omitempty"` // URL of the status page
 	Peers     []PeerStatus `json:"peers"`
 	Transfers []Transfer   `json:"transfers"`
 	Warnings  []string     `json:"warnings,omitempty"` // what somebody should look at

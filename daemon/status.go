@@ -28,6 +28,9 @@ func (d *Daemon) Status() Status {
 	if d.metrics != nil {
 		s.Metrics = d.metrics.Addr().String()
 	}
+	if d.dashboard != nil {
+		s.Dashboard = d.dashboard.URL()
+	}
 	d.peers(&s)
 	if n := d.signaler.Stats().Expired; n > 0 {
 		s.Warnings = append(s.Warnings, clockWarning(n))

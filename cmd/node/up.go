@@ -67,6 +67,9 @@ Every flag is a key of the configuration file and of the environment too (docs/c
 			if s.Metrics != "" {
 				fmt.Fprintf(w, "metrics on http://%s/metrics\n", s.Metrics)
 			}
+			if s.Dashboard != "" {
+				fmt.Fprintf(w, "dashboard on %s\n", s.Dashboard)
+			}
 		}); err != nil {
 			return err
 		}

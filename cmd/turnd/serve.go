@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -135,14 +137,25 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 	}
 	page.use()
 	defer page.close()
+	board, err := openDashboard(conf, time.Now(), func() *turn.Server { return o.Server })
+	if err != nil {
+		return err
+	}
 	// No relay reaches the administration, whatever --allow-peer names.
-	o.Own = func() []netip.AddrPort { return append(page.addrs(), mintAddrs(minter)...) }
+	o.Own = func() []netip.AddrPort {
+		return slices.Concat(page.addrs(), mintAddrs(minter), boardAddrs(board))
+	}
 	o.Prepare = prepare(page, loudness, minter)
 	parts := []func(context.Context) error{o.Serve, page.Serve}
 	ready := readiness{Envelope: cli.Envelope{Schema: "turnd.v1", Kind: "ready"}, Metrics: page.addr(), Credentials: *made}
 	if minter != nil {
 		parts = append(parts, minter.Serve)
 		ready.Mint = minter.Addr().String()
+	}
+	if board != nil {
+		defer board.Close()
+		parts = append(parts, board.Serve)
+		ready.Dashboard = board.URL()
 	}
 	if path, optional := a.adminSocket(conf.Turnd.AdminSocket); path != "" {
 		l, err := relayadmin.Listen(path)
@@ -253,6 +266,7 @@ type readiness struct {
 	Metrics     string           `json:"metrics,omitempty"`
 	Mint        string           `json:"mint,omitempty"`
 	Admin       string           `json:"admin,omitempty"`
+	Dashboard   string           `json:"dashboard,omitempty"`
 	Credentials *credentials     `json:"credentials,omitempty"` // only those of its own making
 }
 
@@ -274,6 +288,9 @@ func (a *app) announce(r readiness) error {
 	}
 	if r.Mint != "" {
 		fmt.Fprintf(a.stdout, "credentials on %s\n", r.Mint)
+	}
+	if r.Dashboard != "" {
+		fmt.Fprintf(a.stdout, "dashboard on %s\n", r.Dashboard)
 	}
 	if r.Admin != "" {
 		fmt.Fprintf(a.stdout, "admin on %s\n", r.Admin)

@@ -43,6 +43,7 @@ var arrows = []struct {
 	{"internal/cli", nil},
 	{"internal/logging", nil},
 	{"internal/lossy", nil},
+	{"internal/dashboard", nil},
 	{"internal/manpage", []string{"internal/cli"}},
 	{"internal/netlab", nil},
 	{"internal/testnet", []string{"internal/netlab"}},
