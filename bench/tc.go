@@ -25,7 +25,7 @@ func tcBenches() []bench {
 		{flows: 1},
 		{flows: 1000, up: true},
 		{flows: 1000},
-		
+
 		{flows: 1, up: true, family: v6},
 		{flows: 1, family: v6},
 		{flows: 1, up: true, size: 1200},
