@@ -39,6 +39,7 @@ type Node struct {
 	Listen      []netip.AddrPort // TCP addresses for paths; an invalid Addr means every interface. All have one port
 	DownloadDir string           // "" means in the home
 	PortMapping string           // "auto" or "off"
+	LAN         bool             // look for contacts on the link, and be found there
 }
 
 // DHT is where devices are found.

@@ -65,6 +65,11 @@ var mainKeys = []Key{
 		field: choice(func(c *Config) *string { return &c.Node.PortMapping }, "auto", "off"),
 	},
 	{
+		Name: "node.lan_discovery", Flag: "lan-discovery", Default: "true", Programs: nodeOnly,
+		Help:  "whether contacts are looked for on the link by multicast DNS, under names that only they can tell",
+		field: one(func(c *Config) *bool { return &c.Node.LAN }, typeBool, parseBool),
+	},
+	{
 		Name: "dht.mode", Flag: "private-dht", Switch: "private", Default: "mainline", Programs: nodeOnly,
 		Help:  "which DHT devices are found on: BitTorrent's, or one of your own nodes",
 		field: choice(func(c *Config) *string { return &c.DHT.Mode }, "mainline", "private"),

@@ -24,6 +24,7 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 		WebConfig: c.Metrics.WebConfig,
 		Dashboard: c.API.Dashboard,
 	}
+	out.LAN = c.Node.LAN
 	out.PortMapping = c.Node.PortMapping == "auto"
 	if c.Identity.Dir != "" {
 		out.Home.Identity = c.Identity.Dir

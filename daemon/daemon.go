@@ -40,6 +40,7 @@ type Config struct {
 	Relays      []RelayConfig
 	Addrs       []netip.Addr    // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
 	Port        uint16          // TCP port for paths [any]
+	LAN         bool            // look for contacts on the link by multicast DNS, and be found there [no]
 	PortMapping bool            // ask the router for a port that leads to ours [no]
 	Accept      Accept          // [AcceptAsk]
 	Downloads   string          // [Home.Downloads]

@@ -5,6 +5,7 @@ import (
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
 	"traverse.internal/signalling"
+	"traverse.internal/signalling/lan"
 )
 
 // openSignalling joins the DHT and puts the signaler on its routes.
@@ -28,8 +29,17 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 		return cli.Errorf("E_CONFIG", "cannot use the DHT").Because(err)
 	}
 	d.courier = courier
+	routes := courier.Routes()
+	if d.cfg.LAN && !c.Listen.Addr().IsLoopback() {
+		link, err := lan.Open(lan.Config{Device: device, Peers: d.contacts.Devices})
+		if err != nil {
+			return explainListen(err, "discovery on the LAN", "a UDP port")
+		}
+		d.undo(func() { _ = link.Close() })
+		routes = append([]signalling.Route{link}, routes...)
+	}
 	d.signaler, err = signalling.New(signalling.Config{
-		Device: device, Allowed: d.contacts.Knows, Peers: d.contacts.Devices, Routes: courier.Routes(), Presence: courier,
+		Device: device, Allowed: d.contacts.Knows, Peers: d.contacts.Devices, Routes: routes, Presence: courier,
 	})
 	if err != nil {
 		return cli.Errorf("E_CONFIG", "cannot start signalling").Because(err)

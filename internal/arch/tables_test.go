@@ -29,6 +29,7 @@ var arrows = []struct {
 	{"core/tls", []string{"identity", "core/arq", "core/dtlsserver", "core/ktls", "core/reason", "core/zerocopy"}},
 	{"core/ice", []string{"core/turnclient", "core/stun", "core/udp", "core/reason"}},
 	{"signalling", []string{"identity", "core/reason"}},
+	{"signalling/lan", []string{"identity", "signalling"}},
 	{"dht", []string{"identity", "core/reason", "signalling"}},
 	{"turn", []string{"identity", "turn/alloc", "core/bufpool", "core/dtlsserver", "core/offload", "core/stun", "core/udp", "core/zerocopy"}},
 	{"turn/mint", []string{"turn"}},
