@@ -299,9 +299,14 @@ func (d *Daemon) decide(id string, dec decision) (Transfer, error) {
 	if !d.table.running(e) {
 		return d.decideAlone(e, dec), nil
 	}
-	select {
-	case <-changed:
-	case <-time.After(5 * time.Second):
+	// The first change may be of something else than the state, such as the reason that is kept.
+	for late := time.After(5 * time.Second); shown.State == StateOffered && d.table.running(e); {
+		select {
+		case <-changed:
+		case <-late:
+			return shown, nil
+		}
+		shown, changed = d.table.look(e)
 	}
 	shown, _ = d.table.look(e)
 	if dec.accept && (shown.State == StateCancelled || shown.State == StateOffered && !d.table.running(e)) {
