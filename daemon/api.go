@@ -95,11 +95,21 @@ func (d *Daemon) postAccept(r *http.Request) (any, error) {
 
 // getTransfer answers at once, or with ?after=STATE&wait=DURATION when the state has changed from the one named or the time is over.
 func (d *Daemon) getTransfer(r *http.Request) (any, error) {
-	e, err := d.table.find(r.PathValue("id"))
-	if err != nil {
-		return nil, err
+	group := d.table.group(r.PathValue("id"))
+	var e *entry
+	if group == nil {
+		var err error
+		if e, err = d.table.find(r.PathValue("id")); err != nil {
+			return nil, err
+		}
 	}
-	shown, changed := d.table.look(e)
+	look := func() (Transfer, <-chan struct{}) {
+		if group != nil {
+			return d.groupView(group), nil
+		}
+		return d.table.look(e)
+	}
+	shown, changed := look()
 	wait, _ := time.ParseDuration(r.URL.Query().Get("wait"))
 	if wait <= 0 {
 		return shown, nil
@@ -115,10 +125,10 @@ func (d *Daemon) getTransfer(r *http.Request) (any, error) {
 		case <-over.C:
 			return shown, nil
 		case <-r.Context().Done():
-			shown, _ = d.table.look(e) // the node goes down, and every transfer has ended
+			shown, _ = look() // the node goes down, and every transfer has ended
 			return shown, nil
 		}
-		shown, changed = d.table.look(e)
+		shown, changed = look()
 	}
 	return shown, nil
 }

@@ -45,6 +45,14 @@ func (d *Daemon) postJoin(r *http.Request) (any, error) {
 	return d.Join(r.Context(), req)
 }
 
+func (d *Daemon) postGet(r *http.Request) (any, error) {
+	var req GetRequest
+	if err := read(r, &req); err != nil {
+		return nil, err
+	}
+	return d.Get(req)
+}
+
 // routes are the whole API. It may be called on a nil Daemon for all but the answers.
 func (d *Daemon) routes() []route {
 	return append([]route{
@@ -79,8 +87,9 @@ func (d *Daemon) routes() []route {
 		},
 		{method: "POST", path: "/v1/invitations", summary: "make a ticket for a contact, or for a device of the account", in: InviteRequest{}, out: TicketObject{}, answer: d.postInvitation},
 		{method: "POST", path: "/v1/join", summary: "answer an invitation", in: JoinRequest{}, out: JoinedObject{}, answer: d.postJoin},
+		{method: "POST", path: "/v1/gets", summary: "ask for something again that was announced earlier", in: GetRequest{}, out: Transfer{}, answer: d.postGet},
 		{method: "GET", path: "/v1/transfers", summary: "list the transfers", out: TransferList{}, answer: func(*http.Request) (any, error) {
-			return TransferList{envelope("transfers"), d.table.list(nil)}, nil
+			return TransferList{envelope("transfers"), d.listed()}, nil
 		}},
 		{method: "POST", path: "/v1/transfers", summary: "begin to send files and folders", in: sendRequest{}, out: Transfer{}, answer: d.postTransfer},
 		{

@@ -246,6 +246,11 @@ func (c *Client) Join(ctx context.Context, req JoinRequest) (o JoinedObject, err
 	return o, c.do(ctx, http.MethodPost, "/v1/join", req, &o)
 }
 
+// Get asks for something again.
+func (c *Client) Get(ctx context.Context, req GetRequest) (t Transfer, err error) {
+	return t, c.do(ctx, http.MethodPost, "/v1/gets", req, &t)
+}
+
 // RevokeDevice takes a device off the account's list.
 func (c *Client) RevokeDevice(ctx context.Context, who string) (o DeviceObject, err error) {
 	return o, c.do(ctx, http.MethodDelete, "/v1/devices/"+url.PathEscape(who), nil, &o)

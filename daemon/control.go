@@ -25,6 +25,8 @@ func (d *Daemon) startTransfers() {
 			}
 		case shown.State == StateQueued && shown.Direction == "send":
 			d.startSending(e, nil)
+		case shown.State == StateQueued && keep.Get != nil:
+			d.startGet(e)
 		}
 	}
 }
@@ -123,6 +125,9 @@ func (d *Daemon) startTelling(e *entry) {
 
 // Cancel ends a transfer in either direction, on both sides. What has come stays aside until it is collected.
 func (d *Daemon) Cancel(id string) (Transfer, error) {
+	if t, ok, err := d.onAll(id, d.Cancel); ok {
+		return t, err
+	}
 	e, err := d.table.find(id)
 	if err != nil {
 		return Transfer{}, err
@@ -154,6 +159,9 @@ func (d *Daemon) Cancel(id string) (Transfer, error) {
 
 // Pause stops a transfer until somebody on this side resumes it. The other side is told.
 func (d *Daemon) Pause(id string) (Transfer, error) {
+	if t, ok, err := d.onAll(id, d.Pause); ok {
+		return t, err
+	}
 	e, err := d.table.find(id)
 	if err != nil {
 		return Transfer{}, err
@@ -174,6 +182,9 @@ func (d *Daemon) Pause(id string) (Transfer, error) {
 
 // Resume goes on with a transfer that is paused, or tries one that is queued now.
 func (d *Daemon) Resume(id string) (Transfer, error) {
+	if t, ok, err := d.onAll(id, d.Resume); ok {
+		return t, err
+	}
 	e, err := d.table.find(id)
 	if err != nil {
 		return Transfer{}, err
@@ -210,6 +221,9 @@ func (d *Daemon) goOn(e *entry, shown Transfer) {
 
 // Retry takes up a transfer that failed or was cancelled. A sender looks at the files again: what has changed is sent as it is now.
 func (d *Daemon) Retry(id string) (Transfer, error) {
+	if t, ok, err := d.onAll(id, d.Retry); ok {
+		return t, err
+	}
 	e, err := d.table.find(id)
 	if err != nil {
 		return Transfer{}, err

@@ -27,6 +27,9 @@ type kept struct {
 	Options SendOptions `json:"options,omitzero"`
 	Until   time.Time   `json:"until,omitzero"` // when it expires, unless somebody has taken it; zero is never
 	To      []byte      `json:"to,omitempty"`   // folder that the receiver chose for it
+
+	Requested bool     `json:"requested,omitempty"` // the peer has asked for it
+	Get       *getting `json:"get,omitempty"`       // this side has asked for it
 }
 
 // record is a transfer in the store.

@@ -43,9 +43,11 @@ func (d *Daemon) acceptLoop() {
 			d.serve(in, pingTask)
 		case isAgain:
 			d.serve(in, d.againTask)
+		case in.Name == requestChannel:
+			d.serve(in, d.requestTask)
 		case !isFile:
 			_ = in.Decline("no such service")
-		case d.cfg.Accept == AcceptDeny:
+		case d.cfg.Accept == AcceptDeny && !d.askedFor(in):
 			_ = in.Decline("files are not accepted here")
 		default:
 			d.serve(in, d.receiveTask)
@@ -73,6 +75,17 @@ func (d *Daemon) admit(in *connmgr.Incoming) bool {
 		return false
 	}
 	return true
+}
+
+// askedFor tells whether this side has asked for what a device is about to offer.
+func (d *Daemon) askedFor(in *connmgr.Incoming) bool {
+	id, _ := transfer.ParseChannelName(in.Name)
+	e := d.table.byID(id)
+	if e == nil {
+		return false
+	}
+	shown, keep := d.table.record(e)
+	return keep.Get != nil && shown.Peer.Device == in.Peer.String()
 }
 
 // serve runs a task for a channel, unless the device that opened it has as many as it may.
@@ -107,7 +120,7 @@ func (d *Daemon) receiveTask(in *connmgr.Incoming) {
 	}
 	o := offer.Offer()
 	t := Transfer{
-		ID: o.ID, Direction: "receive", State: StateOffered, Peer: PeerRef{d.contacts.NameOf(in.Peer), in.Peer.String()},
+		ID: o.ID, Interaction: o.Interaction, Direction: "receive", State: StateOffered, Peer: PeerRef{d.contacts.NameOf(in.Peer), in.Peer.String()},
 		File: shownName(o.Name), Size: o.Size, Files: offer.Files(), Entries: o.Entries, Path: pathOf(in.Route),
 	}
 	e := d.table.byID(o.ID)
@@ -152,6 +165,9 @@ func (d *Daemon) receiveRun(ctx context.Context, e *entry, in *connmgr.Incoming,
 	d.table.reenter(e, func(e *entry) {
 		e.shown.State, e.shown.Path, e.shown.Error, e.shown.PausedBy, e.shown.RetryAt = state, t.Path, nil, "", nil
 		e.shown.Size, e.shown.Files, e.shown.Entries = t.Size, t.Files, t.Entries
+		if e.shown.File == "" {
+			e.shown.File, e.shown.Interaction = t.File, t.Interaction // of one that this side has asked for
+		}
 		e.session, e.paused, e.progress = in.SessionID, false, progress
 		e.shown.Runs++
 	})
@@ -184,6 +200,12 @@ func (d *Daemon) take(ctx context.Context, e *entry, in *connmgr.Incoming, offer
 	res, err := offer.Accept(ctx, dir, transfer.AcceptOptions{Journal: journal, MinFree: d.cfg.MinFree, NoSync: d.cfg.NoSync})
 	if err != nil {
 		return err
+	}
+	if _, keep := d.table.record(e); keep.Get != nil {
+		if err := d.checkGot(dir, keep.Get, offer.Entries(), res.Names); err != nil {
+			removeGot(dir, res.Names)
+			return err
+		}
 	}
 	d.table.change(e, func(e *entry) {
 		e.shown.File, e.shown.Digest, e.shown.Names = filepath.Join(dir.Path(), res.Name), digestText(res.Digest), nil

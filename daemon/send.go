@@ -49,15 +49,18 @@ func (d *Daemon) SendWith(opt SendOptions, who string, paths ...string) (Transfe
 	if err != nil {
 		return Transfer{}, explain(err, to.Name)
 	}
-	id := transfer.NewID()
-	if err := src.Save(d.sourcePath(id)); err != nil {
-		return Transfer{}, cli.Errorf("E_LOCAL_IO", "cannot write down what is sent").Because(err).Hint("is there room in %s?", d.transfers)
+	devices := to.meant(d.self)
+	switch len(devices) {
+	case 0:
+		return Transfer{}, cli.Errorf("E_PEER_UNKNOWN", "%s has no other device", to.Name).Hint("see `node device ls`")
+	case 1:
+	default:
+		return d.sendToAll(to, devices, src, keep)
 	}
-	t := Transfer{ID: id, Direction: "send", State: StateConnecting, Peer: PeerRef{to.Name, to.Device.String()}}
+	t := Transfer{ID: transfer.NewID(), Direction: "send", State: StateConnecting, Peer: PeerRef{devices[0].Name, devices[0].Device.String()}}
 	describe(&t, src)
-	e, saved, err := d.table.add(t, keep)
+	e, saved, err := d.enterSend(t, src, keep)
 	if err != nil {
-		d.tidy(&t)
 		return Transfer{}, err
 	}
 	d.startSending(e, src)
@@ -170,7 +173,7 @@ func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source) 
 		e.progress, e.paused, e.kept.Offered = progress, false, true
 		e.shown.Runs++
 	})
-	res, err := transfer.Send(ctx, ch, *src, transfer.SendOptions{ID: shown.ID, Journal: journal, Rate: keep.Options.Rate, Progress: progress, Counters: &d.counters})
+	res, err := transfer.Send(ctx, ch, *src, transfer.SendOptions{ID: shown.ID, Interaction: shown.Interaction, Journal: journal, Rate: keep.Options.Rate, Progress: progress, Counters: &d.counters})
 	if err == nil {
 		d.table.change(e, func(e *entry) { e.shown.Digest = digestText(res.Digest) })
 	}
@@ -210,6 +213,13 @@ func (d *Daemon) settle(ctx context.Context, e *entry, err error) (again bool) {
 			e.shown.Bytes = max(e.shown.Bytes, e.progress.Bytes())
 		})
 		return true
+	}
+	if _, keep := d.table.record(e); keep.Get != nil && err != nil && !errors.Is(context.Cause(ctx), errCancelledHere) {
+		// The next source may do better: getTask looks at the error.
+		d.table.update(e, func(e *entry) {
+			e.shown.State, e.shown.Error, e.session, e.paused = StateQueued, explain(err, e.shown.Peer.Name), [16]byte{}, false
+		})
+		return false
 	}
 	d.end(ctx, e, err)
 	if shown, _ = d.table.look(e); shown.State == StateDone || shown.State == StateDeclined {

@@ -34,6 +34,9 @@ type EntryList struct {
 // Entries lists what is in a transfer, as far as that is known here now.
 func (d *Daemon) Entries(id string) (EntryList, error) {
 	e, err := d.table.find(id)
+	if group := d.table.group(id); group != nil {
+		e, err = group[0], nil
+	}
 	if err != nil {
 		return EntryList{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"traverse.internal/docs/protocol/transferdecode"
@@ -147,6 +148,7 @@ func FuzzJournal(f *testing.F) {
 func FuzzHeader(f *testing.F) {
 	f.Add([]byte(textOf(goodHeader(5))))
 	f.Add([]byte(textOf(goodHeader(1 << 45))))
+	f.Add([]byte(strings.TrimSuffix(textOf(goodHeader(5)), "\n") + "Interaction: " + testID + "\n\n"))
 	f.Add([]byte("X: y\n" + textOf(goodHeader(0))))
 	f.Add([]byte("Content-Length: -1\nDisplay-Name: %2e%2e%2f\n\n"))
 	f.Add([]byte("\n"))

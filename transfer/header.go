@@ -39,6 +39,9 @@ type Offer struct {
 	Name    string // of the first file or folder, as the peer calls it: one path element, printable, not yet made safe for a disk
 	Size    int64  // bytes of all files
 	Entries int    // files, folders and links
+
+	// Interaction is what the sender calls it where it went to several devices, or was announced before: another transfer id. Empty: it is this one's.
+	Interaction string
 }
 
 // header is the sender's first text; the list of entries follows it.
@@ -67,6 +70,10 @@ func appendHeader(dst []byte, h header) []byte {
 	number("Chunk-Length", h.chunkLen)
 	dst = append(dst, "Digest-Algorithm: "...)
 	dst = append(dst, h.digest...)
+	if h.Interaction != "" {
+		dst = append(dst, "\nInteraction: "...)
+		dst = append(dst, h.Interaction...)
+	}
 	return append(dst, "\n\n"...)
 }
 
@@ -94,6 +101,11 @@ func parseHeader(text []byte) (header, error) {
 			h.ID = value
 			if !ValidID(value) {
 				err = protocolError("bad Transfer-Id")
+			}
+		case key == "Interaction":
+			h.Interaction = value
+			if !ValidID(value) {
+				err = protocolError("bad Interaction")
 			}
 		case key == "Digest-Algorithm":
 			h.digest = value

@@ -24,13 +24,14 @@ var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
 
 // SendOptions are what a sender may choose. The zero value is good.
 type SendOptions struct {
-	ID       string        // transfer id; default the one in the stream's name, else a new one
-	Name     string        // offered name, where one file or folder is sent; default its own
-	Journal  *Journal      // remembers the digests of chunks from run to run; default one that forgets
-	Rate     int64         // bytes of the body per second, MinRate at least; 0 is as fast as it goes
-	Stall    time.Duration // longest wait for one block; default StallTimeout
-	Progress *Progress     // written while the transfer runs; may be nil
-	Counters *Counters     // of the program; may be nil
+	ID          string        // transfer id; default the one in the stream's name, else a new one
+	Interaction string        // what the sender calls it where that is another id: of a sending to several devices
+	Name        string        // offered name, where one file or folder is sent; default its own
+	Journal     *Journal      // remembers the digests of chunks from run to run; default one that forgets
+	Rate        int64         // bytes of the body per second, MinRate at least; 0 is as fast as it goes
+	Stall       time.Duration // longest wait for one block; default StallTimeout
+	Progress    *Progress     // written while the transfer runs; may be nil
+	Counters    *Counters     // of the program; may be nil
 }
 
 // MinRate is the slowest a sender may be told to go: 256 KiB in 16 s, far below StallTimeout.
@@ -135,7 +136,7 @@ func (x *sending) header(opt SendOptions) (header, error) {
 		}
 	}
 	h := header{
-		Offer:   Offer{ID: opt.ID, Name: x.m.entries[0].Path, Size: x.m.size, Entries: len(x.m.entries)},
+		Offer:   Offer{ID: opt.ID, Name: x.m.entries[0].Path, Size: x.m.size, Entries: len(x.m.entries), Interaction: opt.Interaction},
 		version: wireVersion, manifest: int64(len(x.m.raw)), chunkLen: x.m.chunkLen, digest: digestName,
 	}
 	if h.ID == "" {
@@ -146,7 +147,7 @@ func (x *sending) header(opt SendOptions) (header, error) {
 	if h.ID == "" {
 		h.ID = NewID()
 	}
-	if !ValidID(h.ID) {
+	if !ValidID(h.ID) || h.Interaction != "" && !ValidID(h.Interaction) {
 		return h, &Error{Kind: ErrSource, By: Local, Detail: "bad transfer id"}
 	}
 	return h, nil

@@ -144,6 +144,9 @@ func (s *Source) Files() int { return s.m.files() }
 // Roots is how many files and folders were named.
 func (s *Source) Roots() int { return len(s.roots) }
 
+// RootPath is where the i-th file or folder that was named is on this side.
+func (s *Source) RootPath(i int) string { return s.roots[i] }
+
 // Skipped is how many things in the folders are not sent because they are no files, folders, or links that stay inside.
 func (s *Source) Skipped() int { return s.skipped }
 

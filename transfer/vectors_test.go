@@ -21,6 +21,7 @@ type vector struct {
 	Paths, Sums              []string
 	Hex                      string
 	Name, ID, Message        string
+	Interaction              string
 	Verb, Word, Text, Digest string
 	Pattern                  int
 	Code                     uint16
@@ -107,7 +108,7 @@ func (v vector) check() string {
 		var h header
 		h, err = parseHeader([]byte(v.Bytes))
 		agree = h == header{
-			Offer: Offer{ID: v.ID, Name: v.Name, Size: v.Size, Entries: v.Entries}, version: wireVersion,
+			Offer: Offer{ID: v.ID, Name: v.Name, Size: v.Size, Entries: v.Entries, Interaction: v.Interaction}, version: wireVersion,
 			manifest: v.Manifest, chunkLen: v.Chunk, digest: digestName,
 		}
 		out = appendHeader(nil, h)

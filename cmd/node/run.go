@@ -92,7 +92,7 @@ func (a *app) root() *cobra.Command {
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this long (0: the command's own limit)")
 	root.AddCommand(
 		a.demoCommand(), a.initCommand(), a.idCommand(), a.upCommand(), a.statusCommand(),
-		a.contactCommand(), a.deviceCommand(), a.inviteCommand(), a.joinCommand(), a.sendCommand(), a.inboxCommand(), a.transfersCommand(), a.configCommand(), a.manCommand(),
+		a.contactCommand(), a.deviceCommand(), a.inviteCommand(), a.joinCommand(), a.sendCommand(), a.getCommand(), a.inboxCommand(), a.transfersCommand(), a.configCommand(), a.manCommand(),
 		a.pipeCommand(), a.listenCommand(), a.forwardCommand(), a.exposeCommand(), a.proxyCommand(), a.sshCommand(),
 		a.connsCommand(), a.channelsCommand(), a.kickCommand(), a.watchCommand(), a.apiCommand(),
 	)

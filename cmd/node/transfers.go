@@ -118,6 +118,9 @@ func printTransfer(w io.Writer, t daemon.Transfer, list daemon.EntryList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(key, format string, args ...any) { fmt.Fprintf(tw, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
 	row("id", "%s", t.ID)
+	if t.Interaction != "" && t.Interaction != t.ID {
+		row("interaction", "%s", t.Interaction)
+	}
 	row("direction", "%s", t.Direction)
 	row("state", "%s", t.State)
 	if t.PausedBy != "" {
@@ -126,6 +129,13 @@ func printTransfer(w io.Writer, t daemon.Transfer, list daemon.EntryList) {
 	row("peer", "%s", t.Peer.Name)
 	row("what", "%s", what(t))
 	row("bytes", "%d of %d (%s of %s)", t.Bytes, t.Size, size(t.Bytes), size(t.Size))
+	for _, dev := range t.Devices {
+		how := string(dev.State)
+		if dev.Error != nil {
+			how += ": " + dev.Error.Error()
+		}
+		row(dev.Peer.Name, "%s  %s  %s of %s", dev.ID, how, size(dev.Bytes), size(t.Size))
+	}
 	row("re-sent", "%d bytes (%s) in %d runs", t.Resent, size(t.Resent), t.Runs)
 	if t.Skipped > 0 {
 		row("left out", "%d that are no files, folders or links that stay inside", t.Skipped)

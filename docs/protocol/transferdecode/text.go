@@ -19,6 +19,7 @@ const (
 type Header struct {
 	Length, Entries, List, Chunk int64
 	Name, ID                     string
+	Interaction                  string
 }
 
 // ReadHeader reads the text with its blank line.
@@ -78,6 +79,12 @@ func ReadHeader(b []byte) (h Header, wrong string) {
 		return h, Protocol
 	}
 	h.ID = have["Transfer-Id"]
+	if of, there := have["Interaction"]; there {
+		if !ID(of) {
+			return h, Protocol
+		}
+		h.Interaction = of
+	}
 	name, ok := unescape(have["Display-Name"])
 	if _, there := have["Display-Name"]; !ok || !there {
 		return h, Protocol

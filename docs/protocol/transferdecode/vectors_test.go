@@ -20,6 +20,7 @@ type vector struct {
 	Paths, Sums              []string
 	Hex                      string
 	Name, ID, Message        string
+	Interaction              string
 	Verb, Word, Text, Digest string
 	Pattern                  int
 }
@@ -64,7 +65,7 @@ func (v vector) read() (got, want, wrong string) {
 	case "header":
 		var h Header
 		h, wrong = ReadHeader([]byte(v.Bytes))
-		return fmt.Sprint(h), fmt.Sprint(Header{v.Size, v.Entries, v.Manifest, v.Chunk, v.Name, v.ID}), wrong
+		return fmt.Sprint(h), fmt.Sprint(Header{v.Size, v.Entries, v.Manifest, v.Chunk, v.Name, v.ID, v.Interaction}), wrong
 	case "name":
 		return "", "", CheckName(v.Name)
 	case "list":
