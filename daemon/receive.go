@@ -125,6 +125,7 @@ func (d *Daemon) receiveTask(in *connmgr.Incoming) {
 	}
 	e := d.table.byID(o.ID)
 	if e == nil {
+		t.Runs = 1 // this one: who sees the offer sees that it is here
 		if e, _, err = d.table.add(t, kept{Accepted: d.acceptRule(in.Peer, o.Size) == AcceptAuto, Offered: true}); err != nil {
 			_ = offer.Decline(err.Error())
 			return
@@ -169,7 +170,9 @@ func (d *Daemon) receiveRun(ctx context.Context, e *entry, in *connmgr.Incoming,
 			e.shown.File, e.shown.Interaction = t.File, t.Interaction // of one that this side has asked for
 		}
 		e.session, e.paused, e.progress = in.SessionID, false, progress
-		e.shown.Runs++
+		if t.Runs == 0 {
+			e.shown.Runs++
+		}
 	})
 	if !keep.Accepted {
 		yes, err := d.ask(ctx, e, offer)
