@@ -163,7 +163,7 @@ func FuzzHeader(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if want := (transferdecode.Header{Length: h.Size, Entries: int64(h.Entries), List: h.manifest, Chunk: h.chunkLen, Name: h.Name, ID: h.ID}); theirs != want {
+		if want := (transferdecode.Header{Length: h.Size, Entries: int64(h.Entries), List: h.manifest, Chunk: h.chunkLen, Name: h.Name, ID: h.ID, Interaction: h.Interaction}); theirs != want {
 			t.Fatalf("%q is %+v to one and %+v to the other", text, want, theirs)
 		}
 		if len(text) > MaxHeader || h.Size < 0 || h.Size > maxSize || !ValidID(h.ID) {
