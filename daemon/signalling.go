@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"slices"
+
 	"traverse.internal/dht"
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
@@ -36,7 +38,7 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 			return explainListen(err, "discovery on the LAN", "a UDP port")
 		}
 		d.undo(func() { _ = link.Close() })
-		routes = append([]signalling.Route{link}, routes...)
+		routes = slices.Insert(routes, 1, signalling.Route(link)) // the direct way keeps its head start
 	}
 	d.signaler, err = signalling.New(signalling.Config{
 		Device: device, Allowed: d.contacts.Knows, Peers: d.contacts.Devices, Routes: routes, Presence: courier,

@@ -18,6 +18,7 @@ import (
 type Attempt struct {
 	ep              *Endpoint
 	ufrag, password string
+	wants           Policy           // the endpoint's, or DirectOnly to punch
 	hosts           []netip.AddrPort // what a peer can dial, best first; written by Gather only
 	lent            []*lent          // our relay allocations; written by Gather only, under mu
 	reflections     []*reflection    // how relays see our port; written by Gather only, under mu
@@ -86,7 +87,7 @@ func credentials() (ufrag, password string) {
 
 func newAttempt(e *Endpoint) *Attempt {
 	a := &Attempt{
-		ep: e, policy: e.cfg.Policy,
+		ep: e, wants: e.cfg.Policy, policy: e.cfg.Policy,
 		gate: make(chan struct{}), wake: make(chan struct{}, 1), relaySlots: make(chan struct{}, maxStreams/4),
 		legs: make(map[netip.AddrPort]*leg), streams: make(map[*stream]struct{}),
 	}
@@ -112,7 +113,7 @@ func (a *Attempt) Offer() Offer {
 	a.mu.Lock()
 	policy := a.policy
 	a.mu.Unlock()
-	o := Offer{Ufrag: a.ufrag, Password: a.password, Policy: a.ep.cfg.Policy, Capabilities: a.ep.cfg.Capabilities, Network: a.ep.network()}
+	o := Offer{Ufrag: a.ufrag, Password: a.password, Policy: a.wants, Capabilities: a.ep.cfg.Capabilities, Network: a.ep.network()}
 	for i, h := range a.hosts {
 		if policy == RelayOnly {
 			o.Sources = append(o.Sources, h.Addr())

@@ -76,7 +76,7 @@ func (a *Attempt) negotiate(ctx context.Context, role Role, remote Offer) (*Path
 // begin claims the attempt and settles the policy.
 func (a *Attempt) begin(remote *Offer) error {
 	remote.trim()
-	policy, err := agree(a.ep.cfg.Policy, remote.Policy)
+	policy, err := agree(a.wants, remote.Policy)
 	a.mu.Lock()
 	stage := a.stage
 	if stage == gathered {

@@ -127,8 +127,9 @@ func (e *Endpoint) allocateOne(ctx context.Context, r Relay, v6 bool) (*lent, er
 
 // Gather begins an attempt: it lists our addresses and asks the relays for theirs, within a bound that keeps a dead relay
 // from delaying a direct path. A relay's failure is in RelayErr; it is fatal only if relayed paths are all we want.
-func (e *Endpoint) Gather(ctx context.Context) (*Attempt, error) {
-	a := newAttempt(e)
+func (e *Endpoint) Gather(ctx context.Context) (*Attempt, error) { return e.begin(ctx, newAttempt(e)) }
+
+func (e *Endpoint) begin(ctx context.Context, a *Attempt) (*Attempt, error) {
 	if err := e.remember(a); err != nil {
 		return nil, err
 	}
@@ -156,7 +157,7 @@ func (a *Attempt) gather(ctx context.Context) error {
 		return nil
 	}
 	limit := cfg.GatherTimeout
-	if cfg.Policy == RelayOnly || len(a.hosts) == 0 {
+	if a.wants == RelayOnly || len(a.hosts) == 0 {
 		limit = cfg.RelayGatherTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -165,12 +166,12 @@ func (a *Attempt) gather(ctx context.Context) error {
 	defer unhook()
 	var wg sync.WaitGroup
 	var reflections []*reflection
-	if cfg.Policy != RelayOnly {
+	if a.wants != RelayOnly {
 		wg.Go(func() { reflections = a.ep.reflectAll(ctx, a.hosts) })
 	}
 	var got []*lent
 	var failed []error
-	if cfg.Policy != DirectOnly {
+	if a.wants != DirectOnly {
 		got, failed = a.ep.allocateAll(ctx)
 	}
 	wg.Wait()
@@ -187,7 +188,7 @@ func (a *Attempt) gather(ctx context.Context) error {
 		return ErrClosed
 	}
 	a.lent, a.reflections = got, reflections
-	if cfg.Policy == RelayOnly && len(got) == 0 {
+	if a.wants == RelayOnly && len(got) == 0 {
 		return &NoPathError{Code: reason.Of(a.RelayErr()), Policy: RelayOnly, Err: a.RelayErr()}
 	}
 	for _, l := range got {
@@ -252,9 +253,9 @@ const permitTimeout = 2 * time.Second
 // attempt is over: a relay that refuses is one path less, and policies that exclude each other are answered all the same,
 // so that the caller learns from the answer why there is no path.
 func (a *Attempt) Permit(ctx context.Context, remote Offer) error {
-	policy, err := agree(a.ep.cfg.Policy, remote.Policy)
+	policy, err := agree(a.wants, remote.Policy)
 	if err != nil {
-		policy = a.ep.cfg.Policy
+		policy = a.wants
 		remote = Offer{} // whom nothing is permitted to
 	}
 	a.mu.Lock()

@@ -1,0 +1,60 @@
+package ice
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"traverse.internal/core/reason"
+)
+
+// TestPunch: two endpoints with a relay each find a direct path without borrowing anything there.
+func TestPunch(t *testing.T) {
+	noGoroutines(t)
+	relay := &fakeRelay{}
+	a, b := listenTest(t, relay.config(Config{})), listenTest(t, relay.config(Config{}))
+	caller, err := a.GatherDirect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	called, err := b.GatherDirect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(relay.loans); n != 0 {
+		t.Errorf("%d addresses were borrowed", n)
+	}
+	at := time.Now().Add(20 * time.Millisecond)
+	ended := make(chan error, 1)
+	go func() {
+		p, err := called.Punch(t.Context(), Answerer, caller.Offer(), at)
+		if err == nil {
+			_, err = p.Conn.Write([]byte{0x16, 3})
+			defer p.Close()
+		}
+		ended <- err
+	}()
+	p, err := caller.Punch(t.Context(), Offerer, called.Offer(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if time.Now().Before(at) || p.Route.Kind != Direct {
+		t.Errorf("a %s path, before its time: %v", p.Route.Kind, time.Now().Before(at))
+	}
+	var none *NoPathError
+	if _, err := listenTest(t, relay.config(Config{Policy: RelayOnly})).GatherDirect(t.Context()); !errors.As(err, &none) || none.Code != reason.RelayPolicy {
+		t.Errorf("relay-only: %v, want RELAY_POLICY", err)
+	}
+}
+
+func TestRepunch(t *testing.T) {
+	for n, want := range map[int]time.Duration{0: 30 * time.Second, 1: time.Minute, 4: 8 * time.Minute, 5: 10 * time.Minute, 1000: 10 * time.Minute} {
+		if got := Repunch(n, 30*time.Second, 10*time.Minute); got != want {
+			t.Errorf("try %d after %v, want %v", n, got, want)
+		}
+	}
+}
