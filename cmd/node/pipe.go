@@ -85,11 +85,19 @@ func opened(ctx context.Context, limit time.Duration, call func(context.Context)
 	return s, err
 }
 
+// aStream is a *daemon.Stream as shuttle needs it.
+type aStream interface {
+	io.ReadWriter
+	CloseWrite() error
+	Abort(cause error)
+	Gone() error
+}
+
 // shuttle copies in to the stream and the stream to out until both have ended. The reader of in is left behind when the stream ends
 // first: a read of stdin cannot be interrupted.
-func shuttle(s *daemon.Stream, in io.Reader, out io.Writer) error {
-	sent := make(chan error, 1)
-	go func() { sent <- sendAll(s, in) }()
+func shuttle(s aStream, in io.Reader, out io.Writer) error {
+	sent, said := make(chan error, 1), make(chan struct{})
+	go func() { sent <- sendAll(s, in, said) }()
 	_, err := io.Copy(out, s)
 	if err == nil {
 		err = s.Gone()
@@ -97,9 +105,10 @@ func shuttle(s *daemon.Stream, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return daemon.StreamError(err)
 	}
+	// A node that works closes the connection behind our end alone. It may have obeyed that before CloseWrite has returned here.
 	select {
-	case err := <-sent:
-		if err != nil {
+	case <-said:
+		if err := <-sent; err != nil {
 			return cli.Errorf("E_LOCAL_IO", "cannot read what is to be sent").Because(err)
 		}
 		return nil
@@ -108,13 +117,15 @@ func shuttle(s *daemon.Stream, in io.Reader, out io.Writer) error {
 	}
 }
 
-// sendAll copies in to the stream, and its end.
-func sendAll(s *daemon.Stream, in io.Reader) error {
+// sendAll copies in to the stream, and its end; said is closed in front of that.
+func sendAll(s aStream, in io.Reader, said chan<- struct{}) error {
 	_, err := io.Copy(s, in)
 	if err != nil {
 		s.Abort(errors.New("the program's input failed"))
+		close(said)
 		return err
 	}
+	close(said)
 	return s.CloseWrite()
 }
 
