@@ -88,17 +88,21 @@ func (m *Manager) enterInbound(from identity.DeviceID) (leave func(), err error)
 }
 
 // meet negotiates as the answerer and takes the link for what its first frame says: a new session or a new link for one that lingers.
-func (m *Manager) meet(ctx context.Context, at PathAttempt, from identity.DeviceID, offer []byte, began time.Time) error {
+func (m *Manager) meet(ctx context.Context, at PathAttempt, from identity.DeviceID, offer []byte, began time.Time) (err error) {
+	stage, route := StageNegotiate, ice.Route{}
+	defer func() { m.note(from, ice.Answerer, began, at, route, stage, err) }()
 	path, err := at.Negotiate(ctx, ice.Answerer, offer)
 	if err != nil {
 		return &ConnectError{Peer: from, Stage: StageNegotiate, Err: err}
 	}
+	stage, route = StageSecure, path.Route
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.SecureTimeout)
 	defer cancel()
 	l, err := m.secure(ctx, path, ice.Answerer, from)
 	if err != nil {
 		return &ConnectError{Peer: from, Stage: StageSecure, Err: err}
 	}
+	stage = StageSession
 	if err := m.take(ctx, l, from, began); err != nil {
 		return &ConnectError{Peer: from, Stage: StageSession, Err: err}
 	}

@@ -138,9 +138,11 @@ func (m *Manager) dial(ctx context.Context, a *attempt) (*session, error) {
 }
 
 // call gathers, exchanges offers, negotiates and secures: what it returns is an authenticated link to the device.
-func (m *Manager) call(ctx context.Context, a *attempt) (*link, error) {
+func (m *Manager) call(ctx context.Context, a *attempt) (_ *link, err error) {
+	began, route, at := time.Now(), ice.Route{}, PathAttempt(nil)
+	defer func() { m.note(a.peer, ice.Offerer, began, at, route, m.stageOf(a.peer), err) }()
 	m.enter(a, StageGather)
-	at, err := m.cfg.Paths.Gather(ctx)
+	at, err = m.cfg.Paths.Gather(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +157,7 @@ func (m *Manager) call(ctx context.Context, a *attempt) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
+	route = path.Route
 	m.enter(a, StageSecure)
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.SecureTimeout)
 	defer cancel()

@@ -117,6 +117,7 @@ type Manager struct {
 	tasks    sync.WaitGroup // every goroutine but the event loop
 	done     chan struct{}
 	stats    counters
+	past     history
 
 	mu       sync.Mutex // guards the fields below
 	closed   bool

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"traverse.internal/core/stun"
 )
@@ -38,6 +39,8 @@ type Attempt struct {
 
 	relaySlots chan struct{} // connections through our allocations that have not said whose they are
 
+	began time.Time // set by newAttempt only
+
 	mu        sync.Mutex // guards the fields below
 	stage     stage
 	remote    Offer  // the peer's, as soon as Negotiate has it
@@ -49,6 +52,7 @@ type Attempt struct {
 	spoken    *stream        // the offerer's nominated connection, after the first TLS byte
 	broken    *stream        // the offerer's nominated connection, after it died without one
 	permitted bool           // Permit was called
+	report    *Report        // as it was at the end; nil before
 
 	fingerprint []byte   // of our DTLS certificate; nil: UDP is not offered
 	udpTried    bool     // both sides offered it
@@ -74,7 +78,8 @@ type leg struct {
 	stream   *stream // nil while there is none
 	pending  []byte  // the newest check, to be sent as soon as there is a connection
 	tries    int     // dials
-	err      error   // of the last dial or connection
+	changed  time.Time
+	err      error // of the last dial or connection
 }
 
 // credentials draws a ufrag of 48 and a password of 144 random bits (RFC 8445 §5.3 wants 24 and 128). The alphabet of
@@ -87,7 +92,7 @@ func credentials() (ufrag, password string) {
 
 func newAttempt(e *Endpoint) *Attempt {
 	a := &Attempt{
-		ep: e, wants: e.cfg.Policy, policy: e.cfg.Policy,
+		ep: e, wants: e.cfg.Policy, policy: e.cfg.Policy, began: time.Now(),
 		gate: make(chan struct{}), wake: make(chan struct{}, 1), relaySlots: make(chan struct{}, maxStreams/4),
 		legs: make(map[netip.AddrPort]*leg), streams: make(map[*stream]struct{}),
 	}
@@ -219,7 +224,7 @@ func (a *Attempt) attach(s *stream, first []byte) error {
 		l = &leg{addr: s.peer, typ: TypePrflx}
 		a.legs[s.peer] = l
 	}
-	l.stream = s
+	l.stream, l.changed = s, time.Now()
 	pending := l.pending
 	l.pending = nil
 	a.streams[s] = struct{}{}
@@ -280,7 +285,7 @@ func (a *Attempt) ended(s *stream) {
 	s.conn.Close()
 	delete(a.streams, s)
 	if l := a.legs[s.peer]; l != nil && l.stream == s {
-		l.stream, l.err = nil, err
+		l.stream, l.err, l.changed = nil, err, time.Now()
 		if l.priority == 0 {
 			delete(a.legs, s.peer) // learnt from this connection
 		}
@@ -306,6 +311,7 @@ func (a *Attempt) finishWith(won *stream, pair *Pair) {
 	a.cancel()
 	if first {
 		a.ep.forget(a)
+		a.keepReport(won, pair)
 		if a.udp != nil && pair == nil {
 			a.udp.close(ErrClosed)
 		}

@@ -49,7 +49,7 @@ func (a *Attempt) connect(ctx context.Context, own *lent, l *leg) error {
 	conn, err := own.Connect(ctx, l.addr)
 	a.mu.Lock()
 	if l.tries++; err != nil {
-		l.err = err
+		l.err, l.changed = err, time.Now()
 	}
 	a.mu.Unlock()
 	if err != nil {

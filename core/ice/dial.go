@@ -73,7 +73,7 @@ func (a *Attempt) dial(ctx context.Context, l *leg, shared bool) error {
 	conn, err := a.ep.dial(ctx, l.addr, shared, l.relayed)
 	a.mu.Lock()
 	if l.tries++; err != nil {
-		l.err = err
+		l.err, l.changed = err, time.Now()
 	}
 	a.mu.Unlock()
 	if err != nil {

@@ -1,15 +1,13 @@
 package ice
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
+	"time"
 
 	"traverse.internal/core/reason"
 )
@@ -17,11 +15,14 @@ import (
 // Try is what became of one way to the peer.
 type Try struct {
 	Addr    netip.AddrPort // of the peer, or of its relay
+	Local   netip.AddrPort // our end of the newest connection there; the zero value without one
+	Type    CandidateType
 	Relayed bool
 	UDP     bool
 	Dials   int
-	State   string // "not tried", "no connection", "connected, no answer", "checked, not chosen" or "chosen, silent"
-	Err     error  // of the last dial or connection; may be nil
+	State   string        // "not tried", "no connection", "connected, no answer", "checked, not chosen" or "chosen, silent"; in a Report also "chosen" and "left out"
+	After   time.Duration // from the attempt's beginning to the newest change; 0: nothing was done
+	Err     error         // of the last dial or connection; may be nil
 }
 
 func (t Try) String() string {
@@ -97,14 +98,7 @@ func (a *Attempt) noPath(cause error) *NoPathError {
 		e.Code = reason.Of(relays)
 		e.Err = errors.Join(cause, relays)
 	}
-	legs := slices.SortedFunc(maps.Values(a.legs), func(x, y *leg) int { return cmp.Compare(y.priority, x.priority) })
-	for _, l := range legs {
-		if l.priority == 0 {
-			continue // the peer dialled from there
-		}
-		e.Tries = append(e.Tries, Try{Addr: l.addr, Relayed: l.relayed, Dials: l.tries, State: l.state(), Err: l.err})
-	}
-	e.Tries = append(e.Tries, a.udpTries()...)
+	e.Tries = append(a.triesLocked(nil, false), a.udpTries(nil)...)
 	return e
 }
 

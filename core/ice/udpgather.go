@@ -276,8 +276,8 @@ func (a *Attempt) udpRoute(p *Pair) Route {
 	return r
 }
 
-// udpTries describes what became of UDP, for a failed attempt.
-func (a *Attempt) udpTries() []Try {
+// udpTries describes what became of UDP. won is the pair that was chosen; nil: none.
+func (a *Attempt) udpTries(won *Pair) []Try {
 	if a.udp == nil {
 		return nil
 	}
@@ -285,11 +285,13 @@ func (a *Attempt) udpTries() []Try {
 	defer a.udp.mu.Unlock()
 	var out []Try
 	for addr, l := range a.udp.legs {
-		if !l.offered {
+		if !l.offered && (won == nil || won.way.to != addr) {
 			continue
 		}
-		t := Try{Addr: addr, UDP: true, Dials: l.checks, State: "no answer"}
+		t := Try{Addr: addr, Type: l.typ, UDP: true, Dials: l.checks, State: "no answer"}
 		switch {
+		case won != nil && won.way.to == addr:
+			t.State, t.Local, t.After = "chosen", won.local(), time.Since(a.began)
 		case l.heard:
 			t.State = "checked, not chosen"
 		case l.checks == 0:

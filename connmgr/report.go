@@ -1,0 +1,76 @@
+package connmgr
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"traverse.internal/core/ice"
+	"traverse.internal/core/reason"
+	"traverse.internal/identity"
+)
+
+// Limits of what is kept of past attempts: 128 devices with 8 attempts of 64 ways of about 200 bytes are 13 MiB at most;
+// an attempt has 10 ways where both ends have two addresses and a relay.
+const (
+	maxReports     = 8   // per device
+	maxTries       = 64  // per attempt
+	maxReportPeers = 128 // the device heard of longest ago is forgotten
+)
+
+// Report is one attempt to find a path to a device, and how it ended.
+type Report struct {
+	Began  time.Time
+	Took   time.Duration
+	Role   ice.Role
+	Stage  Stage       // the last that was entered
+	Route  ice.Route   // the zero value without a path
+	Reason reason.Code // the route's, or the error's; empty when it has none
+	Err    error       // nil: a link was made
+	ICE    ice.Report
+}
+
+// reporter is a PathAttempt that tells what it tried; after its end, too.
+type reporter interface{ Report() ice.Report }
+
+// history keeps the last attempts, per device, oldest first.
+type history struct {
+	mu    sync.Mutex
+	peers map[identity.DeviceID][]Report
+	order []identity.DeviceID // heard of longest ago first
+}
+
+func (h *history) add(id identity.DeviceID, r Report) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.peers == nil {
+		h.peers = map[identity.DeviceID][]Report{}
+	}
+	h.order = append(slices.DeleteFunc(h.order, func(other identity.DeviceID) bool { return other == id }), id)
+	if len(h.order) > maxReportPeers {
+		delete(h.peers, h.order[0])
+		h.order = h.order[1:]
+	}
+	kept := append(h.peers[id], r)
+	h.peers[id] = slices.Clone(kept[max(0, len(kept)-maxReports):])
+}
+
+// note keeps what became of an attempt. at is nil when nothing was gathered.
+func (m *Manager) note(id identity.DeviceID, role ice.Role, began time.Time, at PathAttempt, route ice.Route, stage Stage, err error) {
+	r := Report{Began: began, Took: time.Since(began), Role: role, Stage: stage, Route: route, Reason: route.Reason, Err: err}
+	if err != nil {
+		r.Reason = reason.Of(err)
+	}
+	if at, ok := at.(reporter); ok {
+		r.ICE = at.Report()
+		r.ICE.Tries = r.ICE.Tries[:min(len(r.ICE.Tries), maxTries)]
+	}
+	m.past.add(id, r)
+}
+
+// Reports returns the last attempts to find a path to the device, by either side, oldest first.
+func (m *Manager) Reports(id identity.DeviceID) []Report {
+	m.past.mu.Lock()
+	defer m.past.mu.Unlock()
+	return slices.Clone(m.past.peers[id])
+}
