@@ -115,6 +115,27 @@ func (d *Daemon) routes() []route {
 			method: "GET", path: "/v1/channels", summary: "the open channels", out: ChannelList{}, query: []param{{"peer", "only of this contact"}},
 			answer: func(r *http.Request) (any, error) { return d.ChannelList(r.URL.Query().Get("peer")) },
 		},
+		{
+			method: "POST", path: "/v1/pings", summary: "send bytes to a contact and wait for them", in: PingRequest{}, out: Pong{},
+			answer: func(r *http.Request) (any, error) {
+				var req PingRequest
+				if err := read(r, &req); err != nil {
+					return nil, err
+				}
+				return d.Probe(r.Context(), req)
+			},
+		},
+		{
+			method: "GET", path: "/v1/why/{contact}", summary: "how the last attempts to find a path to a contact went, and why", out: Why{},
+			query: []param{{"last", "only so many attempts, the newest"}},
+			answer: func(r *http.Request) (any, error) {
+				last, err := lastOf(r.URL.Query().Get("last"))
+				if err != nil {
+					return nil, err
+				}
+				return d.Why(r.PathValue("contact"), last)
+			},
+		},
 		{method: "GET", path: "/v1/services", summary: "what contacts may reach", out: ServiceList{}, answer: func(*http.Request) (any, error) { return d.Services(), nil }},
 		{method: "POST", path: "/v1/services", summary: "expose a service", in: ExposeRequest{}, out: Service{}, answer: d.postService},
 		{

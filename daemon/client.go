@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"traverse.internal/internal/cli"
@@ -204,6 +205,16 @@ func (c *Client) Channels(ctx context.Context, who string) (l ChannelList, err e
 // Kick ends the sessions with a contact.
 func (c *Client) Kick(ctx context.Context, who string) (k Kicked, err error) {
 	return k, c.do(ctx, http.MethodDelete, "/v1/sessions/"+url.PathEscape(who), nil, &k)
+}
+
+// Ping sends bytes to a contact and waits for them.
+func (c *Client) Ping(ctx context.Context, req PingRequest) (p Pong, err error) {
+	return p, c.do(ctx, http.MethodPost, "/v1/pings", req, &p)
+}
+
+// Why tells how the last attempts to reach a contact went; last is how many, 0 all that are kept.
+func (c *Client) Why(ctx context.Context, who string, last int) (w Why, err error) {
+	return w, c.do(ctx, http.MethodGet, "/v1/why/"+url.PathEscape(who)+"?last="+strconv.Itoa(last), nil, &w)
 }
 
 // Services lists what is exposed.

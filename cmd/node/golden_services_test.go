@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 
 	"traverse.internal/daemon"
 )
@@ -16,6 +17,8 @@ func (h *twoHomes) services(object func(name, raw string)) {
 	made := h.node("laptop", 0, "forward", "phone", "-L", "0:web", "-R", "0:127.0.0.1:3000")
 	object("forward", made)
 	object("conns", h.node("laptop", 0, "conns"))
+	object("ping", h.node("laptop", 0, "ping", "phone", "-c", "1"))
+	object("why", h.chosen(h.node("laptop", 0, "why", "phone", "--last", "1")))
 	object("channels", h.node("laptop", 0, "channels", "phone"))
 	var list daemon.ForwardList
 	if err := json.Unmarshal([]byte(made), &list); err != nil {
@@ -26,4 +29,26 @@ func (h *twoHomes) services(object func(name, raw string)) {
 			object("forward rm", raw)
 		}
 	}
+}
+
+// chosen leaves one pair in an answer of `why`: how far the others came differs.
+func (h *twoHomes) chosen(raw string) string {
+	h.t.Helper()
+	var w daemon.Why
+	if err := json.Unmarshal([]byte(raw), &w); err != nil {
+		h.t.Fatal(err)
+	}
+	if len(w.Attempts) != 1 {
+		h.t.Fatalf("%d attempts, want the last one: %s", len(w.Attempts), raw)
+	}
+	at := &w.Attempts[0]
+	at.Pairs = slices.DeleteFunc(at.Pairs, func(p daemon.WhyPair) bool { return p.State != "chosen" })
+	if len(at.Pairs) != 1 {
+		h.t.Fatalf("%d pairs are chosen: %s", len(at.Pairs), raw)
+	}
+	out, err := json.Marshal(w)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(out)
 }

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"traverse.internal/daemon"
+)
+
+func (a *app) whyCommand() *cobra.Command {
+	var last int
+	cmd := &cobra.Command{
+		Use: "why PEER", Short: "why the path to a contact is what it is, and what would change it", Args: exactArgs(1),
+		Long: "Why shows the last attempts to find a path to a contact, by either side: every candidate pair with its state and time, the decision, " +
+			"its reason, and what would change it. The node keeps 8 attempts of each device while it is up.",
+		Example: "  node why bob\n  node why bob --last 1 --json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if last < 0 {
+				return usage(cmd, fmt.Errorf("--last %d is below zero", last))
+			}
+			return a.ask(cmd, quick, func(ctx context.Context, c *daemon.Client) error {
+				w, err := c.Why(ctx, args[0], last)
+				if err != nil {
+					return err
+				}
+				return a.print(w, func(out io.Writer) { printWhy(out, w) })
+			})
+		},
+	}
+	cmd.Flags().IntVar(&last, "last", 0, "only so many attempts, the newest (0: all that are kept)")
+	return cmd
+}
+
+func printWhy(w io.Writer, why daemon.Why) {
+	if p := why.Path; p != nil {
+		fmt.Fprintf(w, "%s is connected, %s %s (%s)\n", why.Peer.Name, p.Kind, p.Via, p.Reason)
+	} else {
+		fmt.Fprintf(w, "%s is not connected\n", why.Peer.Name)
+	}
+	if len(why.Attempts) == 0 {
+		fmt.Fprintf(w, "No attempt since the node is up. Make one: node ping %s\n", why.Peer.Name)
+	}
+	for _, at := range why.Attempts {
+		printAttempt(w, at)
+	}
+}
+
+func printAttempt(w io.Writer, at daemon.WhyAttempt) {
+	who := "called from there"
+	if at.Called {
+		who = "called from here"
+	}
+	fmt.Fprintf(w, "\n%s  %s, %s after %s", at.Began.Local().Format("2006-01-02 15:04:05"), who, at.Outcome, shortly(at.Took))
+	if at.Outcome == "failed" {
+		fmt.Fprintf(w, " at the step %s", at.Stage)
+	}
+	fmt.Fprintf(w, ", policy %s\n", at.Policy)
+	if at.Path != nil {
+		fmt.Fprintf(w, "  path    %s %s, %s to %s\n", at.Path.Kind, at.Path.Via, at.Path.Local, at.Path.Remote)
+	}
+	if at.Reason != "" {
+		fmt.Fprintf(w, "  reason  %s: %s\n  change  %s\n", at.Reason, at.Means, at.Change)
+	}
+	if at.Error != "" {
+		fmt.Fprintf(w, "  error   %s\n", at.Error)
+	}
+	if at.Relays != "" {
+		fmt.Fprintf(w, "  relays  %s\n", at.Relays)
+	}
+	fmt.Fprintf(w, "  here    %s\n  there   %s\n", networkText(at.Here), networkText(at.There))
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, p := range at.Pairs {
+		local := p.Local
+		if local == "" {
+			local = "-"
+		}
+		fmt.Fprintf(tw, "  pair\t%s %s\t%s to %s\t%s\t%s\t%d dials\t%s\n", p.Kind, p.Via, local, p.Remote, p.State, shortly(p.After), p.Dials, p.Error)
+	}
+	tw.Flush()
+}
+
+func networkText(n daemon.WhyNetwork) string {
+	text := ""
+	if n.Symmetric {
+		text += "the NAT maps every destination anew; "
+	}
+	if n.Filtered {
+		text += "TCP leaves only to some ports; "
+	}
+	if n.NoUDP {
+		text += "no UDP leaves; "
+	}
+	return text + "port mapping " + n.Mapping
+}
+
+// shortly is a time to read, tenths of a millisecond at best.
+func shortly(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	return d.Round(100 * time.Microsecond).String()
+}
