@@ -29,7 +29,8 @@ type Stream interface {
 	io.Writer
 	CloseWrite() error
 	Close() error
-	Reset(code uint16, reason string) error
+	Reset(code uint16, reason string) error          // drops what has not been sent
+	CloseWithError(code uint16, reason string) error // sends that first
 	Done() <-chan struct{}
 }
 
@@ -111,12 +112,14 @@ type join struct {
 }
 
 // fail gives both ends up, once.
-func (j *join) fail(code uint16, cause error) {
+func (j *join) fail(code uint16, cause error) { j.failBy(j.ch.Reset, code, cause) }
+
+func (j *join) failBy(reset func(uint16, string) error, code uint16, cause error) {
 	if j.err != nil {
 		return
 	}
 	j.err = cause
-	_ = j.ch.Reset(code, cause.Error())
+	_ = reset(code, cause.Error())
 	j.local.Abort(cause)
 }
 
@@ -124,7 +127,7 @@ func (j *join) fail(code uint16, cause error) {
 func (j *join) ended(err error) {
 	var read *readError
 	if errors.As(err, &read) {
-		j.fail(CodeLocal, read.err)
+		j.failBy(j.ch.CloseWithError, CodeLocal, read.err) // what it said before still arrives
 	}
 }
 

@@ -26,6 +26,9 @@ func (s *pipeStream) Reset(_ uint16, why string) error {
 	_ = s.SetLinger(0)
 	return s.Close()
 }
+
+func (s *pipeStream) CloseWithError(code uint16, why string) error { return s.Reset(code, why) }
+
 func (s *pipeStream) Done() <-chan struct{} { return s.done }
 
 // tcpPair is two ends of a TCP connection on loopback.

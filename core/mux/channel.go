@@ -68,6 +68,7 @@ type Channel struct {
 	outDropped bool
 	eofOut     bool // the end is to be sent behind the queue
 	eofSent    bool
+	flushing   bool // reset is to be sent behind the queue
 	waiting    bool // a Write waits for room
 	wants      int  // for how much
 	enlisted   bool // in the session's waiters
@@ -257,6 +258,36 @@ func (c *Channel) Reset(code uint16, reason string) error {
 	}
 	c.failLocked(&ResetError{Code: framing.Code(code), Reason: reason})
 	c.dropInLocked()
+	return nil
+}
+
+// CloseWithError ends both directions as Close does, but for the end: behind all that was written the peer reads a
+// *ResetError of this code and reason, as Reset gives it, and never io.EOF. It does not wait. Where
+// nothing is left to send it is Reset, behind Close nothing.
+func (c *Channel) CloseWithError(code uint16, reason string) error {
+	s := c.s
+	s.mu.Lock()
+	if c.closed {
+		s.unlock()
+		return nil
+	}
+	if c.phase != phaseOpen || s.err != nil || c.outQueue.len() == 0 {
+		s.unlock()
+		return c.Reset(code, reason)
+	}
+	if code == uint16(framing.CodeNone) {
+		code = uint16(framing.CodeCancelled)
+	}
+	c.flushing, c.reset = true, framing.Reset{Channel: c.id, Code: framing.Code(code), Reason: reason}
+	c.forgetFileLocked()
+	c.failLocked(&ResetError{Code: c.reset.Code, Reason: reason})
+	c.closed = true
+	c.dropInLocked()
+	s.grantLocked(c)
+	c.enterLocked()
+	s.unlock()
+	c.readBy.set(time.Time{})
+	c.writeBy.set(time.Time{})
 	return nil
 }
 

@@ -7,8 +7,8 @@ import (
 	"traverse.internal/core/bufpool"
 )
 
-// Read reads what has come, at least a byte. Behind the peer's end it returns io.EOF; a channel that was reset, or
-// whose session ended before that, gives the error and never io.EOF.
+// Read reads what has come, at least a byte. Behind the peer's end it returns io.EOF; a channel that the peer reset, or
+// whose session ended before that, gives the error behind what had come, and never io.EOF.
 func (c *Channel) Read(p []byte) (int, error) {
 	passed := c.readBy.wait()
 	select {

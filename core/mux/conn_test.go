@@ -195,6 +195,66 @@ func TestReset(t *testing.T) {
 	})
 }
 
+// TestCloseWithError: what was written arrives, whole and over a link that breaks meanwhile, and behind it the reset.
+func TestCloseWithError(t *testing.T) {
+	for _, size := range []int{0, 5, 1000, 100_000, 200_000} {
+		for _, broken := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				ca, cb := wire(1 << 10) // far less than what is queued
+				a, b := sessions(t, ca, cb, mux.Config{}, mux.Config{})
+				from, to := open(t, a, b, "flush")
+				if _, err := to.Write(make([]byte, 1000)); err != nil {
+					t.Fatal(err)
+				}
+				said := bytes.Repeat([]byte("last words"), size/10+1)[:size]
+				// What the queue takes beyond the wire's room waits there until the other side reads.
+				cb.in.hold(true)
+				written := make(chan error, 1)
+				go func() {
+					_, err := from.Write(said)
+					written <- err
+				}()
+				synctest.Wait()
+				select {
+				case err := <-written:
+					if err != nil {
+						t.Fatal(err)
+					}
+				default:
+					t.Fatalf("%d bytes do not fit the queue", size)
+				}
+				if err := from.CloseWithError(uint16(framing.CodeApplication)+9, "failed"); err != nil {
+					t.Fatal(err)
+				}
+				var reset *mux.ResetError
+				if _, err := from.Write(said); size > 0 && !errors.As(err, &reset) {
+					t.Errorf("a write behind it: %v, want the reset", err)
+				}
+				if broken {
+					ca.cut()
+					cb.cut()
+					ca, cb = wire(wireSize)
+					if err := attach(t, a, b, ca, cb, 1); err != nil {
+						t.Fatal(err)
+					}
+				}
+				cb.in.hold(false)
+				synctest.Wait() // the reset is there before anything is read
+				got, err := io.ReadAll(to)
+				if !bytes.Equal(got, said) || !errors.As(err, &reset) || reset.Code != framing.CodeApplication+9 || !reset.Remote {
+					t.Errorf("%d bytes, broken %v: the peer read %d and %v, want all and the reset", size, broken, len(got), err)
+				}
+				synctest.Wait()
+				for name, s := range map[string]*mux.Session{"own": a, "peer's": b} {
+					if st := s.Stats(); st.Channels != 0 || st.Unread != 0 || st.ReceiveMemory != 0 {
+						t.Errorf("%s side: %d channels, %d unread, %d memory; want none", name, st.Channels, st.Unread, st.ReceiveMemory)
+					}
+				}
+			})
+		}
+	}
+}
+
 // TestDeadlines: hours pass, in both directions, whatever the link does.
 func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

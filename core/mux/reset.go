@@ -55,10 +55,7 @@ func (s *Session) resetByPeerLocked(m *framing.Reset) error {
 	if c.phase == phaseOpening {
 		close(c.answered)
 	}
-	c.dropOutLocked()
-	if !c.eofIn { // else all that belongs to this direction is here
-		c.dropInLocked()
-	}
+	c.dropOutLocked() // what has come stays to be read: it may be what CloseWithError flushed
 	s.removeLocked(c)
 	return nil
 }

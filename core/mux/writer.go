@@ -197,7 +197,7 @@ func (c *Channel) sendableLocked() bool {
 		return false
 	}
 	if c.outQueue.len() == 0 {
-		return c.eofOut && !c.eofSent
+		return c.flushing || c.eofOut && !c.eofSent
 	}
 	return !c.filling || c.outQueue.len() > 1
 }
@@ -261,6 +261,10 @@ func (s *Session) frameLocked(c *Channel) bool {
 		}
 		g.retain(&s.retained, g.mem[at:g.end])
 		s.sentLocked(c, n)
+	}
+	if c.outQueue.len() == 0 && c.flushing {
+		s.resetLocked(c, c.reset.Code, c.reset.Reason) // in the next batch
+		return true
 	}
 	if c.outQueue.len() > 0 || !c.eofOut || c.eofSent {
 		return true
