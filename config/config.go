@@ -53,6 +53,7 @@ type DHT struct {
 type Path struct {
 	Policy     string // "auto", "direct-only" or "relay-only"
 	Transports string // "auto" or "tcp-only"
+	Upgrade    bool   // sessions over a relay move to a direct path when there is one
 }
 
 // Relay is a TURN server that the node may use.

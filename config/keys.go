@@ -95,6 +95,11 @@ var mainKeys = []Key{
 		field: choice(func(c *Config) *string { return &c.Path.Transports }, "auto", "tcp-only"),
 	},
 	{
+		Name: "path.upgrade", Flag: "path-upgrade", Default: "true", Programs: nodeOnly,
+		Help:  "a session over a relay moves to a direct path as soon as there is one; false on either side keeps it where it began",
+		field: one(func(c *Config) *bool { return &c.Path.Upgrade }, typeBool, parseBool),
+	},
+	{
 		Name: relayURL, Flag: "relay", Programs: nodeOnly,
 		Help:  "TURN server, turn:USER@HOST:PORT?transport=tcp, or turns:HOST:PORT for TLS where the relay knows this device's id, in a [[relay]] of the file; as flag or variable it replaces all of those",
 		field: relayField(func(r *Relay) *string { return &r.URL }, understandURL),

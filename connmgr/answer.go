@@ -23,13 +23,14 @@ func (m *Manager) answer(ctx context.Context, from identity.DeviceID, offer []by
 		m.stats.refused.Add(1)
 		return nil, err
 	}
-	leave, err := m.enterInbound(from)
+	upgrade := m.upgradesBy(from, offer)
+	leave, err := m.enterInbound(from, upgrade)
 	if err != nil {
 		m.stats.refused.Add(1)
 		return nil, err
 	}
 	began := time.Now()
-	at, err := m.cfg.Paths.Gather(ctx)
+	at, err := m.gatherFor(ctx, offer)
 	if err == nil {
 		// PROTOCOL.md 3: the answerer permits before it answers, so that the caller's first dial to its relay succeeds.
 		if err = at.Permit(ctx, offer); err != nil {
@@ -46,7 +47,14 @@ func (m *Manager) answer(ctx context.Context, from identity.DeviceID, offer []by
 		defer at.Close()
 		ctx, cancel := context.WithTimeout(m.ctx, m.cfg.AttemptTimeout)
 		defer cancel()
+		if upgrade {
+			m.waitForDial(ctx, from)
+		}
 		if err := m.meet(ctx, at, from, offer, began); err != nil {
+			if upgrade { // the session is where it was
+				m.triedByPeer(from)
+				return
+			}
 			m.stats.answerFailures.Add(1)
 			m.events.push(Event{
 				Kind: EventFailed, Time: time.Now(), Peer: from, Setup: time.Since(began), Reason: reasonOf(err), Err: err,
@@ -62,19 +70,27 @@ func (m *Manager) answer(ctx context.Context, from identity.DeviceID, offer []by
 }
 
 // enterInbound counts an answered request in, within both limits.
-func (m *Manager) enterInbound(from identity.DeviceID) (leave func(), err error) {
+func (m *Manager) enterInbound(from identity.DeviceID, upgrade bool) (leave func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return nil, ErrClosed
 	}
 	p := m.peerLocked(from)
-	if m.answers >= m.cfg.MaxAttempts || p.inbound >= m.cfg.MaxInbound {
+	if m.answers >= m.cfg.MaxAttempts || p.inbound+p.upgrades >= m.cfg.MaxInbound {
 		m.changedLocked(p)
 		return nil, ErrBusy
 	}
+	count := func(p *peer) *int { return &p.inbound }
+	if upgrade {
+		if err := m.yieldLocked(p); err != nil {
+			m.changedLocked(p)
+			return nil, err
+		}
+		count = func(p *peer) *int { return &p.upgrades }
+	}
 	m.answers++
-	p.inbound++
+	*count(p)++
 	m.stats.answered.Add(1)
 	m.changedLocked(p)
 	return func() {
@@ -82,7 +98,7 @@ func (m *Manager) enterInbound(from identity.DeviceID) (leave func(), err error)
 		defer m.mu.Unlock()
 		m.answers--
 		p := m.peerLocked(from)
-		p.inbound--
+		*count(p)--
 		m.changedLocked(p)
 	}, nil
 }
@@ -146,12 +162,16 @@ func (m *Manager) takeResume(ctx context.Context, l *link, from identity.DeviceI
 		l.close()
 		return errUnknownSession
 	}
+	if m.cfg.NoUpgrade && s.linkUp() && s.route().Kind == ice.Relayed && l.path.Route.Kind == ice.Direct && s.mux.Beacon(ctx) == nil {
+		_ = mux.Refuse(l.tls, framing.GoAway{Code: framing.CodeFenced, Reason: errStays.Error()})
+		l.close()
+		return errStays
+	}
 	if err := s.mux.AttachAnswer(ctx, l.tls, op, exporter); err != nil {
 		l.close()
 		return err
 	}
-	s.setLink(l)
-	m.linkUp(s, began)
+	m.attached(s, l, began)
 	return nil
 }
 

@@ -138,11 +138,16 @@ func (m *Manager) dial(ctx context.Context, a *attempt) (*session, error) {
 }
 
 // call gathers, exchanges offers, negotiates and secures: what it returns is an authenticated link to the device.
-func (m *Manager) call(ctx context.Context, a *attempt) (_ *link, err error) {
+func (m *Manager) call(ctx context.Context, a *attempt) (*link, error) {
+	return m.callBy(ctx, a, m.cfg.Paths.Gather)
+}
+
+// callBy is call with a way to gather.
+func (m *Manager) callBy(ctx context.Context, a *attempt, gather func(context.Context) (PathAttempt, error)) (_ *link, err error) {
 	began, route, at := time.Now(), ice.Route{}, PathAttempt(nil)
-	defer func() { m.note(a.peer, ice.Offerer, began, at, route, m.stageOf(a.peer), err) }()
+	defer func() { m.note(a.peer, ice.Offerer, began, at, route, m.stageIn(a), err) }()
 	m.enter(a, StageGather)
-	at, err = m.cfg.Paths.Gather(ctx)
+	at, err = gather(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +169,7 @@ func (m *Manager) call(ctx context.Context, a *attempt) (_ *link, err error) {
 	return m.secure(ctx, path, ice.Offerer, a.peer)
 }
 
-// attach puts the lingering session on the new link.
+// attach puts the session, lingering or not, on the new link.
 func (m *Manager) attach(ctx context.Context, a *attempt, l *link) error {
 	exporter, err := l.tls.Exporter(framing.ExporterLabel)
 	if err == nil {
@@ -174,8 +179,7 @@ func (m *Manager) attach(ctx context.Context, a *attempt, l *link) error {
 		l.close()
 		return err
 	}
-	a.resume.setLink(l)
-	m.linkUp(a.resume, a.began)
+	m.attached(a.resume, l, a.began)
 	return nil
 }
 
@@ -183,6 +187,12 @@ func (m *Manager) enter(a *attempt, s Stage) {
 	m.mu.Lock()
 	a.stage = s
 	m.mu.Unlock()
+}
+
+func (m *Manager) stageIn(a *attempt) Stage {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return a.stage
 }
 
 // stageOf tells a caller who gave up how far the shared attempt had come.

@@ -26,4 +26,10 @@
 //
 // The session stays for the mux's linger time. If it carries channels, its offerer calls again at once and, should that side be
 // unable to, the other side some seconds later; the new link is attached with RESUME and no channel notices more than a pause.
+//
+// # Relay first, then better
+//
+// A session over a relay is usable at once, and moves to a direct path when there is one: an attempt for direct paths alone (an [Upgrader]'s)
+// ends in a link that is attached while the old one still carries the session. When the direct path dies the session goes back as it
+// would after any dead link. The lower DeviceID tries, rarely where tries fail and more rarely where direct paths die.
 package connmgr

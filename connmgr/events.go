@@ -20,6 +20,7 @@ const (
 	EventConnected  EventKind = "connected"  // a session registered
 	EventLinkDown   EventKind = "link-down"  // its link died; the session lingers
 	EventLinkUp     EventKind = "link-up"    // a new link was attached
+	EventPath       EventKind = "path"       // the session has moved from one kind of path to another, From and Route; Reason is the new one's
 	EventEnded      EventKind = "ended"      // the session is over; once per session
 )
 
@@ -30,8 +31,9 @@ type Event struct {
 	Peer    identity.DeviceID
 	Session [16]byte      // zero for EventConnecting and EventFailed
 	Route   ice.Route     // of the link, where there is one
-	Setup   time.Duration // EventConnected, EventLinkUp, EventFailed: time since the attempt began
-	Reason  reason.Code   // EventFailed, EventLinkDown, EventEnded: the cause's code, if it has one
+	From    ice.Route     // EventPath: of the link before
+	Setup   time.Duration // EventConnected, EventLinkUp, EventPath, EventFailed: time since the attempt began
+	Reason  reason.Code   // EventFailed, EventLinkDown, EventEnded, EventPath: the cause's code, if it has one
 	Err     error         // the same events: the cause; nil for a clean end
 }
 

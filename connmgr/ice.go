@@ -18,7 +18,27 @@ func (f ICE) Check(remote []byte) error {
 
 // Gather collects candidates and relay allocations.
 func (f ICE) Gather(ctx context.Context) (PathAttempt, error) {
-	at, err := f.Endpoint.Gather(ctx)
+	return f.gather(f.Endpoint.Gather(ctx))
+}
+
+// GatherDirect collects candidates for direct paths.
+func (f ICE) GatherDirect(ctx context.Context) (PathAttempt, error) {
+	return f.gather(f.Endpoint.GatherDirect(ctx))
+}
+
+// WantsDirect reads the offer's policy.
+func (f ICE) WantsDirect(remote []byte) bool {
+	offer, err := ice.ParseBinary(remote)
+	return err == nil && offer.Policy == ice.DirectOnly
+}
+
+// MayBeDirect is false where the policy is relay-only.
+func (f ICE) MayBeDirect() bool { return f.Endpoint.Policy() != ice.RelayOnly }
+
+// Changed is closed when this machine's addresses next change.
+func (f ICE) Changed() <-chan struct{} { return f.Endpoint.Changed() }
+
+func (f ICE) gather(at *ice.Attempt, err error) (PathAttempt, error) {
 	if err != nil {
 		return nil, err
 	}

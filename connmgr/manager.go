@@ -69,6 +69,8 @@ type Config struct {
 	// Observe receives events in order on a goroutine of its own; it may call the Manager. May be nil.
 	Observe func(Event)
 
+	NoUpgrade bool // sessions stay on the relayed path they began on; the other side's tries for a direct one are not answered either
+
 	Mux mux.Config // windows, channel limits, beacon and linger times; Secret and SessionID are the Manager's to set
 
 	AttemptTimeout time.Duration // one attempt, all steps [40 s: 30 s for an answer (WIRE.md 2.2) and 10 s for a relay's retries]
@@ -110,6 +112,7 @@ func (c Config) withDefaults() Config {
 type Manager struct {
 	cfg      Config
 	self     identity.DeviceID
+	upgrader Upgrader        // nil: there are no direct paths to look for
 	ctx      context.Context // ends at Close; every attempt and session goroutine lives under it
 	cancel   context.CancelFunc
 	incoming chan *Incoming
@@ -136,7 +139,9 @@ type peer struct {
 	current  *session              // takes new channels; nil when there is none
 	sessions map[*session]struct{} // current and draining ones
 	dial     *attempt              // own attempt in progress
-	inbound  int                   // answered requests in progress
+	inbound  int                   // answered requests in progress, but for
+	upgrades int                   // those for a direct path of a relayed session
+	upgrade  *attempt              // own attempt for one
 	changed  chan struct{}         // closed and replaced when any field above changes
 }
 
@@ -151,6 +156,9 @@ func New(cfg Config) *Manager {
 		done:     make(chan struct{}),
 		peers:    map[identity.DeviceID]*peer{},
 		known:    map[identity.DeviceID]struct{}{},
+	}
+	if up, ok := cfg.Paths.(Upgrader); ok && up.MayBeDirect() {
+		m.upgrader = up
 	}
 	go m.lifeLoop()
 	return m
@@ -236,7 +244,7 @@ func (m *Manager) peerLocked(id identity.DeviceID) *peer {
 func (m *Manager) changedLocked(p *peer) {
 	close(p.changed)
 	p.changed = make(chan struct{})
-	if p.dial == nil && p.inbound == 0 && len(p.sessions) == 0 && m.peers[p.id] == p {
+	if p.dial == nil && p.inbound == 0 && p.upgrades == 0 && p.upgrade == nil && len(p.sessions) == 0 && m.peers[p.id] == p {
 		delete(m.peers, p.id)
 	}
 }

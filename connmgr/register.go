@@ -38,6 +38,9 @@ func (m *Manager) register(s *session, began time.Time) error {
 	m.stats.established(s.route())
 	m.spawnLocked(s.acceptLoop)
 	m.spawnLocked(s.watchLoop)
+	if m.upgrader != nil && !m.cfg.NoUpgrade {
+		m.spawnLocked(s.upgradeLoop)
+	}
 	if m.cfg.Greeted != nil {
 		m.spawnLocked(s.greet)
 	}
@@ -126,11 +129,25 @@ func (m *Manager) unregister(s *session) {
 	m.mu.Unlock()
 }
 
-// linkUp tells that a lingering session has a link again.
-func (m *Manager) linkUp(s *session, began time.Time) {
-	m.stats.established(s.route())
-	m.stats.resumed.Add(1)
-	m.events.push(s.event(EventLinkUp, began))
+// attached notes that the mux has taken a new link: for one that died, or to move the session to another path.
+func (m *Manager) attached(s *session, l *link, began time.Time) {
+	from, alive, ok := s.setLink(l)
+	if !ok {
+		return
+	}
+	to := l.path.Route
+	m.stats.established(to)
+	moved := from.Kind != to.Kind
+	if !alive || !moved {
+		m.stats.resumed.Add(1)
+		m.events.push(s.event(EventLinkUp, began))
+	}
+	if moved {
+		m.stats.migrated(from, to)
+		e := s.event(EventPath, began)
+		e.From, e.Reason = from, to.Reason
+		m.events.push(e)
+	}
 	m.mu.Lock()
 	m.changedLocked(m.peerLocked(s.peer))
 	m.mu.Unlock()

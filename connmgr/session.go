@@ -2,12 +2,14 @@ package connmgr
 
 import (
 	"context"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"traverse.internal/core/ice"
 	"traverse.internal/core/mux"
+	"traverse.internal/core/reason"
 	"traverse.internal/identity"
 )
 
@@ -21,9 +23,12 @@ type session struct {
 	draining atomic.Bool
 	unique   uniqueNames
 
+	moved chan struct{} // holds a token when the path has changed, for upgradeLoop
+
 	mu   sync.Mutex // guards the fields below
 	link *link      // the last one attached; closed when it died
 	up   bool
+	pace pace
 }
 
 // Info is what a caller learns about the session its channel runs on.
@@ -34,7 +39,14 @@ type Info struct {
 }
 
 func newSession(m *Manager, ms *mux.Session, peer, offerer identity.DeviceID, l *link) *session {
-	return &session{m: m, mux: ms, peer: peer, offerer: offerer, created: time.Now(), link: l, up: true}
+	s := &session{m: m, mux: ms, peer: peer, offerer: offerer, created: time.Now(), moved: make(chan struct{}, 1), link: l, up: true}
+	if m.self.Compare(peer) > 0 {
+		s.pace.patience = upgradeFirst // the lower DeviceID tries
+	}
+	if l.path.Route.Kind == ice.Relayed {
+		s.pace.relayed(s.created)
+	}
+	return s
 }
 
 func (s *session) info() Info {
@@ -71,13 +83,59 @@ func (s *session) over() bool {
 	}
 }
 
-// setLink notes the link that the mux has just taken, and closes the one before it.
-func (s *session) setLink(l *link) {
+// setLink notes the link that the mux has just taken, and closes the one before it. It returns which way that one went and whether it
+// was alive; ok is false when the mux has taken another meanwhile: whoever attached that one notes it, this one is closed.
+func (s *session) setLink(l *link) (from ice.Route, alive, ok bool) {
 	s.mu.Lock()
-	old := s.link
+	if now := s.mux.Link(); now != nil && now != io.ReadWriteCloser(l.tls) {
+		s.mu.Unlock()
+		l.close()
+		return ice.Route{}, false, false
+	}
+	old, alive := s.link, s.up
+	from = old.path.Route
+	to := &l.path.Route
+	if from.Kind == ice.Direct && to.Kind == ice.Relayed && to.Reason != reason.RelayPolicy {
+		to.Reason = reason.RelayDirectDegraded
+	}
+	if alive && from.Kind == ice.Direct && to.Kind == ice.Relayed {
+		s.pace.died(time.Now()) // the other side noticed first
+	}
+	if to.Kind == ice.Relayed {
+		s.pace.relayed(time.Now())
+	} else {
+		s.pace.direct(time.Now(), from.Kind == ice.Relayed)
+	}
 	s.link, s.up = l, true
 	s.mu.Unlock()
+	s.lookAgain()
 	old.close()
+	return from, alive, true
+}
+
+// lookAgain wakes upgradeLoop.
+func (s *session) lookAgain() {
+	select {
+	case s.moved <- struct{}{}:
+	default:
+	}
+}
+
+// dropDead is dropLink for a link that died, and notes that a direct path did. It does nothing where the link was replaced meanwhile.
+func (s *session) dropDead() bool {
+	s.mu.Lock()
+	l := s.link
+	if s.mux.Link() == io.ReadWriteCloser(l.tls) {
+		s.mu.Unlock()
+		return false
+	}
+	s.up = false
+	if l.path.Route.Kind == ice.Direct {
+		s.pace.died(time.Now())
+	}
+	s.mu.Unlock()
+	l.close()
+	return true
 }
 
 // dropLink closes the link; the session may linger without one.
@@ -136,7 +194,9 @@ func (s *session) watchLoop() {
 func (s *session) linkLost() {
 	e := s.event(EventLinkDown, time.Now())
 	e.Err = s.mux.LinkErr()
-	s.dropLink()
+	if !s.dropDead() {
+		return
+	}
 	s.m.events.push(e)
 	s.m.mu.Lock()
 	s.m.changedLocked(s.m.peerLocked(s.peer))

@@ -16,8 +16,17 @@ type counters struct {
 	attempts, failures, answered, answerFailures, refused atomic.Uint64
 	glares, resumed, linksLost, declinedBusy              atomic.Uint64
 
-	mu    sync.Mutex // guards paths
-	paths map[PathKind]uint64
+	upgraded, upgradesFailed atomic.Uint64
+
+	mu         sync.Mutex // guards the fields below
+	paths      map[PathKind]uint64
+	migrations map[Migration]uint64
+}
+
+// Migration is a kind of move of a session from path to path.
+type Migration struct {
+	From, To string      // direct or relayed
+	Reason   reason.Code // of the new path
 }
 
 // PathKind is a kind of established path. The reason codes are an enum, so the map of them is small.
@@ -36,6 +45,15 @@ func (c *counters) established(r ice.Route) {
 	c.paths[PathKind{r.Kind, r.Via, r.Reason}]++
 }
 
+func (c *counters) migrated(from, to ice.Route) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.migrations == nil {
+		c.migrations = map[Migration]uint64{}
+	}
+	c.migrations[Migration{from.Kind, to.Kind, to.Reason}]++
+}
+
 // Stats counts since the Manager was made; the gauges at the end are of now.
 type Stats struct {
 	Attempts, Failures       uint64 // outgoing
@@ -46,6 +64,8 @@ type Stats struct {
 	DeclinedBusy             uint64 // channel requests declined because nobody took them
 	EventsDropped            uint64
 	Paths                    map[PathKind]uint64 // established, by kind, first links and later ones
+	Upgraded, UpgradesFailed uint64              // tries for a direct path of a relayed session
+	Migrations               map[Migration]uint64
 
 	Sessions, Lingering, Draining int
 	Channels                      int
@@ -61,10 +81,14 @@ func (m *Manager) Stats() Stats {
 		Attempts: c.attempts.Load(), Failures: c.failures.Load(), Answered: c.answered.Load(), AnswerFailures: c.answerFailures.Load(),
 		Refused: c.refused.Load(), Glares: c.glares.Load(), LinksLost: c.linksLost.Load(), Resumed: c.resumed.Load(),
 		DeclinedBusy: c.declinedBusy.Load(), Paths: map[PathKind]uint64{},
+		Upgraded: c.upgraded.Load(), UpgradesFailed: c.upgradesFailed.Load(), Migrations: map[Migration]uint64{},
 	}
 	c.mu.Lock()
 	for k, n := range c.paths {
 		st.Paths[k] = n
+	}
+	for k, n := range c.migrations {
+		st.Migrations[k] = n
 	}
 	c.mu.Unlock()
 	m.events.mu.Lock()

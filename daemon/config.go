@@ -25,6 +25,7 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 		Dashboard: c.API.Dashboard,
 	}
 	out.LAN = c.Node.LAN
+	out.NoUpgrade = !c.Path.Upgrade
 	out.PortMapping = c.Node.PortMapping == "auto"
 	if c.Identity.Dir != "" {
 		out.Home.Identity = c.Identity.Dir

@@ -37,6 +37,7 @@ type Config struct {
 	DHT         DHTConfig
 	Policy      ice.Policy
 	TCPOnly     bool // paths do without UDP
+	NoUpgrade   bool // sessions stay on the relayed path they began on
 	Relays      []RelayConfig
 	Addrs       []netip.Addr    // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
 	Port        uint16          // TCP port for paths [any]
@@ -253,7 +254,7 @@ func (d *Daemon) openNetwork(device *identity.Device) error {
 	d.manager = connmgr.New(connmgr.Config{
 		Device: device, Signaler: d.signaler, Paths: connmgr.ICE{Endpoint: d.endpoint},
 		Allowed: d.contacts.Knows, Revoked: d.contacts.Revoked, Accounts: d.contacts.versionsFor, Greeted: d.greeted,
-		Observe: d.observe, Mux: d.cfg.Mux,
+		Observe: d.observe, Mux: d.cfg.Mux, NoUpgrade: d.cfg.NoUpgrade,
 	})
 	d.undo(func() { _ = d.manager.Close() })
 	return nil
@@ -447,6 +448,9 @@ func (d *Daemon) observe(e connmgr.Event) {
 	switch e.Kind {
 	case connmgr.EventLinkDown:
 		d.table.onSession(e.Peer, e.Session, func(t *entry) { t.paused = true })
+	case connmgr.EventPath:
+		attrs = append(attrs, "from", e.From.Kind)
+		d.table.onSession(e.Peer, e.Session, func(t *entry) { t.shown.Path = pathOf(e.Route) })
 	case connmgr.EventLinkUp:
 		d.table.onSession(e.Peer, e.Session, func(t *entry) { t.paused, t.shown.Path = false, pathOf(e.Route) })
 	}

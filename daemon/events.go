@@ -17,7 +17,7 @@ const keptEvents = 1024
 const (
 	EventTransfer = "transfer" // a transfer began or changed its state
 	EventSession  = "session"  // a session with a peer: connecting, failed, connected, ended
-	EventPath     = "path"     // its link went down, or another came up
+	EventPath     = "path"     // its link went down, another came up, or it moved from one path to another
 	EventContact  = "contact"  // a contact was added, changed or removed
 	EventService  = "service"  // a service was exposed, a forward made, or one of them ended
 	EventLost     = "lost"     // a follower was too slow, or asked for what is no longer kept
@@ -31,6 +31,7 @@ type Event struct {
 	Type     string         `json:"type"`
 	What     string         `json:"what,omitempty"` // what happened, where the object does not say it
 	Peer     *PeerRef       `json:"peer,omitempty"`
+	From     *Path          `json:"from,omitempty"` // the one before, where a session moved
 	Path     *Path          `json:"path,omitempty"`
 	Transfer *Transfer      `json:"transfer,omitempty"`
 	Contact  *ContactObject `json:"contact,omitempty"`
@@ -106,8 +107,11 @@ func (d *Daemon) sessionEvent(e connmgr.Event) Event {
 		Time: e.Time, Type: EventSession, What: string(e.Kind), Peer: &PeerRef{d.contacts.NameOf(e.Peer), e.Peer.String()},
 		Path: pathOf(e.Route), Reason: string(e.Reason),
 	}
-	if e.Kind == connmgr.EventLinkDown || e.Kind == connmgr.EventLinkUp {
+	if e.Kind == connmgr.EventLinkDown || e.Kind == connmgr.EventLinkUp || e.Kind == connmgr.EventPath {
 		out.Type = EventPath
+	}
+	if e.Kind == connmgr.EventPath {
+		out.From = pathOf(e.From)
 	}
 	if e.Err != nil {
 		out.Error = e.Err.Error()

@@ -39,7 +39,8 @@ func everything() Sources {
 					{Kind: "direct", Via: "host/tcp", Reason: reason.DirectLAN}:     3,
 					{Kind: "relayed", Via: "relay/tcp", Reason: reason.RelayPolicy}: 1,
 				},
-				Sessions: 5, Lingering: 2, Draining: 1, Channels: 7,
+				Migrations: map[connmgr.Migration]uint64{{From: "relayed", To: "direct", Reason: reason.PunchedTCP}: 2},
+				Sessions:   5, Lingering: 2, Draining: 1, Channels: 7,
 			}
 		},
 		ICE:        func() ice.Stats { return ice.Stats{Direct: 3} },
@@ -139,7 +140,7 @@ func TestLabels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed := strings.Fields("kind transport reason state dir outcome what size mode family code le program version revision goversion quantile tls")
+	allowed := strings.Fields("kind transport reason state dir outcome what size mode family code le program version revision goversion quantile tls from to")
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {

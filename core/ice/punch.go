@@ -7,6 +7,9 @@ import (
 	"traverse.internal/core/reason"
 )
 
+// Policy returns the one of the Config.
+func (e *Endpoint) Policy() Policy { return e.cfg.Policy }
+
 // GatherDirect is Gather for a direct path only, while a relayed one is in use: no relay lends anything, though relays still say
 // how they see our port. The peer does the same, and Punch follows on both sides. It fails where only relayed paths are wanted.
 func (e *Endpoint) GatherDirect(ctx context.Context) (*Attempt, error) {

@@ -163,6 +163,16 @@ func (s *Session) LinkDown() <-chan struct{} {
 	return s.down
 }
 
+// Link returns the stream that carries the session now, nil while there is none.
+func (s *Session) Link() io.ReadWriteCloser {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.link == nil {
+		return nil
+	}
+	return s.link.rwc
+}
+
 // LinkErr returns why the last link was lost, and nil when none has been.
 func (s *Session) LinkErr() error {
 	s.mu.Lock()
