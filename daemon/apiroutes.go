@@ -115,6 +115,9 @@ func (d *Daemon) routes() []route {
 			method: "GET", path: "/v1/channels", summary: "the open channels", out: ChannelList{}, query: []param{{"peer", "only of this contact"}},
 			answer: func(r *http.Request) (any, error) { return d.ChannelList(r.URL.Query().Get("peer")) },
 		},
+		{method: "GET", path: "/v1/netcheck", summary: "ask the relays what this network does; takes some seconds", out: Netcheck{}, answer: func(r *http.Request) (any, error) {
+			return d.Netcheck(r.Context()), nil
+		}},
 		{
 			method: "POST", path: "/v1/pings", summary: "send bytes to a contact and wait for them", in: PingRequest{}, out: Pong{},
 			answer: func(r *http.Request) (any, error) {

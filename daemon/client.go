@@ -207,6 +207,11 @@ func (c *Client) Kick(ctx context.Context, who string) (k Kicked, err error) {
 	return k, c.do(ctx, http.MethodDelete, "/v1/sessions/"+url.PathEscape(who), nil, &k)
 }
 
+// Netcheck asks the relays what this network does.
+func (c *Client) Netcheck(ctx context.Context) (n Netcheck, err error) {
+	return n, c.do(ctx, http.MethodGet, "/v1/netcheck", nil, &n)
+}
+
 // Ping sends bytes to a contact and waits for them.
 func (c *Client) Ping(ctx context.Context, req PingRequest) (p Pong, err error) {
 	return p, c.do(ctx, http.MethodPost, "/v1/pings", req, &p)

@@ -17,6 +17,7 @@ var normal = []struct {
 	{regexp.MustCompile(`f-[a-z2-7]{8}`), "f-7f3kq2zj"},
 	{regexp.MustCompile(`"(id|session)":"[0-9a-f]{8}"`), `"$1":"5b0c93e1"`},
 	{regexp.MustCompile(`"(took|after|open|echo|least|most)_ns":\d+`), `"${1}_ns":1234567`},
+
 	{regexp.MustCompile(`"dials":\d+`), `"dials":1`},
 	{regexp.MustCompile(`"id":\d+`), `"id":32769`},
 	{regexp.MustCompile(`"(rtt_ns|bytes_in|bytes_out|retained|queued|unread|window)":\d+`), `"$1":262144`},

@@ -19,6 +19,7 @@ func (h *twoHomes) services(object func(name, raw string)) {
 	object("conns", h.node("laptop", 0, "conns"))
 	object("ping", h.node("laptop", 0, "ping", "phone", "-c", "1"))
 	object("why", h.chosen(h.node("laptop", 0, "why", "phone", "--last", "1")))
+	object("netcheck", h.node("laptop", 0, "netcheck"))
 	object("channels", h.node("laptop", 0, "channels", "phone"))
 	var list daemon.ForwardList
 	if err := json.Unmarshal([]byte(made), &list); err != nil {

@@ -78,6 +78,7 @@ func (r *run) dial() (*client, error) {
 			_ = conn.Close()
 			return nil, err
 		}
+		r.report.Expires = &secured.ConnectionState().PeerCertificates[0].NotAfter
 		conn = secured
 	}
 	if r.Network == "dtls" {

@@ -67,6 +67,7 @@ type Report struct {
 	Network string         `json:"transport"`
 	Server  netip.AddrPort `json:"server"`
 	Steps   []Step         `json:"steps"`
+	Expires *time.Time     `json:"expires,omitempty"` // of the certificate, over TLS
 }
 
 // run is a Run under way.

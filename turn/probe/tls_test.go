@@ -67,6 +67,9 @@ func TestSecured(t *testing.T) {
 		for _, name := range []string{"relay.test", "127.0.0.1"} {
 			conf.ServerName = name
 			report, err := probe.Run(t.Context(), conf)
+			if (c.network == "tls") != (report.Expires != nil) {
+				t.Errorf("%s: the certificate expires %v", c.network, report.Expires)
+			}
 			if err != nil || len(report.Steps) != c.steps || report.Steps[c.steps-1].Detail != c.last {
 				t.Errorf("%s: %v, %+v", c.network, err, report.Steps)
 			}
