@@ -130,12 +130,21 @@ func TestTwoNodesWhoeverStartsFirst(t *testing.T) {
 		await(t, a.Joined(), "a to join")
 		await(t, b.Joined(), "b to join")
 		key, public := newKey(t)
-		if stored, err := b.Put(t.Context(), key, 1, []byte("x")); err != nil || stored.Nodes != 1 {
-			t.Errorf("put: %+v, %v", stored, err)
-		}
-		if _, err := a.Get(t.Context(), public, 0, nil); err != nil {
-			t.Errorf("get: %v", err)
-		}
+		// A machine that is busy with other tests answers later than nodes wait: what counts is that they find each other.
+		eventually(t, "the item to be stored at the other", func() bool {
+			stored, err := b.Put(t.Context(), key, 1, []byte("x"))
+			if err != nil {
+				t.Fatalf("put: %v", err)
+			}
+			return stored.Nodes == 1
+		})
+		eventually(t, "the item to be found", func() bool {
+			_, err := a.Get(t.Context(), public, 0, nil)
+			if err != nil && !errors.Is(err, ErrNoNodes) && !errors.Is(err, ErrNotFound) {
+				t.Fatalf("get: %v", err)
+			}
+			return err == nil
+		})
 	}
 }
 
@@ -337,13 +346,14 @@ func TestAPollCostsLittle(t *testing.T) {
 	key, public := newKey(t)
 	cost := func() (queries uint64) {
 		eventually(t, "an answer", func() bool { // a machine that is busy with other tests answers later than nodes wait
-			before := n.Stats().QueriesOut
+			before := n.Stats()
 			_, err := n.Get(t.Context(), public, 0, nil)
-			queries = n.Stats().QueriesOut - before
+			after := n.Stats()
+			queries = after.QueriesOut - before.QueriesOut
 			if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNoNodes) {
 				t.Fatalf("got %v, want %v", err, ErrNotFound)
 			}
-			return errors.Is(err, ErrNotFound)
+			return errors.Is(err, ErrNotFound) && after.Timeouts == before.Timeouts // a node in doubt has others asked instead
 		})
 		return queries
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds what a script waits for. Each of these takes milliseconds on an idle machine.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // quickExit is how soon a node or a relay is gone after SIGTERM, whatever it was doing.
 const quickExit = 2 * time.Second
