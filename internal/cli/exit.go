@@ -57,6 +57,8 @@ var Codes = []Code{
 	{"E_TIMEOUT", ExitTimeout, "the time given ran out"},
 	{"E_RELAY_REFUSED", ExitRelayRefused, "the relay refused (credentials, quota)"},
 	{"E_PARTIAL", ExitPartial, "some succeeded, some did not"},
+	{"E_DOCTOR_WARNINGS", ExitDoctorWarnings, "doctor found what should be looked at"},
+	{"E_DOCTOR_FAILURES", ExitDoctorFailures, "doctor found what is broken"},
 	{"E_INTERRUPTED", ExitInterrupted, "ended by Ctrl-C (130) or by SIGTERM (143); what the daemon does goes on"},
 }
 
