@@ -65,6 +65,7 @@ var arrows = []struct {
 	{"interop", nil},                      // tests only
 	{"docs/protocol/muxdecode", nil},      // knows the page, not the code
 	{"docs/protocol/transferdecode", nil}, // so does this
+	{"internal/manual", nil},
 	{"internal/arch", nil},
 }
 
