@@ -58,13 +58,14 @@ type plan struct {
 
 // message is what stations and the test tell each other, a line of JSON each.
 type message struct {
-	Kind   string // "ready", "connect", "connected", "call", "request", "answer"
+	Kind   string // "ready", "connect", "connected", "flow", "stop", "flowed", "path", "call", "request", "answer"
 	ID     uint64 // of a call: the caller's number, or the one that the test gave the request
 	Device identity.DeviceID
 	Offer  []byte        `json:",omitempty"`
 	Route  ice.Route     `json:",omitzero"`
 	Setup  time.Duration `json:",omitempty"`
 	Reason reason.Code   `json:",omitempty"`
+	Bytes  int64         `json:",omitempty"` // of a flow
 	Error  string        `json:",omitempty"`
 }
 
@@ -128,6 +129,7 @@ type device struct {
 	next  uint64
 	calls map[uint64]chan message
 	serve chan message
+	stop  chan struct{} // ends the flow
 }
 
 func beDevice(p plan) error {
@@ -175,11 +177,11 @@ func beDevice(p plan) error {
 	}
 	d := &device{
 		wire:  &wire{in: bufio.NewReader(os.Stdin), out: os.Stdout},
-		calls: map[uint64]chan message{}, serve: make(chan message, 64),
+		calls: map[uint64]chan message{}, serve: make(chan message, 64), stop: make(chan struct{}),
 	}
 	d.m = connmgr.New(connmgr.Config{
 		Device: id, Signaler: d, Paths: connmgr.ICE{Endpoint: e},
-		Allowed: func(identity.DeviceID) bool { return true },
+		Allowed: func(identity.DeviceID) bool { return true }, Observe: d.observe,
 	})
 	go func() { _ = d.m.Serve(context.Background()) }()
 	go d.echo()
@@ -192,6 +194,10 @@ func beDevice(p plan) error {
 		switch m.Kind {
 		case "connect":
 			go d.connect(m)
+		case "flow":
+			go d.flow(m)
+		case "stop":
+			close(d.stop)
 		case "request":
 			d.serve <- m
 		case "answer":
@@ -239,7 +245,7 @@ func (d *device) echo() {
 		d.write(message{Kind: "accepted", Device: in.Peer, Route: in.Route})
 		go func() {
 			_, _ = io.Copy(ch, ch)
-			ch.Close()
+			_ = ch.CloseWrite()
 		}()
 	}
 }

@@ -154,7 +154,7 @@ func (w *world) carry(s *station) {
 			delete(w.asked, m.ID)
 			w.mu.Unlock()
 			a.by.write(message{Kind: "answer", ID: a.id, Device: s.id, Offer: m.Offer})
-		case "connected":
+		case "connected", "flowed", "path":
 			s.channel(s.results, m.Device) <- m
 		case "accepted":
 			s.channel(s.taken, m.Device) <- m
