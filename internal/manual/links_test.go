@@ -118,3 +118,18 @@ func TestMakeTargetsAreWritten(t *testing.T) {
 		}
 	}
 }
+
+// What the pages call a command of the programs is one.
+func TestCommandsExist(t *testing.T) {
+	manual := map[string]string{"turnd": read(t, root+"/docs/man/turnd.1"), "traverse": read(t, root+"/docs/man/traverse.1")}
+	manual["node"] = manual["traverse"]
+	named := regexp.MustCompile("`(turnd|traverse|node) ([a-z]+)")
+	for _, page := range []string{"README.md", "SECURITY.md", "docs/operations.md", "docs/incidents.md"} {
+		for _, m := range named.FindAllStringSubmatch(read(t, root+"/"+page), -1) {
+			program := strings.ReplaceAll(m[1], "node", "traverse")
+			if m[2] != "help" && !strings.Contains(manual[m[1]], ".SS \""+program+" "+m[2]) {
+				t.Errorf("%s: there is no %s %s", page, m[1], m[2])
+			}
+		}
+	}
+}
