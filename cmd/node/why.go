@@ -98,10 +98,13 @@ func networkText(n daemon.WhyNetwork) string {
 	return text + "port mapping " + n.Mapping
 }
 
-// shortly is a time to read, tenths of a millisecond at best.
+// shortly is a time to read: to the microsecond below a millisecond, to tenths of a millisecond above.
 func shortly(d time.Duration) string {
 	if d == 0 {
 		return "-"
+	}
+	if d < time.Millisecond {
+		return d.Round(time.Microsecond).String()
 	}
 	return d.Round(100 * time.Microsecond).String()
 }
