@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
@@ -28,9 +30,31 @@ const (
 
 // sendRequest asks for a transfer.
 type sendRequest struct {
-	Paths []string `json:"paths"` // absolute
-	Peer  string   `json:"peer"`
+	Paths    []string `json:"paths"`               // absolute
+	RawPaths [][]byte `json:"raw_paths,omitempty"` // more of them, in base64: one that is not UTF-8 is no string of JSON
+	Peer     string   `json:"peer"`
 	SendOptions
+}
+
+// newSendRequest puts the paths, in their order, where they stay what they are.
+func newSendRequest(opt SendOptions, peer string, paths []string) sendRequest {
+	if !slices.ContainsFunc(paths, func(p string) bool { return !utf8.ValidString(p) }) {
+		return sendRequest{Paths: paths, Peer: peer, SendOptions: opt}
+	}
+	req := sendRequest{Paths: []string{}, Peer: peer, SendOptions: opt}
+	for _, p := range paths {
+		req.RawPaths = append(req.RawPaths, []byte(p))
+	}
+	return req
+}
+
+// all returns every path.
+func (r sendRequest) all() []string {
+	paths := r.Paths
+	for _, p := range r.RawPaths {
+		paths = append(paths, string(p))
+	}
+	return paths
 }
 
 type acceptRequest struct {
@@ -80,7 +104,7 @@ func (d *Daemon) postTransfer(r *http.Request) (any, error) {
 	if err := read(r, &req); err != nil {
 		return nil, err
 	}
-	return d.SendWith(req.SendOptions, req.Peer, req.Paths...)
+	return d.SendWith(req.SendOptions, req.Peer, req.all()...)
 }
 
 func (d *Daemon) postAccept(r *http.Request) (any, error) {

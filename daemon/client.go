@@ -134,7 +134,7 @@ func (c *Client) Send(ctx context.Context, peer string, paths ...string) (t Tran
 
 // SendWith is Send with options.
 func (c *Client) SendWith(ctx context.Context, opt SendOptions, peer string, paths ...string) (t Transfer, err error) {
-	return t, c.do(ctx, http.MethodPost, "/v1/transfers", sendRequest{paths, peer, opt}, &t)
+	return t, c.do(ctx, http.MethodPost, "/v1/transfers", newSendRequest(opt, peer, paths), &t)
 }
 
 // Transfer looks at a transfer; with a positive wait it answers when the state is no longer after, or when the time is over.

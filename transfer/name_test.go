@@ -97,7 +97,11 @@ func FuzzSafeName(f *testing.F) {
 // TestOddSourceNames: a sender's file may be called anything its disk allows; it
 // is offered under a name that a receiver can take.
 func TestOddSourceNames(t *testing.T) {
-	for _, name := range []string{"new\nline", "esc\x1b[31m", "\xff\xfe", strings.Repeat("x", 255), "..hidden", " "} {
+	for _, name := range []string{
+		"new\nline", "esc\x1b[31m", "\xff\xfe", strings.Repeat("x", 255), "..hidden", " ",
+		"caf\xe9.txt", "\x93\xfa\x96{.txt", "\xce\xc4\xbc\xfe.txt", "\xc0\xafetc", "\xed\xa0\x80.txt", // Latin-1, Shift-JIS, GB 18030; no UTF-8: overlong, surrogate
+		"cafe\u0301.txt", "caf\u00e9.txt", "\ufeffbom.txt", "עברית.txt", "👩‍👩‍👧.txt",
+	} {
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, []byte("hello"), 0o600); err != nil {
 			t.Skipf("this file system has no %q: %v", name, err)

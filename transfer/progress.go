@@ -27,9 +27,9 @@ func (p Phase) String() string {
 type Progress struct {
 	phase atomic.Uint32
 	bytes atomic.Int64
-	began atomic.Int64 // of the body, in Unix nanoseconds; 0 before
-	start atomic.Int64 // bytes that were there when it began
-	again atomic.Int64 // bytes that have come twice
+	began atomic.Pointer[time.Time] // of the body; nil before
+	start atomic.Int64              // bytes that were there when it began
+	again atomic.Int64              // bytes that have come twice
 }
 
 // Phase returns where the transfer is.
@@ -38,10 +38,11 @@ func (p *Progress) Phase() Phase { return Phase(p.phase.Load()) }
 // Bytes returns how much of the files has been handed to, or taken from, the stream, with what the receiver had before.
 func (p *Progress) Bytes() int64 { return p.bytes.Load() }
 
-// Began returns when the body began to move, and the zero time before.
+// Began returns when the body began to move, and the zero time before. It carries the monotonic clock, so that the time since is right
+// also when the other clock has been set.
 func (p *Progress) Began() time.Time {
-	if ns := p.began.Load(); ns != 0 {
-		return time.Unix(0, ns)
+	if at := p.began.Load(); at != nil {
+		return *at
 	}
 	return time.Time{}
 }
@@ -113,7 +114,8 @@ func newMeter(p *Progress, c *counters) meter {
 
 func (m meter) phase(p Phase) {
 	if p == Sending || p == Receiving {
-		m.progress.began.Store(time.Now().UnixNano())
+		now := time.Now()
+		m.progress.began.Store(&now)
 	}
 	m.progress.phase.Store(uint32(p))
 }

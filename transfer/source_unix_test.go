@@ -11,6 +11,29 @@ import (
 	"testing"
 )
 
+// TestReadError: a file that opens and cannot be read ends the transfer on both sides, and says whose disk it is.
+func TestReadError(t *testing.T) {
+	src, err := NewSource("/sys/class/net/lo/speed") // 4 KiB, it says; a read is EINVAL
+	if err != nil {
+		t.Skip("SKIPPED, a read error is not tested: no such file: ", err)
+	}
+	defer src.Close()
+	if _, err := os.ReadFile("/sys/class/net/lo/speed"); err == nil {
+		t.Skip("SKIPPED, a read error is not tested: this system can read the speed of lo")
+	}
+	a, b := memPipe("")
+	dir := openDir(t)
+	sent := send(t.Context(), a, src, SendOptions{})
+	_, err = receive(t.Context(), b, dir, AcceptOptions{})
+	wantKind(t, "receiver", err, ErrSource, Remote)
+	err = (<-sent).err
+	wantKind(t, "sender", err, ErrSource, Local)
+	if !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("the sender is told %v, not why", err)
+	}
+	wantEmpty(t, dir)
+}
+
 // TestBadSources: what cannot be sent says why. Its fifo, device and error numbers are Unix's.
 func TestBadSources(t *testing.T) {
 	dir := t.TempDir()

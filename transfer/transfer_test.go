@@ -249,3 +249,22 @@ func TestCounters(t *testing.T) {
 		}
 	})
 }
+
+// TestClockSet: how long a transfer runs is measured by a clock that nobody sets.
+func TestClockSet(t *testing.T) {
+	a, b := memPipe("")
+	var p Progress
+	sent := send(t.Context(), a, sourceOf(t, writeFile(t, "f", content(big))), SendOptions{Progress: &p})
+	if !p.Began().IsZero() {
+		t.Error("it began before it was accepted")
+	}
+	if _, err := receive(t.Context(), b, openDir(t), AcceptOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if out := <-sent; out.err != nil {
+		t.Fatal(out.err)
+	}
+	if at := p.Began(); at.IsZero() || at == at.Round(0) { // Round(0) takes the monotonic reading away
+		t.Errorf("began at %v, without a monotonic reading", at)
+	}
+}
