@@ -221,6 +221,8 @@ func TestSharedDualAndTCP(t *testing.T) {
 	}
 	tcp := dialTCP(t, s)
 	tcp.allocate(wantTCP)
+	s.shards[0].mu.Lock()
+	defer s.shards[0].mu.Unlock()
 	for _, family := range s.shards[0].shared {
 		for _, one := range family {
 			if one.load != 0 {
