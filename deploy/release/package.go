@@ -124,7 +124,7 @@ func (r *release) contents(ctx context.Context, b *built, work string) (files.Co
 		return nil, err
 	}
 	for _, doc := range docs {
-		put(doc, "/usr/share/doc/traverse/"+filepath.Base(doc), 0o644, files.TypeFile)
+		put(doc, "/usr/share/doc/traverse/docs/"+filepath.Base(doc), 0o644, files.TypeFile) // as README links to them
 	}
 	for _, f := range b.files {
 		if err := made("/usr/share/doc/traverse/"+f.name, f.mode, files.TypeFile, f.data); err != nil {
