@@ -102,8 +102,6 @@ var sole = []struct {
 	{foreign: "log", by: []string{"metrics", "turn/mint"}},                                                                               // net/http and client_golang take a *log.Logger
 	{foreign: "log/slog", by: []string{"cmd/node", "cmd/turnd", "daemon", "demo", "internal/logging", "internal/relayadmin", "metrics"}}, // metrics: exporter-toolkit takes one, and gets one that discards
 	{foreign: "go.etcd.io/bbolt", by: []string{"transfer/store"}},
-	{foreign: "log", by: []string{"metrics", "turn/mint"}},                                                        // net/http and client_golang take a *log.Logger
-	{foreign: "log/slog", by: []string{"cmd/node", "cmd/turnd", "daemon", "demo", "internal/logging", "metrics"}}, // metrics: exporter-toolkit takes one, and gets one that discards
 	{foreign: "github.com/stretchr/testify"},
 }
 
