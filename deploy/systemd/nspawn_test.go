@@ -38,6 +38,29 @@ StandardError=inherit
 // TestBooted boots Debian's systemd in a container without a network and runs TestInside there. It takes 10 s, and 30 s
 // more for the first time on a machine. Root, debootstrap and systemd-nspawn are needed.
 func TestBooted(t *testing.T) {
+	tree := container(t)
+	dir := t.TempDir()
+	build(t, "build", "-o", filepath.Join(dir, "turnd"), "../../cmd/turnd")
+	build(t, "build", "-o", filepath.Join(dir, "traverse"), "../../cmd/node")
+	build(t, "test", "-c", "-o", filepath.Join(dir, "inside.test"), ".")
+	if err := os.WriteFile(filepath.Join(dir, "inside.service"), []byte(inside), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := boot(t, tree, dir, "inside.service", "--bind-ro="+here+":/units",
+		"--bind-ro="+dir+"/turnd:/usr/bin/turnd", "--bind-ro="+dir+"/traverse:/usr/bin/traverse")
+	if !strings.HasSuffix(string(bytes.TrimSpace(log)), "PASS") || bytes.Contains(log, []byte("--- SKIP")) {
+		t.Fatalf("inside:\n%s", log)
+	}
+	t.Logf("inside:\n%s", log)
+}
+
+// container is a folder with a small Debian that can be booted here. Where none can, the test is skipped.
+func container(t *testing.T) string {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("SKIPPED: -short")
 	}
@@ -51,34 +74,28 @@ func TestBooted(t *testing.T) {
 		"--keep-unit", "--register=no", "--console=pipe", "--", "/bin/true").CombinedOutput(); err != nil {
 		t.Skipf("SKIPPED: systemd-nspawn cannot run a program here: %v: %s", err, bytes.TrimSpace(out))
 	}
-	dir := t.TempDir()
-	build(t, "build", "-o", filepath.Join(dir, "turnd"), "../../cmd/turnd")
-	build(t, "build", "-o", filepath.Join(dir, "traverse"), "../../cmd/node")
-	build(t, "test", "-c", "-o", filepath.Join(dir, "inside.test"), ".")
-	if err := os.WriteFile(filepath.Join(dir, "inside.service"), []byte(inside), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
+	return tree
+}
+
+// boot boots the tree with a unit of dir as its target, and returns what the unit wrote to the file log of dir, which the
+// container sees as /test. The container ends with the unit.
+func boot(t *testing.T, tree, dir, unit string, binds ...string) []byte {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "systemd-nspawn", "--quiet", "--directory="+tree, "--volatile=overlay", "--private-network",
-		"--keep-unit", "--register=no", "--console=read-only", "--bind="+dir+":/test", "--bind-ro="+here+":/units",
-		"--bind-ro="+dir+"/turnd:/usr/bin/turnd", "--bind-ro="+dir+"/traverse:/usr/bin/traverse",
-		"--bind-ro="+dir+"/inside.service:/etc/systemd/system/inside.service", "--boot", "--", "--unit=inside.service")
+	args := append([]string{
+		"--quiet", "--directory=" + tree, "--volatile=overlay", "--private-network", "--keep-unit", "--register=no", "--console=read-only",
+		"--bind=" + dir + ":/test", "--bind-ro=" + dir + "/" + unit + ":/etc/systemd/system/" + unit,
+	}, binds...)
+	cmd := exec.CommandContext(ctx, "systemd-nspawn", append(args, "--boot", "--", "--unit="+unit)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 20 * time.Second
 	console, err := cmd.CombinedOutput()
 	log, logErr := os.ReadFile(filepath.Join(dir, "log"))
-	switch {
-	case logErr != nil:
+	if logErr != nil {
 		t.Fatalf("the container did not boot: %v\n%s", err, console[max(0, len(console)-4000):])
-	case !strings.HasSuffix(string(bytes.TrimSpace(log)), "PASS") || bytes.Contains(log, []byte("--- SKIP")):
-		t.Fatalf("inside:\n%s", log)
 	}
-	t.Logf("inside:\n%s", log)
+	return log
 }
 
 // build builds a program that runs in the container, which has no C library to rely on.

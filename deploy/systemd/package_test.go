@@ -2,14 +2,11 @@ package systemd
 
 import (
 	"bytes"
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // packaged is what an administrator does with a package, from the installation to the end. `set -e` makes every line a
@@ -89,18 +86,8 @@ ExecStart=/bin/sh /test/packaged.sh
 
 // TestPackage installs, upgrades, removes and purges the .deb in a booted Debian, with the service running.
 func TestPackage(t *testing.T) {
-	if testing.Short() {
-		t.Skip("SKIPPED: -short")
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: not root, so no container can be booted")
-	}
-	needs(t, "debootstrap", "systemd-nspawn", "dpkg-deb")
-	tree := debian(t)
-	if out, err := exec.CommandContext(t.Context(), "systemd-nspawn", "--quiet", "--directory="+tree, "--volatile=overlay", "--private-network",
-		"--keep-unit", "--register=no", "--console=pipe", "--", "/bin/true").CombinedOutput(); err != nil {
-		t.Skipf("SKIPPED: systemd-nspawn cannot run a program here: %v: %s", err, bytes.TrimSpace(out))
-	}
+	needs(t, "dpkg-deb")
+	tree := container(t)
 	dir := t.TempDir()
 	for name, version := range map[string]string{"one": "1.0.0", "two": "2.0.0"} {
 		dist := filepath.Join(dir, "dist-"+name)
@@ -121,19 +108,8 @@ func TestPackage(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "packaged.sh"), []byte(packaged), 0o755)
 	write(t, filepath.Join(dir, "packaged.service"), []byte(packagedUnit), 0o644)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "systemd-nspawn", "--quiet", "--directory="+tree, "--volatile=overlay", "--private-network",
-		"--keep-unit", "--register=no", "--console=read-only", "--bind="+dir+":/test",
-		"--bind-ro="+dir+"/packaged.service:/etc/systemd/system/packaged.service", "--boot", "--", "--unit=packaged.service")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 20 * time.Second
-	console, err := cmd.CombinedOutput()
-	log, logErr := os.ReadFile(filepath.Join(dir, "log"))
-	switch {
-	case logErr != nil:
-		t.Fatalf("the container did not boot: %v\n%s", err, console[max(0, len(console)-4000):])
-	case !strings.HasSuffix(string(bytes.TrimSpace(log)), "PASSED"):
+	log := boot(t, tree, dir, "packaged.service")
+	if !strings.HasSuffix(string(bytes.TrimSpace(log)), "PASSED") {
 		t.Fatalf("inside:\n%s", log)
 	}
 }
