@@ -47,7 +47,7 @@ func (d *Daemon) view() dashboard.View {
 			path, reason = c.Path.Kind+" "+c.Path.Via, c.Path.Reason
 		}
 		sessions.Rows = append(sessions.Rows, []string{
-			c.Peer.Name, c.State, path, reason, fmt.Sprint(c.Channels), shortly(c.RTT), dashboard.Bytes(c.BytesIn), dashboard.Bytes(c.BytesOut), c.Since.Format(time.DateTime),
+			c.Peer.Name, c.State, path, reason, fmt.Sprint(c.Channels), shortly(c.RTT), cli.Size(c.BytesIn), cli.Size(c.BytesOut), c.Since.Format(time.DateTime),
 		})
 	}
 	channels := dashboard.Table{
@@ -61,7 +61,7 @@ func (d *Daemon) view() dashboard.View {
 				by = "them"
 			}
 			channels.Rows = append(channels.Rows, []string{
-				c.Peer.Name, c.Name, by, dashboard.Bytes(c.BytesIn), dashboard.Bytes(c.BytesOut), dashboard.Bytes(uint64(c.Unread)), dashboard.Bytes(uint64(c.Queued)),
+				c.Peer.Name, c.Name, by, cli.Size(c.BytesIn), cli.Size(c.BytesOut), cli.Size(uint64(c.Unread)), cli.Size(uint64(c.Queued)),
 			})
 		}
 	}
@@ -71,7 +71,7 @@ func (d *Daemon) view() dashboard.View {
 	}
 	for _, t := range s.Transfers {
 		transfers.Rows = append(transfers.Rows, []string{
-			t.ID, t.Peer.Name, t.Direction, t.File, string(t.State), dashboard.Bytes(uint64(max(0, t.Bytes))), dashboard.Bytes(uint64(max(0, t.Size))), dashboard.Bytes(uint64(max(0, t.RateBPS))),
+			t.ID, t.Peer.Name, t.Direction, t.File, string(t.State), cli.Size(uint64(max(0, t.Bytes))), cli.Size(uint64(max(0, t.Size))), cli.Size(uint64(max(0, t.RateBPS))),
 		})
 	}
 	peers := dashboard.Table{Title: "Contacts", Empty: "There are none: traverse contact add.", Columns: []string{"Name", "State", "Device"}}

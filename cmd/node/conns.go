@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"traverse.internal/daemon"
+	"traverse.internal/internal/cli"
 )
 
 func (a *app) connsCommand() *cobra.Command {
@@ -29,7 +30,7 @@ func (a *app) connsCommand() *cobra.Command {
 							via = fmt.Sprintf("%s %s (%s)", s.Path.Kind, s.Path.Via, s.Path.Reason)
 						}
 						fmt.Fprintf(tw, "%s\t%s\t%s\t%s\trtt %s\tin %s out %s\tqueued %s\t%d channels\tsince %s\n", s.Peer.Name, s.ID, s.State, via, roundTrip(s.RTT),
-							size(int64(s.BytesIn)), size(int64(s.BytesOut)), size(int64(s.Queued)), s.Channels, s.Since.Local().Format("15:04:05"))
+							cli.Size(s.BytesIn), cli.Size(s.BytesOut), cli.Size(int64(s.Queued)), s.Channels, s.Since.Local().Format("15:04:05"))
 					}
 					tw.Flush()
 				})
@@ -60,7 +61,7 @@ func (a *app) channelsCommand() *cobra.Command {
 							way = "in"
 						}
 						fmt.Fprintf(tw, "%s\t%d\t%s\t%s\tin %s out %s\twindow %s\tunread %s\tqueued %s\trtt %s\n", ch.Peer.Name, ch.ID, way, ch.Name,
-							size(int64(ch.BytesIn)), size(int64(ch.BytesOut)), size(int64(ch.Window)), size(int64(ch.Unread)), size(int64(ch.Queued)), roundTrip(ch.RTT))
+							cli.Size(ch.BytesIn), cli.Size(ch.BytesOut), cli.Size(int64(ch.Window)), cli.Size(int64(ch.Unread)), cli.Size(int64(ch.Queued)), roundTrip(ch.RTT))
 					}
 					tw.Flush()
 				})

@@ -145,7 +145,7 @@ func policyText(p *daemon.ContactPolicy) string {
 		parts = append(parts, "blocked=on")
 	}
 	if p.AutoAccept > 0 {
-		parts = append(parts, "auto-accept="+strings.ReplaceAll(size(p.AutoAccept), " ", ""))
+		parts = append(parts, "auto-accept="+strings.ReplaceAll(cli.Size(p.AutoAccept), " ", ""))
 	}
 	if p.Downloads != "" {
 		parts = append(parts, "download-dir="+p.Downloads)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"traverse.internal/daemon"
+	"traverse.internal/internal/cli"
 )
 
 // connectTime bounds commands that may have to connect to a peer first.
@@ -114,7 +115,7 @@ func printForwards(w io.Writer, list []daemon.ForwardObject) {
 		if f.Error != nil {
 			why = f.Error.Error()
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s -> %s\t%d open of %d\tin %s out %s\t%s\n", f.ID, f.State, from, to, f.Open, f.Total, size(int64(f.BytesIn)), size(int64(f.BytesOut)), why)
+		fmt.Fprintf(tw, "%s\t%s\t%s -> %s\t%d open of %d\tin %s out %s\t%s\n", f.ID, f.State, from, to, f.Open, f.Total, cli.Size(f.BytesIn), cli.Size(f.BytesOut), why)
 	}
 	tw.Flush()
 }

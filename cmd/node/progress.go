@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"traverse.internal/daemon"
+	"traverse.internal/internal/cli"
 )
 
 // progress shows a transfer: one line that is rewritten on a terminal, else a line a second while there is something new.
@@ -67,9 +68,9 @@ func progressText(t daemon.Transfer, bar string) string {
 	if bar != "" {
 		parts = append(parts, bar)
 	}
-	parts = append(parts, fmt.Sprintf("%d%%", percent(t)), size(t.Bytes)+"/"+size(t.Size))
+	parts = append(parts, fmt.Sprintf("%d%%", percent(t)), cli.Size(t.Bytes)+"/"+cli.Size(t.Size))
 	if t.RateBPS > 0 {
-		parts = append(parts, size(t.RateBPS)+"/s")
+		parts = append(parts, cli.Size(t.RateBPS)+"/s")
 		if left := t.Size - t.Bytes; left > 0 {
 			s := left / t.RateBPS
 			parts = append(parts, fmt.Sprintf("eta %d:%02d", s/60, s%60))
@@ -97,18 +98,4 @@ func cut(s string, limit int) string {
 		return string(r[:max(limit, 0)])
 	}
 	return s
-}
-
-// size prints bytes in binary units.
-func size(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	f, i := float64(n), 0
-	for f >= 1024 && i < len(units)-1 {
-		f /= 1024
-		i++
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", f, units[i])
 }

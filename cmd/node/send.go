@@ -162,7 +162,7 @@ func (a *app) outcome(t daemon.Transfer) error {
 		if t.Path != nil {
 			via = fmt.Sprintf(", %s %s (%s)", t.Path.Kind, t.Path.Via, t.Path.Reason)
 		}
-		fmt.Fprintf(w, "%s  %s  %s  %s of %s%s\n", t.ID, t.State, what(t), size(t.Bytes), size(t.Size), via)
+		fmt.Fprintf(w, "%s  %s  %s  %s of %s%s\n", t.ID, t.State, what(t), cli.Size(t.Bytes), cli.Size(t.Size), via)
 	})
 }
 

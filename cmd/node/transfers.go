@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"traverse.internal/daemon"
+	"traverse.internal/internal/cli"
 )
 
 func (a *app) transfersCommand() *cobra.Command {
@@ -128,15 +129,15 @@ func printTransfer(w io.Writer, t daemon.Transfer, list daemon.EntryList) {
 	}
 	row("peer", "%s", t.Peer.Name)
 	row("what", "%s", what(t))
-	row("bytes", "%d of %d (%s of %s)", t.Bytes, t.Size, size(t.Bytes), size(t.Size))
+	row("bytes", "%d of %d (%s of %s)", t.Bytes, t.Size, cli.Size(t.Bytes), cli.Size(t.Size))
 	for _, dev := range t.Devices {
 		how := string(dev.State)
 		if dev.Error != nil {
 			how += ": " + dev.Error.Error()
 		}
-		row(dev.Peer.Name, "%s  %s  %s of %s", dev.ID, how, size(dev.Bytes), size(t.Size))
+		row(dev.Peer.Name, "%s  %s  %s of %s", dev.ID, how, cli.Size(dev.Bytes), cli.Size(t.Size))
 	}
-	row("re-sent", "%d bytes (%s) in %d runs", t.Resent, size(t.Resent), t.Runs)
+	row("re-sent", "%d bytes (%s) in %d runs", t.Resent, cli.Size(t.Resent), t.Runs)
 	if t.Skipped > 0 {
 		row("left out", "%d that are no files, folders or links that stay inside", t.Skipped)
 	}
@@ -157,7 +158,7 @@ func printTransfer(w io.Writer, t daemon.Transfer, list daemon.EntryList) {
 	}
 	tw.Flush()
 	for _, e := range list.Entries[:min(len(list.Entries), maxListed)] {
-		fmt.Fprintf(tw, "  %s\t%s\t%q\n", e.Kind, size(e.Size), e.Path)
+		fmt.Fprintf(tw, "  %s\t%s\t%q\n", e.Kind, cli.Size(e.Size), e.Path)
 	}
 	tw.Flush()
 	if more := list.Total - maxListed; more > 0 && len(list.Entries) > 0 {
@@ -246,7 +247,7 @@ func printTransfers(w io.Writer, list []daemon.Transfer) {
 		if t.Error != nil {
 			why = t.Error.Error()
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s of %s\t%s\t%s\t%s\n", t.ID, t.Direction, t.State, t.Peer.Name, size(t.Bytes), size(t.Size), via, what(t), why)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s of %s\t%s\t%s\t%s\n", t.ID, t.Direction, t.State, t.Peer.Name, cli.Size(t.Bytes), cli.Size(t.Size), via, what(t), why)
 	}
 	tw.Flush()
 }

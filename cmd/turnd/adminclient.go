@@ -182,7 +182,7 @@ func (a *app) printSessions(list []turn.Session) {
 	fmt.Fprintln(w, "SESSION\tUSER\tCLIENT\tPEERS\tUP\tDOWN\tEXPIRES IN")
 	for _, s := range list {
 		fmt.Fprintf(w, "%s\t%s\t%s/%v\t%d\t%s\t%s\t%v\n", s.ID, s.User, s.Transport, s.Client, len(s.Permissions)+len(s.Connections),
-			size(s.BytesUp), size(s.BytesDown), time.Until(s.Expires).Round(time.Second))
+			cli.Size(s.BytesUp), cli.Size(s.BytesDown), time.Until(s.Expires).Round(time.Second))
 	}
 	_ = w.Flush()
 }
@@ -249,7 +249,7 @@ func (a *app) printTop(list relayadmin.SessionList, before map[string]uint64, in
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "RATE\tSESSION\tUSER\tCLIENT")
 	for _, s := range sorted[:min(rows, len(sorted))] {
-		fmt.Fprintf(w, "%s/s\t%s\t%s\t%s/%v\n", size(rate(s)), s.ID, s.User, s.Transport, s.Client)
+		fmt.Fprintf(w, "%s/s\t%s\t%s\t%s/%v\n", cli.Size(rate(s)), s.ID, s.User, s.Transport, s.Client)
 	}
 	_ = w.Flush()
 }

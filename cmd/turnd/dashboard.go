@@ -75,8 +75,8 @@ func view(conf config.Config, began time.Time, server *turn.Server) dashboard.Vi
 	v.Facts = []dashboard.Fact{
 		{Name: "Allocations", Value: fmt.Sprintf("%d, of them %d for TCP", allocations, st.TCPAllocations)},
 		{Name: "Ever made", Value: fmt.Sprint(st.AllocationsCreated)},
-		{Name: "Relayed", Value: dashboard.Bytes(up + down)},
-		{Name: "In the kernel", Value: dashboard.Bytes(modes["splice"] + modes["tc"])},
+		{Name: "Relayed", Value: cli.Size(up + down)},
+		{Name: "In the kernel", Value: cli.Size(modes["splice"] + modes["tc"])},
 		{Name: "Client connections", Value: fmt.Sprint(st.Streams)},
 		{Name: "Refused", Value: counts(st.Refusals)},
 		{Name: "Dropped", Value: counts(st.Drops)},
@@ -89,7 +89,7 @@ func view(conf config.Config, began time.Time, server *turn.Server) dashboard.Vi
 	}
 	for _, s := range server.Sessions() {
 		sessions.Rows = append(sessions.Rows, []string{
-			s.User, s.Client.String(), s.Transport, s.Protocol + " " + s.Relayed.String(), dashboard.Bytes(s.BytesUp), dashboard.Bytes(s.BytesDown),
+			s.User, s.Client.String(), s.Transport, s.Protocol + " " + s.Relayed.String(), cli.Size(s.BytesUp), cli.Size(s.BytesDown),
 			fmt.Sprint(len(s.Permissions)), fmt.Sprint(len(s.Channels)), time.Until(s.Expires).Round(time.Second).String(),
 		})
 	}

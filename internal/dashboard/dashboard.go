@@ -190,15 +190,3 @@ func loopbackName(host string) bool {
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return err == nil && ip.IsLoopback() || host == "localhost"
 }
-
-// Bytes is a count for people, in binary units.
-func Bytes(n uint64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, unit := float64(n)/1024, 0
-	for ; value >= 1024 && unit < 4; unit++ {
-		value /= 1024
-	}
-	return fmt.Sprintf("%.1f %ciB", value, "KMGTP"[unit])
-}
