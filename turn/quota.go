@@ -18,16 +18,23 @@ type pace struct {
 	direction int
 }
 
-// Allow returns how many of want bytes may be moved now.
-func (p pace) Allow(want int) int {
+// Take returns how many of want bytes may be moved now, and charges them.
+func (p pace) Take(want int) int {
 	if !p.relay.shard.server.metered.Load() {
 		return want
 	}
-	return p.relay.held.Allowance(p.direction, want)
+	return p.relay.held.Take(p.direction, want)
 }
 
-// Moved charges n bytes.
-func (p pace) Moved(n int) {
+// Return takes back what was granted and not moved.
+func (p pace) Return(n int) {
+	if n > 0 && p.relay.shard.server.metered.Load() {
+		p.relay.held.Return(p.direction, n)
+	}
+}
+
+// charge takes n bytes that have moved already: the next have to wait for them.
+func (p pace) charge(n int) {
 	if p.relay.shard.server.metered.Load() {
 		p.relay.held.Moved(p.direction, n)
 	}

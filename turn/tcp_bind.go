@@ -54,7 +54,7 @@ func (st *stream) join(c *alloc.Conn) {
 			return
 		}
 		rel.flows[up].Add(st.have)
-		pace{rel, up}.Moved(st.have)
+		pace{rel, up}.charge(st.have)
 	}
 	st.drop()
 	rel.shard.stats.conns.Add(1)

@@ -210,26 +210,16 @@ func (j *securedJoin) relayBack(result chan<- error, client *stdtls.Conn, peer *
 func (j *securedJoin) relay(dst, src halfCloser, direction int) error {
 	buf := bufpool.Get(copyBuffer)
 	defer buf.Release()
-	p := pace{j.rel, direction}
 	for {
-		allowed := p.Allow(copyBuffer)
-		if allowed == 0 { // buckets are filled every tick
-			if !j.pause() {
-				return net.ErrClosed
-			}
-			continue
-		}
 		if j.idle > 0 {
 			_ = src.SetReadDeadline(time.Now().Add(j.idle))
 		}
-		n, err := src.Read(buf.Bytes()[:allowed])
+		n, err := src.Read(buf.Bytes())
 		if n > 0 {
-			p.Moved(n)
 			j.moved.Store(time.Now().UnixNano())
-			if _, err := dst.Write(buf.Bytes()[:n]); err != nil {
+			if err := j.write(dst, buf.Bytes()[:n], direction); err != nil {
 				return err
 			}
-			j.rel.flows[direction].Add(n)
 		}
 		var timeout net.Error
 		switch {
@@ -240,4 +230,24 @@ func (j *securedJoin) relay(dst, src halfCloser, direction int) error {
 			return err
 		}
 	}
+}
+
+// write writes as its pacer allows.
+func (j *securedJoin) write(dst io.Writer, b []byte, direction int) error {
+	p := pace{j.rel, direction}
+	for len(b) > 0 {
+		n := p.Take(len(b))
+		if n == 0 { // buckets are filled every tick
+			if !j.pause() {
+				return net.ErrClosed
+			}
+			continue
+		}
+		if _, err := dst.Write(b[:n]); err != nil {
+			return err
+		}
+		j.rel.flows[direction].Add(n)
+		b = b[n:]
+	}
+	return nil
 }

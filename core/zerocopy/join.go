@@ -27,17 +27,28 @@ func (f *Flow) Add(n int) {
 	}
 }
 
-// Pacer limits how fast bytes move in one direction. One of a Join is asked by one goroutine.
+// Pacer limits how fast bytes move in one direction. Several Joins may share one: what it grants it has charged, so that they
+// cannot take the same bytes twice. It does not block.
 type Pacer interface {
-	// Allow returns how many of want bytes may be moved now. With 0 the Join waits for paceInterval and asks again;
-	// meanwhile the sender's bytes stay in its socket, and TCP slows it down.
-	Allow(want int) int
-	// Moved tells how many were.
-	Moved(n int)
+	// Take returns how many of want bytes may be moved now, and charges them. With 0 the Join waits for paceInterval and asks
+	// again; meanwhile the sender's bytes stay in its socket, and TCP slows it down.
+	Take(want int) int
+	// Return takes back what was granted and not moved.
+	Return(n int)
 }
 
 // paceInterval is as short as a fifth of a second's worth of bytes is useful: a fill of the bucket.
 const paceInterval = 50 * time.Millisecond
+
+// Layer is a record layer that the kernel has on a connection, as kernel TLS: what is read from the socket, or spliced, has
+// been opened, and what is written is sealed. Some records are not data, and those only Read understands.
+type Layer interface {
+	// Read reads what the peer says next: data, or io.EOF when that is how it ends its stream. It obeys the connection's read
+	// deadline.
+	Read(p []byte) (int, error)
+	// CloseWrite tells the peer that our stream has ended.
+	CloseWrite() error
+}
 
 // Options of a Join. The zero value has no idle limit and counts nowhere but in ReadStats.
 type Options struct {
@@ -47,6 +58,9 @@ type Options struct {
 	AToB, BToA *Flow
 	// PaceAToB and PaceBToA limit them. nil: as fast as it goes.
 	PaceAToB, PaceBToA Pacer
+	// LayerA is on a. nil: a is a plain connection. With one, an end of a's stream that the layer does not vouch for, a FIN
+	// without a close_notify, is a reset for b.
+	LayerA Layer
 }
 
 // ErrIdle is Join's error when its idle limit ran out. It is an os.ErrDeadlineExceeded.
@@ -66,15 +80,28 @@ func (e sourceError) Unwrap() error { return e.error }
 // errWoken ends a pump because the other one said so; the other has the reason.
 var errWoken = errors.New("zerocopy: the other direction failed")
 
+// way is one direction.
+type way struct {
+	flow  *Flow
+	pace  Pacer
+	layer Layer // of the source
+	close func() error
+}
+
 // Join relays between a and b until both directions have ended, and closes both. It returns nil when each side ended
 // its stream with a FIN, and otherwise what ended it first. It starts one goroutine and waits for it.
 func Join(a, b *net.TCPConn, o Options) error {
 	j := &join{idle: o.Idle}
 	j.touch()
-	back := make(chan error, 1)
-	go j.relayBack(back, a, b, o.BToA, o.PaceBToA)
-	there := j.relay(b, a, o.AToB, o.PaceAToB)
-	return finish(a, b, firstCause(there, <-back))
+	there := &way{flow: o.AToB, pace: o.PaceAToB, layer: o.LayerA, close: b.CloseWrite}
+	back := &way{flow: o.BToA, pace: o.PaceBToA, close: a.CloseWrite}
+	if o.LayerA != nil {
+		back.close = o.LayerA.CloseWrite
+	}
+	result := make(chan error, 1)
+	go j.relayBack(result, a, b, back)
+	err := j.relay(b, a, there)
+	return finish(a, b, firstCause(err, <-result))
 }
 
 // join is what the two directions share.
@@ -84,18 +111,18 @@ type join struct {
 	woken atomic.Bool  // both pumps shall end
 }
 
-func (j *join) relayBack(result chan<- error, dst, src *net.TCPConn, flow *Flow, pace Pacer) {
-	result <- j.relay(dst, src, flow, pace)
+func (j *join) relayBack(result chan<- error, dst, src *net.TCPConn, w *way) {
+	result <- j.relay(dst, src, w)
 }
 
-// relay moves bytes from src to dst until src has no more, and passes the FIN on.
-func (j *join) relay(dst, src *net.TCPConn, flow *Flow, pace Pacer) error {
-	if flow == nil {
-		flow = new(Flow)
+// relay moves bytes from src to dst until src has no more, and passes the end on.
+func (j *join) relay(dst, src *net.TCPConn, w *way) error {
+	if w.flow == nil {
+		w.flow = new(Flow)
 	}
-	err := j.pump(dst, src, flow, pace)
+	err := j.pump(dst, src, w)
 	if err == nil {
-		return dst.CloseWrite()
+		return w.close()
 	}
 	var gone sourceError
 	if errors.As(err, &gone) || err == ErrIdle {
@@ -135,24 +162,16 @@ func firstCause(there, back error) error {
 	return there
 }
 
-// allowed waits until a pacer allows something, and returns how many bytes, at most want. It ends early, with an error,
-// when the Join does.
-func (j *join) allowed(pace Pacer, src, dst *net.TCPConn, want int) (int, error) {
-	if pace == nil {
-		return want, nil
+// sleep waits until it is worth asking a pacer again. It returns an error when the Join has ended meanwhile.
+func (j *join) sleep(src, dst *net.TCPConn) error {
+	time.Sleep(paceInterval)
+	switch {
+	case j.woken.Load():
+		return errWoken
+	case closed(src), closed(dst): // for nobody waits for them here, who would be told
+		return net.ErrClosed
 	}
-	for {
-		if n := pace.Allow(want); n > 0 {
-			return n, nil
-		}
-		time.Sleep(paceInterval)
-		switch {
-		case j.woken.Load():
-			return 0, errWoken
-		case closed(src), closed(dst): // for nobody waits for them here, who would be told
-			return 0, net.ErrClosed
-		}
-	}
+	return nil
 }
 
 // closed says whether a connection was closed on our side.

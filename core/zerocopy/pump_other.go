@@ -15,23 +15,32 @@ const MaxPipes = 0
 func countPipes() (open, idle int) { return 0, 0 }
 
 // pump copies through one buffer, which it holds until src ends.
-func (j *join) pump(dst, src *net.TCPConn, flow *Flow, pace Pacer) error {
+func (j *join) pump(dst, src *net.TCPConn, w *way) error {
 	buffer := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buffer)
 	j.begin(dst, src)
+	read := src.Read
+	if w.layer != nil {
+		read = w.layer.Read
+	}
 	for {
-		want, err := j.allowed(pace, src, dst, bufferSize)
-		if err != nil {
-			return err
+		want := bufferSize
+		if w.pace != nil {
+			if want = w.pace.Take(want); want == 0 {
+				if err := j.sleep(src, dst); err != nil {
+					return err
+				}
+				continue
+			}
 		}
-		n, err := src.Read(buffer[:want])
-		if pace != nil && n > 0 {
-			pace.Moved(n)
+		n, err := read(buffer[:want])
+		if w.pace != nil {
+			w.pace.Return(want - n)
 		}
 		for done := 0; done < n; {
 			k, err := dst.Write(buffer[done:n])
 			done += k
-			flow.copied(k)
+			w.flow.copied(k)
 			if k > 0 {
 				j.touch()
 			}

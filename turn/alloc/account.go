@@ -27,6 +27,20 @@ func (m *Meter) Left() int64 { return m.left.Load() }
 // that is refilled.
 func (m *Meter) Spend(n int) { m.left.Add(int64(-n)) }
 
+// take takes at most n out, and not more than there is, and returns how much.
+func (m *Meter) take(n int) int {
+	for {
+		left := m.left.Load()
+		got := min(int64(n), left)
+		if got <= 0 {
+			return 0
+		}
+		if m.left.CompareAndSwap(left, left-got) {
+			return int(got)
+		}
+	}
+}
+
 // refill adds what elapsed brings at a rate a second, up to burst. Rate 0 lifts the limit.
 func (m *Meter) refill(rate, burst int64, elapsed time.Duration) {
 	if rate == 0 {
@@ -90,6 +104,29 @@ func (h *Held) Moved(direction, n int) {
 		}
 	}
 }
+
+// Take takes at most want bytes out of every account, and returns how many: no more than the poorest has, whoever else takes at
+// the same moment.
+func (h *Held) Take(direction, want int) int {
+	for i, a := range h {
+		if a == nil {
+			continue
+		}
+		got := a.Moved[direction].take(want)
+		for _, richer := range h[:i] {
+			if richer != nil && got < want {
+				richer.Moved[direction].Spend(got - want)
+			}
+		}
+		if want = got; want == 0 {
+			break
+		}
+	}
+	return want
+}
+
+// Return gives n of them back.
+func (h *Held) Return(direction, n int) { h.Moved(direction, -n) }
 
 // thousandths of a new peer.
 const onePeer = 1000
