@@ -104,6 +104,7 @@ func newICE(read func() ice.Stats) prometheus.Collector {
 		s.count(accepted, st.Garbage, "garbage")
 		s.count(accepted, st.Silent, "silent")
 		s.count(accepted, st.Refused, "refused")
+		s.count(accepted, st.Evicted, "evicted")
 		s.count(crossed, st.Crossed)
 		s.count(allocations, st.Allocations, "made")
 		s.count(allocations, st.RelayFailures, "failed")

@@ -51,7 +51,7 @@ type Config struct {
 	FirstFrame         time.Duration // how long an accepted connection may take to say whose it is; default 5 s
 
 	MaxAttempts int // at once; Gather fails with ErrBusy beyond. Default 256, each with at most 64 connections
-	MaxUnrouted int // accepted connections that have not said whose they are; further ones are closed. Default 256
+	MaxUnrouted int // accepted connections that have not said whose they are; a further one takes the place of the oldest of the source that has most. Default 256
 
 	keepalive time.Duration // of the ICE agent, for tests; default 0, none
 	// allocate makes an allocation; tests have another than allocateTURN.

@@ -2,8 +2,10 @@ package ice
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,11 +26,18 @@ type Endpoint struct {
 	mu          sync.Mutex // guards the fields below
 	closed      bool
 	attempts    map[string]*Attempt // by ufrag
-	unrouted    map[*net.TCPConn]netip.Addr
-	perSource   map[netip.Addr]int // of unrouted
+	unrouted    map[*net.TCPConn]arrival
+	arrivals    uint64                        // ever
+	perSource   map[netip.Addr][]*net.TCPConn // of unrouted, oldest first; no entry is empty
 	reflections map[reflectKey]*reflection
 	learnt      Network
 	changed     chan struct{} // closed and replaced
+}
+
+// arrival is where a connection came from, and as the how manieth.
+type arrival struct {
+	from netip.Addr
+	n    uint64
 }
 
 // Listen opens the listeners.
@@ -44,8 +53,8 @@ func Listen(cfg Config) (*Endpoint, error) {
 	e := &Endpoint{
 		cfg: cfg, lns: lns, port: lns[0].Addr().(*net.TCPAddr).AddrPort().Port(),
 		attempts:    make(map[string]*Attempt),
-		unrouted:    make(map[*net.TCPConn]netip.Addr),
-		perSource:   make(map[netip.Addr]int),
+		unrouted:    make(map[*net.TCPConn]arrival),
+		perSource:   make(map[netip.Addr][]*net.TCPConn),
 		reflections: make(map[reflectKey]*reflection),
 		changed:     make(chan struct{}),
 	}
@@ -137,28 +146,57 @@ func (e *Endpoint) acceptLoop(ln *net.TCPListener) {
 	}
 }
 
-// enter counts a connection among those that have not said whose they are, if there is room.
+// enter counts a connection among those that have not said whose they are, if there is room. Where all the room is taken, the oldest of
+// the source that has most goes: a peer that means it speaks within a round trip, so who waits longest in silence is not one.
 func (e *Endpoint) enter(conn *net.TCPConn) bool {
 	from := sourceOf(conn)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed || len(e.unrouted) >= e.cfg.MaxUnrouted || e.perSource[from] >= maxPerSource {
+	if e.closed || len(e.perSource[from]) >= maxPerSource {
 		return false
 	}
-	e.unrouted[conn] = from
-	e.perSource[from]++
+	if len(e.unrouted) >= e.cfg.MaxUnrouted {
+		e.evictLocked()
+	}
+	e.arrivals++
+	e.unrouted[conn] = arrival{from, e.arrivals}
+	e.perSource[from] = append(e.perSource[from], conn)
 	e.wg.Add(1)
 	return true
 }
 
-func (e *Endpoint) leave(conn *net.TCPConn) {
+// evictLocked closes the oldest connection of the source that has most; its admit sees the end of it. It looks at each source, of which there are at most MaxUnrouted.
+func (e *Endpoint) evictLocked() {
+	var heaviest []*net.TCPConn
+	for _, conns := range e.perSource {
+		if len(conns) > len(heaviest) || len(conns) == len(heaviest) && e.unrouted[conns[0]].n < e.unrouted[heaviest[0]].n {
+			heaviest = conns
+		}
+	}
+	e.stats.evicted.Add(1)
+	heaviest[0].Close()
+	e.leaveLocked(heaviest[0])
+}
+
+// leave takes a connection off the count, unless it was evicted.
+func (e *Endpoint) leave(conn *net.TCPConn) (stays bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	from := e.unrouted[conn]
+	return e.leaveLocked(conn)
+}
+
+func (e *Endpoint) leaveLocked(conn *net.TCPConn) bool {
+	at, there := e.unrouted[conn]
+	if !there {
+		return false
+	}
+	from := at.from
 	delete(e.unrouted, conn)
-	if e.perSource[from]--; e.perSource[from] == 0 {
+	e.perSource[from] = slices.DeleteFunc(e.perSource[from], func(c *net.TCPConn) bool { return c == conn })
+	if len(e.perSource[from]) == 0 {
 		delete(e.perSource, from)
 	}
+	return true
 }
 
 // sourceOf is the address a connection is counted under: for IPv6 its /64, which one host can use whole.
@@ -176,8 +214,7 @@ func (e *Endpoint) admit(conn *net.TCPConn) {
 	defer e.wg.Done()
 	s := &stream{conn: conn, peer: remoteAddr(conn)}
 	a, frame := e.route(conn)
-	e.leave(conn)
-	if a == nil || a.attach(s, frame) != nil {
+	if !e.leave(conn) || a == nil || a.attach(s, frame) != nil {
 		conn.Close()
 	}
 }
@@ -190,6 +227,8 @@ func (e *Endpoint) route(conn *net.TCPConn) (*Attempt, []byte) {
 	case tls || err == errGarbage:
 		e.stats.garbage.Add(1)
 		return nil, nil
+	case errors.Is(err, net.ErrClosed):
+		return nil, nil // by us: evicted, or the endpoint is
 	case err != nil:
 		e.stats.silent.Add(1)
 		return nil, nil

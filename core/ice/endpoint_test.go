@@ -107,32 +107,68 @@ func TestGarbage(t *testing.T) {
 	talk(t, b, 1000)
 }
 
-// TestUnroutedLimit: connections beyond the limit are closed unread, and one that leaves makes room.
+// TestUnroutedLimit: a connection beyond the limit takes the place of the one that has been silent for longest.
 func TestUnroutedLimit(t *testing.T) {
 	noGoroutines(t)
 	e := listenTest(t, Config{MaxUnrouted: 3, FirstFrame: time.Hour})
 	var open []*net.TCPConn
-	for range 3 {
+	for i := range 3 {
 		open = append(open, dialTest(t, e))
+		eventually(t, "it is accepted", func() bool { return unrouted(e) == i+1 }, func() string { return "" })
 	}
-	eventually(t, "three accepted", func() bool { return e.Stats().Accepted == 3 }, func() string { return "" })
-	if !closed(t, dialTest(t, e)) {
-		t.Error("a fourth connection was not closed")
-	}
-	if s := e.Stats(); s.Refused != 1 {
-		t.Errorf("stats %+v, want 1 refused", s)
-	}
-	open[0].Close()
-	eventually(t, "room", func() bool { return unrouted(e) == 2 }, func() string { return "" })
 	fourth := dialTest(t, e)
-	eventually(t, "five accepted", func() bool { return e.Stats().Accepted == 5 }, func() string { return "" })
-	if s := e.Stats(); s.Refused != 1 {
-		t.Errorf("stats %+v, want still 1 refused", s)
+	if !closed(t, open[0]) {
+		t.Error("the oldest connection was not closed")
+	}
+	if s := e.Stats(); s.Evicted != 1 || s.Refused != 0 || unrouted(e) != 3 {
+		t.Errorf("stats %+v with %d, want 1 evicted, 3 there", s, unrouted(e))
+	}
+	open[1].Close()
+	eventually(t, "room", func() bool { return unrouted(e) == 2 }, func() string { return "" })
+	dialTest(t, e)
+	eventually(t, "five accepted", func() bool { return unrouted(e) == 3 }, func() string { return "" })
+	if s := e.Stats(); s.Evicted != 1 {
+		t.Errorf("stats %+v, want still 1 evicted", s)
 	}
 	e.Close() // with three connections that say nothing for an hour
 	if !closed(t, fourth) {
 		t.Error("Close left a connection open")
 	}
+}
+
+// TestSilentSourcesLeaveRoom: four addresses that hold all places in silence do not keep a fifth out, nor does one that comes again and again.
+func TestSilentSourcesLeaveRoom(t *testing.T) {
+	e := listenTest(t, Config{FirstFrame: time.Hour})
+	from := func(last byte) *net.TCPConn {
+		t.Helper()
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, last)}}
+		conn, err := d.Dial("tcp4", netip.AddrPortFrom(lo4, e.Port()).String())
+		if err != nil {
+			t.Skipf("needs a second loopback address: %v", err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn.(*net.TCPConn)
+	}
+	for source := byte(2); source < 6; source++ {
+		for range maxPerSource {
+			from(source)
+		}
+	}
+	eventually(t, "no room", func() bool { return unrouted(e) == 256 }, func() string { return "" })
+	honest := from(6)
+	eventually(t, "the fifth is let in", func() bool { return e.Stats().Evicted == 1 }, func() string { return "" })
+	for range 2 * maxPerSource { // those that were pushed out come again, and push out their own
+		from(2)
+	}
+	eventually(t, "the others come", func() bool { return e.Stats().Accepted == 256+1+2*maxPerSource }, func() string { return "" })
+	e.mu.Lock()
+	mine := len(e.perSource[netip.AddrFrom4([4]byte{127, 0, 0, 6})])
+	e.mu.Unlock()
+	if mine != 1 || unrouted(e) != 256 {
+		t.Errorf("%d places of the fifth, %d altogether; want 1 and 256", mine, unrouted(e))
+	}
+	mustConnect(t, listenTest(t, Config{}), e) // and whoever has something to say gets in
+	honest.Close()
 }
 
 func unrouted(e *Endpoint) int {

@@ -19,7 +19,8 @@ type Stats struct {
 	Stray          uint64 // ... and named an attempt that is not here, over most likely
 	Garbage        uint64 // connections closed because they sent something else than checks, or had not the password
 	Silent         uint64 // accepted connections closed because their first frame did not come in time
-	Refused        uint64 // accepted connections closed unread: too many unrouted ones
+	Refused        uint64 // accepted connections closed unread: too many unrouted ones from one source
+	Evicted        uint64 // accepted connections closed before they said whose they are, to make room for another source's
 	Crossed        uint64 // connections that merged two attempts by simultaneous open, and were closed
 	Allocations    uint64 // relay allocations made
 	RelayFailures  uint64 // relay allocations refused or not answered
@@ -33,7 +34,7 @@ type stats struct {
 	punched, punchRelayed, punchFailed         atomic.Uint64
 	dials, dialFailures                        atomic.Uint64
 	accepted, routed, stray, garbage           atomic.Uint64
-	silent, refused, crossed                   atomic.Uint64
+	silent, refused, evicted, crossed          atomic.Uint64
 	allocations, relayFailures, acceptFailures atomic.Uint64
 	udpStray                                   atomic.Uint64
 }
@@ -50,7 +51,7 @@ func (e *Endpoint) Stats() Stats {
 		Punched: s.punched.Load(), PunchRelayed: s.punchRelayed.Load(), PunchFailed: s.punchFailed.Load(),
 		Dials: s.dials.Load(), DialFailures: s.dialFailures.Load(),
 		Accepted: s.accepted.Load(), Routed: s.routed.Load(), Stray: s.stray.Load(), Garbage: s.garbage.Load(),
-		Silent: s.silent.Load(), Refused: s.refused.Load(), Crossed: s.crossed.Load(),
+		Silent: s.silent.Load(), Refused: s.refused.Load(), Evicted: s.evicted.Load(), Crossed: s.crossed.Load(),
 		Allocations: s.allocations.Load(), RelayFailures: s.relayFailures.Load(), AcceptFailures: s.acceptFailures.Load(),
 		UDPStray: s.udpStray.Load(),
 	}
