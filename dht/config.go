@@ -95,6 +95,7 @@ type pace struct {
 	joinMax    time.Duration
 	refresh    time.Duration // between two joins once nodes answer
 	avoid      time.Duration // a node that did not answer is left alone for so long; doubles
+	early      time.Duration // a put that still looks for the nearest nodes after this is written to those that answered
 	noSecurity bool          // node ids are free
 }
 
@@ -104,11 +105,11 @@ type pace struct {
 var paces = map[Mode]pace{
 	Private: {
 		resend: 250 * time.Millisecond, tries: 3, send: 2000,
-		joinMin: 100 * time.Millisecond, joinMax: 2 * time.Second, refresh: time.Minute, avoid: 2 * time.Second, noSecurity: true,
+		joinMin: 100 * time.Millisecond, joinMax: 2 * time.Second, refresh: time.Minute, avoid: 2 * time.Second, early: 50 * time.Millisecond, noSecurity: true,
 	},
 	Mainline: {
 		resend: time.Second, tries: 2, send: 100,
-		joinMin: time.Second, joinMax: time.Minute, refresh: 10 * time.Minute, avoid: 30 * time.Second,
+		joinMin: time.Second, joinMax: time.Minute, refresh: 10 * time.Minute, avoid: 30 * time.Second, early: time.Second,
 	},
 }
 

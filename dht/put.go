@@ -6,6 +6,8 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"math"
+	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/anacrolix/dht/v2/bep44"
@@ -43,34 +45,65 @@ func (n *Node) put(ctx context.Context, key ed25519.PrivateKey, seq int64, value
 	if len(encoded) > maxValue {
 		return Stored{}, fmt.Errorf("dht: put: value has %d bytes encoded, BEP 44 allows %d", len(encoded), maxValue)
 	}
-	public := [32]byte(key.Public().(ed25519.PublicKey))
-	s := newSearch(public, 0, nil)
+	s := newSearch([32]byte(key.Public().(ed25519.PublicKey)), 0, nil)
 	if local, err := n.store.Get(s.target); err == nil {
 		s.offer(Item{Seq: local.Seq, Value: stringIn(bencode.MustMarshal(local.V))})
 	}
-	closest, _ := n.walk(ctx, walk{target: s.target, start: n.start(), ask: n.asks(s)})
+	// A node that has gone costs its time-out. Those that are there have the item meanwhile, unless they have one that goes before it.
+	target := int160.FromByteArray(s.target)
+	var ahead []netip.AddrPort
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	first := seq
+	closest, _ := n.walk(ctx, walk{target: s.target, start: n.start(), ask: n.asks(s), after: n.pace.early, early: func(answered []near) {
+		if next, err := sequence(s, first, value); err == nil && next == first {
+			writing.Go(func() { _, ahead, _ = n.spread(ctx, signed(key, first, value), answered, n.isNear(target, answered)) })
+		}
+	}})
+	writing.Wait()
 	if err := ctx.Err(); err != nil {
 		return Stored{}, err
 	}
-	if old, ok := s.best(); ok && old.Seq >= seq {
-		switch {
-		case bytes.Equal(old.Value, value):
-			seq = old.Seq
-		case old.Seq == math.MaxInt64:
-			return Stored{}, ErrPinned
-		default:
-			seq = old.Seq + 1
-		}
+	seq, err := sequence(s, seq, value)
+	if err != nil {
+		return Stored{}, err
 	}
-	item := bep44.Put{V: string(value), K: &public, Seq: seq}
-	copy(item.Sig[:], bep44.Sign(key, nil, seq, encoded))
-	return n.spread(ctx, item, closest)
+	if seq != first {
+		ahead = nil // they have to learn the other number
+	}
+	rest := slices.DeleteFunc(slices.Clone(closest), func(node near) bool { return slices.Contains(ahead, addrPortOf(node.addr)) })
+	stored, _, err := n.spread(ctx, signed(key, seq, value), rest, n.isNear(target, closest))
+	if have := len(closest) - len(rest); have > 0 {
+		stored.Nodes, err = stored.Nodes+have, nil
+	}
+	return stored, err
 }
 
-// spread writes the item to the nearest nodes, all at once, and waits for all.
-func (n *Node) spread(ctx context.Context, item bep44.Put, closest []near) (Stored, error) {
-	stored := Stored{Seq: item.Seq}
-	if target := int160.FromByteArray(item.Target()); n.isNear(target, closest) {
+// sequence returns the number to write value with, after what was found.
+func sequence(s *search, seq int64, value []byte) (int64, error) {
+	old, ok := s.best()
+	switch {
+	case !ok || old.Seq < seq:
+		return seq, nil
+	case bytes.Equal(old.Value, value):
+		return old.Seq, nil
+	case old.Seq == math.MaxInt64:
+		return 0, ErrPinned
+	}
+	return old.Seq + 1, nil
+}
+
+func signed(key ed25519.PrivateKey, seq int64, value []byte) bep44.Put {
+	public := [32]byte(key.Public().(ed25519.PublicKey))
+	item := bep44.Put{V: string(value), K: &public, Seq: seq}
+	copy(item.Sig[:], bep44.Sign(key, nil, seq, bencode.MustMarshal(value)))
+	return item
+}
+
+// spread writes the item to these nodes, all at once, and waits for all; and here. It returns those that took it.
+func (n *Node) spread(ctx context.Context, item bep44.Put, closest []near, here bool) (stored Stored, took []netip.AddrPort, err error) {
+	stored.Seq = item.Seq
+	if here {
 		stored.Local = n.store.putOwn(item.ToItem()) == nil
 	}
 	errs := make([]error, len(closest))
@@ -80,24 +113,25 @@ func (n *Node) spread(ctx context.Context, item bep44.Put, closest []near) (Stor
 	}
 	wg.Wait()
 	var last error
-	for _, err := range errs {
+	for i, err := range errs {
 		if err != nil {
 			last = err
 			continue
 		}
-		stored.Nodes++
+		took = append(took, addrPortOf(closest[i].addr))
 	}
+	stored.Nodes = len(took)
 	switch {
 	case stored.Nodes > 0:
-		return stored, nil
+		return stored, took, nil
 	case ctx.Err() != nil:
-		return stored, ctx.Err()
+		return stored, nil, ctx.Err()
 	case last != nil:
-		return stored, fmt.Errorf("%w: %w", ErrNotStored, last)
+		return stored, nil, fmt.Errorf("%w: %w", ErrNotStored, last)
 	case n.cfg.Mode == Private && stored.Local:
-		return stored, nil
+		return stored, nil, nil
 	}
-	return stored, fmt.Errorf("%w: %w", ErrNotStored, ErrNoNodes)
+	return stored, nil, fmt.Errorf("%w: %w", ErrNotStored, ErrNoNodes)
 }
 
 // isNear reports whether this node is among the nearest to target itself.

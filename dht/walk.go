@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,33 @@ type walk struct {
 	ask    func(ctx context.Context, to mainline.Addr) mainline.QueryResult // sends one query
 	useful func(krpc.NodeInfo) bool                                         // which of the nodes told of to ask; nil: all
 	enough <-chan struct{}                                                  // closed to end the walk early; may be nil
+
+	// early is called once, with the nearest that have answered by then, where the walk still waits for others after so long; nil: never.
+	early func([]near)
+	after time.Duration
+}
+
+// answers are the nodes that have answered a walk.
+type answers struct {
+	target int160.T
+
+	mu   sync.Mutex // guards the field below
+	list []near     // at most maxAsked
+}
+
+func (a *answers) add(n near) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.list = append(a.list, n)
+}
+
+// nearest returns the bucketK nearest of them.
+func (a *answers) nearest() []near {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := slices.Clone(a.list)
+	slices.SortFunc(list, func(x, y near) int { return x.id.Distance(a.target).Cmp(y.id.Distance(a.target)) })
+	return list[:min(len(list), bucketK)]
 }
 
 // walk asks ever nearer nodes until the nearest have answered, enough is closed, or ctx or the node ends. It returns
@@ -46,6 +74,7 @@ func (n *Node) walk(ctx context.Context, w walk) ([]near, int) {
 		return nil, 0
 	}
 	var asked, answered atomic.Int32
+	said := answers{target: int160.FromByteArray(w.target)}
 	op := traversal.Start(traversal.OperationInput{
 		Target: w.target, Alpha: alpha, K: bucketK, NodeFilter: n.walkable,
 		DoQuery: func(ctx context.Context, addr krpc.NodeAddr) (out traversal.QueryResult) {
@@ -61,6 +90,9 @@ func (n *Node) walk(ctx context.Context, w walk) ([]near, int) {
 			if r.Token != nil {
 				token = *r.Token
 			}
+			if w.early != nil {
+				said.add(near{addr: mainline.NewAddr(addr.UDP()), id: int160.FromByteArray(r.ID), token: token})
+			}
 			return traversal.QueryResult{
 				ResponseFrom: &krpc.NodeInfo{Addr: addr, ID: r.ID}, ClosestData: token,
 				Nodes: w.told(r.Nodes), Nodes6: w.told(r.Nodes6),
@@ -68,11 +100,19 @@ func (n *Node) walk(ctx context.Context, w walk) ([]near, int) {
 		},
 	})
 	added := op.AddNodes(w.start)
+	var late <-chan time.Time
+	if w.early != nil {
+		timer := time.NewTimer(w.after)
+		defer timer.Stop()
+		late = timer.C
+	}
 	for ended := added == 0; !ended; {
 		select {
 		case <-op.Stalled():
 			// The operation may signal a stall that it noticed before the nodes were added: then nothing was asked.
 			ended = asked.Load() > 0
+		case <-late:
+			w.early(said.nearest())
 		case <-w.enough:
 			ended = true
 		case <-ctx.Done():
