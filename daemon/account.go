@@ -140,7 +140,7 @@ func (c *Contacts) setOwn(raw []byte) (revoked []identity.DeviceID, err error) {
 	defer c.mu.Unlock()
 	own := c.own
 	revoked = own.take(l, raw)
-	return revoked, c.storeLocked(c.list, own, c.guests)
+	return revoked, c.storeLocked(c.reclaimLocked(l, c.list), own, c.guests)
 }
 
 // listedName makes a device's name fit for a list in which no other has it.
@@ -179,6 +179,7 @@ func (d *Daemon) renewLoop(ctx context.Context) error {
 		} else {
 			d.spawn(d.announce)
 		}
+		d.shareContacts()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -199,6 +200,7 @@ func (d *Daemon) greeted(peer identity.DeviceID, known []framing.AccountVersion)
 	for _, raw := range d.contacts.listsNewer(peer, known) {
 		d.pushList(peer, raw)
 	}
+	d.metOwn(peer)
 }
 
 // pushList gives a device a list, on the session that is there or on a new one.

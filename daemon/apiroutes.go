@@ -70,7 +70,7 @@ func (d *Daemon) routes() []route {
 		{method: "GET", path: "/v1/contacts", summary: "list the contacts", out: ContactList{}, answer: func(*http.Request) (any, error) { return d.contacts.object(), nil }},
 		{method: "POST", path: "/v1/contacts", summary: "know a device under a name", in: contactRequest{}, out: ContactObject{}, answer: d.postContact},
 		{method: "GET", path: "/v1/contacts/{contact}", summary: "one contact, by name or device id", out: ContactObject{}, answer: d.getContact},
-		{method: "POST", path: "/v1/contacts/{contact}", summary: "change a contact's policy", in: policyRequest{}, out: ContactObject{}, answer: d.postPolicy},
+		{method: "POST", path: "/v1/contacts/{contact}", summary: "change a contact's policy, or its name", in: policyRequest{}, out: ContactObject{}, answer: d.postPolicy},
 		{
 			method: "DELETE", path: "/v1/contacts/{contact}", summary: "forget a contact", out: ContactObject{},
 			answer: func(r *http.Request) (any, error) { return d.RemoveContact(r.PathValue("contact")) },
@@ -174,7 +174,8 @@ func (d *Daemon) handler() http.Handler {
 }
 
 type policyRequest struct {
-	Set map[string]string `json:"set"` // as `contact set` takes them
+	Set  map[string]string `json:"set,omitempty"`  // as `contact set` takes them
+	Name string            `json:"name,omitempty"` // what it is to be called [as it is]
 }
 
 func (d *Daemon) getContact(r *http.Request) (any, error) {
@@ -186,6 +187,12 @@ func (d *Daemon) postPolicy(r *http.Request) (any, error) {
 	var req policyRequest
 	if err := read(r, &req); err != nil {
 		return nil, err
+	}
+	if req.Name != "" {
+		if len(req.Set) > 0 {
+			return nil, cli.Errorf("E_USAGE", "a contact is renamed, or its policy changed").Hint("one after the other")
+		}
+		return d.RenameContact(r.PathValue("contact"), req.Name)
 	}
 	return d.SetContact(r.PathValue("contact"), req.Set)
 }

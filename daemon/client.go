@@ -184,7 +184,12 @@ func (c *Client) Contact(ctx context.Context, who string) (o ContactObject, err 
 
 // SetContact changes a contact's policy.
 func (c *Client) SetContact(ctx context.Context, who string, values map[string]string) (o ContactObject, err error) {
-	return o, c.do(ctx, http.MethodPost, "/v1/contacts/"+url.PathEscape(who), policyRequest{values}, &o)
+	return o, c.do(ctx, http.MethodPost, "/v1/contacts/"+url.PathEscape(who), policyRequest{Set: values}, &o)
+}
+
+// RenameContact calls a contact something else.
+func (c *Client) RenameContact(ctx context.Context, who, name string) (o ContactObject, err error) {
+	return o, c.do(ctx, http.MethodPost, "/v1/contacts/"+url.PathEscape(who), policyRequest{Name: name}, &o)
 }
 
 // RemoveContact forgets a contact.

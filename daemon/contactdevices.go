@@ -344,7 +344,7 @@ func (c *Contacts) adopt(raw []byte, from identity.DeviceID) (l *identity.Device
 		}
 		own := c.own
 		revoked = own.take(l, raw)
-		return l, revoked, c.storeLocked(c.list, own, c.guests)
+		return l, revoked, c.storeLocked(c.reclaimLocked(l, c.list), own, c.guests)
 	}
 	i := slices.IndexFunc(c.list, func(have Contact) bool { return have.Account == l.Account })
 	if i < 0 {

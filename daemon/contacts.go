@@ -29,6 +29,7 @@ type Contact struct {
 	Account identity.AccountID  `json:"account,omitzero"` // zero: a single device
 	List    []byte              `json:"list,omitempty"`   // the account's newest device list, signed
 	Revoked []identity.DeviceID `json:"revoked,omitempty"`
+	Change  change              `json:"change,omitzero"` // the last one that somebody made
 
 	list *identity.DeviceList // List, parsed
 	one  bool                 // Device alone is meant: it was named as NAME:DEVICE or by its id
@@ -44,14 +45,17 @@ type Contacts struct {
 	list   []Contact
 	own    Contact // this device's account; without a name, and all zero where there is none
 	guests []Invitation
+	gone   []goneContact // those that were removed, for the account's other devices
+	edits  uint64        // changes since the start
 	news   chan struct{} // closed and replaced when a device list is taken; nil until somebody waits
 }
 
 type contactsFile struct {
-	Schema      int          `json:"schema"`
-	Contacts    []Contact    `json:"contacts"`
-	Own         *Contact     `json:"own,omitempty"`
-	Invitations []Invitation `json:"invitations,omitempty"`
+	Schema      int           `json:"schema"`
+	Contacts    []Contact     `json:"contacts"`
+	Own         *Contact      `json:"own,omitempty"`
+	Invitations []Invitation  `json:"invitations,omitempty"`
+	Removed     []goneContact `json:"removed,omitempty"`
 }
 
 // contactsSchema is what is written; schema 1 had single devices only, and is read as such.
@@ -77,7 +81,7 @@ func LoadContacts(h Home) (*Contacts, error) {
 			Because(fmt.Errorf("%s has schema %d, this program reads 1 and %d", c.path, f.Schema, contactsSchema)).
 			Hint("run the version that wrote it")
 	}
-	c.list, c.guests = f.Contacts, f.Invitations
+	c.list, c.guests, c.gone = f.Contacts, f.Invitations, f.Removed
 	if f.Own != nil {
 		c.own = *f.Own
 	}
@@ -116,15 +120,20 @@ func (c *Contacts) Add(name string, id identity.DeviceID) error {
 	if len(c.list) >= maxContacts {
 		return cli.Errorf("E_DENIED", "the contact list is full").Because(fmt.Errorf("it holds %d", maxContacts))
 	}
-	return c.replaceLocked(append(slices.Clone(c.list), Contact{Name: name, Device: id}))
+	have := Contact{Name: name, Device: id}
+	gone, was := c.backLocked(&have)
+	have.Change = c.nextLocked(was)
+	return c.editLocked(append(slices.Clone(c.list), have), gone)
 }
 
-// replaceLocked stores another list and uses it from then on.
-func (c *Contacts) replaceLocked(list []Contact) error { return c.storeLocked(list, c.own, c.guests) }
-
-// storeLocked replaces the file atomically, and uses what is in it from then on: a crash leaves the old or the new.
+// storeLocked is storeAllLocked where no contact was removed or came back.
 func (c *Contacts) storeLocked(list []Contact, own Contact, guests []Invitation) error {
-	f := contactsFile{Schema: contactsSchema, Contacts: list, Invitations: guests}
+	return c.storeAllLocked(list, own, guests, c.gone)
+}
+
+// storeAllLocked replaces the file atomically, and uses what is in it from then on: a crash leaves the old or the new.
+func (c *Contacts) storeAllLocked(list []Contact, own Contact, guests []Invitation, gone []goneContact) error {
+	f := contactsFile{Schema: contactsSchema, Contacts: list, Invitations: guests, Removed: gone}
 	if !own.Account.IsZero() {
 		f.Own = &own
 	}
@@ -135,7 +144,7 @@ func (c *Contacts) storeLocked(list []Contact, own Contact, guests []Invitation)
 	if err != nil {
 		return cli.Errorf("E_LOCAL_IO", "cannot store the contacts").Because(err).Hint("check the free space and the permissions of the home; the old list is as it was")
 	}
-	c.list, c.own, c.guests = list, own, guests
+	c.list, c.own, c.guests, c.gone = list, own, guests, gone
 	return nil
 }
 

@@ -79,6 +79,7 @@ type Daemon struct {
 	contacts  *Contacts
 	device    *identity.Device
 	account   account
+	sharing   sharing    // of contacts with the account's other devices
 	signing   sync.Mutex // held while the account's next list is made
 	inviting  sync.Mutex // held while the account is made, and while somebody joins
 	downloads *transfer.Dir
@@ -205,7 +206,8 @@ func (d *Daemon) openHome() (*identity.Device, error) {
 	if d.contacts, err = LoadContacts(h); err != nil {
 		return nil, err
 	}
-	d.device, d.contacts.self = device, d.self
+	d.device = device
+	d.contacts.adoptChanges(d.self)
 	if err := d.openAccount(); err != nil {
 		return nil, err
 	}

@@ -326,6 +326,14 @@ func (c *Contacts) befriend(wanted string, who joinContact) (Contact, error) {
 	return have, nil
 }
 
+// partyOf is the account of a contact's list, or the device.
+func partyOf(c joinContact) identity.DeviceID {
+	if l, err := identity.ParseDeviceList(c.List); err == nil {
+		return l.Account
+	}
+	return c.Device
+}
+
 // joinError is an answer that says no.
 func joinError(text string) error {
 	if len(text) > 200 {
@@ -408,12 +416,16 @@ func (d *Daemon) joinAs(l lines, guest identity.DeviceID, t identity.Ticket, req
 	if _, err := d.contacts.setOwn(answer.List); err != nil {
 		return out, err
 	}
+	var told []sharedContact
 	for _, c := range answer.Contacts[:min(len(answer.Contacts), maxContacts)] {
-		_, known := d.contacts.byDevice(c.Device)
-		if _, err := d.contacts.befriend("", c); err == nil && !known {
-			out.Learned++
-		}
+		// The oldest change there can be: what the account's devices say of it when they next meet outdoes it.
+		told = append(told, sharedContact{ID: partyOf(c), Device: c.Device, Change: change{By: t.Inviter}, Name: listedName(c.Name, nil), List: c.List})
 	}
+	news, err := d.contacts.merge(told)
+	if err != nil {
+		d.log.Info("some contacts of the account were not taken", "error", err)
+	}
+	out.Learned = len(news)
 	out.Devices = deviceList(d.contacts, d.self, d.cfg.Name, false).Devices
 	return out, nil
 }

@@ -96,6 +96,32 @@ func (c *Contacts) object() ContactList {
 
 // Set changes a contact's policy: all of the values, KEY to VALUE, or none.
 func (c *Contacts) Set(who string, values map[string]string) (Contact, error) {
+	return c.edit(who, func(have *Contact) error {
+		for key, value := range values {
+			if err := have.Policy.set(key, value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Rename calls a contact something else.
+func (c *Contacts) Rename(who, name string) (Contact, error) {
+	if err := checkContactName(name); err != nil {
+		return Contact{}, err
+	}
+	return c.edit(who, func(have *Contact) error {
+		if i := slices.IndexFunc(c.list, func(other Contact) bool { return other.Name == name }); i >= 0 && have.Name != name {
+			return cli.Errorf("E_USAGE", "there is a contact %q already", name).Hint("choose another name")
+		}
+		have.Name = name
+		return nil
+	})
+}
+
+// edit changes one contact.
+func (c *Contacts) edit(who string, change func(*Contact) error) (Contact, error) {
 	have, err := c.Find(who)
 	if err != nil {
 		return Contact{}, err
@@ -107,12 +133,11 @@ func (c *Contacts) Set(who string, values map[string]string) (Contact, error) {
 	if i < 0 {
 		return Contact{}, cli.Errorf("E_PEER_UNKNOWN", "%s is no contact any more", have.Name)
 	}
-	for key, value := range values {
-		if err := list[i].Policy.set(key, value); err != nil {
-			return Contact{}, err
-		}
+	if err := change(&list[i]); err != nil {
+		return Contact{}, err
 	}
-	return list[i], c.replaceLocked(list)
+	list[i].Change = c.nextLocked(list[i].Change)
+	return list[i], c.editLocked(list, c.gone)
 }
 
 // Remove forgets a contact.
@@ -123,7 +148,13 @@ func (c *Contacts) Remove(who string) (Contact, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return have, c.replaceLocked(slices.DeleteFunc(slices.Clone(c.list), func(other Contact) bool { return other.Name == have.Name }))
+	list := slices.Clone(c.list)
+	i := slices.IndexFunc(list, func(other Contact) bool { return other.Name == have.Name })
+	if i < 0 {
+		return Contact{}, cli.Errorf("E_PEER_UNKNOWN", "%s is no contact", have.Name).Hint("see `node contact ls`")
+	}
+	gone := append(slices.Clone(c.gone), goneContact{ID: list[i].party(), Device: list[i].Device, Change: c.nextLocked(list[i].Change)})
+	return have, c.editLocked(slices.Delete(list, i, i+1), gone)
 }
 
 // policyOf is what differs for the device; nothing for one that is no contact.
@@ -178,6 +209,15 @@ func (d *Daemon) SetContact(who string, values map[string]string) (ContactObject
 	return d.contactChanged(have, "changed"), nil
 }
 
+// RenameContact calls a contact something else.
+func (d *Daemon) RenameContact(who, name string) (ContactObject, error) {
+	have, err := d.contacts.Rename(who, name)
+	if err != nil {
+		return ContactObject{}, err
+	}
+	return d.contactChanged(have, "renamed"), nil
+}
+
 // RemoveContact forgets a contact and ends the sessions with it.
 func (d *Daemon) RemoveContact(who string) (ContactObject, error) {
 	have, err := d.contacts.Remove(who)
@@ -188,7 +228,13 @@ func (d *Daemon) RemoveContact(who string) (ContactObject, error) {
 	return d.contactChanged(have, "removed"), nil
 }
 
+// contactChanged tells those who follow, and the account's other devices.
 func (d *Daemon) contactChanged(c Contact, what string) ContactObject {
+	d.shareContacts()
+	return d.showContact(c, what)
+}
+
+func (d *Daemon) showContact(c Contact, what string) ContactObject {
 	o := c.object()
 	d.events.publish(Event{Type: EventContact, What: what, Peer: &o.PeerRef, Contact: &o})
 	return o
@@ -219,6 +265,12 @@ func onContacts(h Home, online func(*Client) (ContactObject, error), offline fun
 func SetContact(ctx context.Context, h Home, who string, values map[string]string) (ContactObject, error) {
 	return onContacts(h, func(c *Client) (ContactObject, error) { return c.SetContact(ctx, who, values) },
 		func(c *Contacts) (Contact, error) { return c.Set(who, values) })
+}
+
+// RenameContact calls a contact something else, with or without a running daemon.
+func RenameContact(ctx context.Context, h Home, who, name string) (ContactObject, error) {
+	return onContacts(h, func(c *Client) (ContactObject, error) { return c.RenameContact(ctx, who, name) },
+		func(c *Contacts) (Contact, error) { return c.Rename(who, name) })
 }
 
 // RemoveContact forgets a contact, with or without a running daemon.

@@ -20,7 +20,9 @@ const quick = 10 * time.Second
 func (a *app) contactCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "contact", Short: "the devices this one knows", Args: noArgs,
-		Long: "Contacts are the devices this one talks to. Both sides must know each other: strangers get no answer at all.",
+		Long: `Contacts are the devices this one talks to. Both sides must know each other: strangers get no answer at all.
+The devices of an account have the same contacts: what is added, renamed, blocked, removed, or taken unasked (auto-accept) at one of them is so at all, as soon as they meet.
+A folder for files (download-dir) and ports (listen) are each device's own.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
@@ -68,6 +70,16 @@ func (a *app) contactCommand() *cobra.Command {
 			},
 		},
 		a.contactSetCommand(),
+		&cobra.Command{
+			Use: "rename NAME NEW", Short: "call a contact something else", Args: exactArgs(2), Example: "  node contact rename phone old-phone",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				ctx, cancel := a.limit(cmd.Context(), quick)
+				defer cancel()
+				return a.oneContact(func(h daemon.Home) (daemon.ContactObject, error) {
+					return daemon.RenameContact(ctx, h, args[0], args[1])
+				})
+			},
+		},
 		&cobra.Command{
 			Use: "block NAME", Short: "treat a contact as a stranger: no answer at all", Args: exactArgs(1),
 			Example: "  node contact block phone\n  node contact set phone blocked=off",
