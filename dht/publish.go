@@ -42,7 +42,7 @@ type publisher struct {
 // it started has returned.
 func (c *Courier) Serve(ctx context.Context) error {
 	p := &publisher{courier: c, sem: make(chan struct{}, publishAtOnce), byPeer: map[identity.DeviceID]*publication{}}
-	tick := time.NewTicker(min(max(c.cfg.Republish/8, 20*time.Millisecond), time.Second))
+	tick := time.NewTicker(min(max(c.cfg.Republish/8, 20*time.Millisecond), 250*time.Millisecond)) // a new contact is told within that
 	defer tick.Stop()
 	defer p.wg.Wait()
 	for {
