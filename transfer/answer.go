@@ -14,6 +14,8 @@ type answer struct {
 	again int64  // of GO: bytes that have come before and are of no use
 	word  string // of NGO and BAD
 	text  string // of NGO and BAD; may be empty
+
+	without int64 // of GO: bytes of a second map, behind the first, of what is not wanted
 }
 
 func appendAnswer(dst []byte, a answer) []byte {
@@ -24,6 +26,10 @@ func appendAnswer(dst []byte, a answer) []byte {
 		dst = strconv.AppendInt(dst, a.have, 10)
 		dst = append(dst, ' ')
 		dst = strconv.AppendInt(dst, a.again, 10)
+		if a.without > 0 {
+			dst = append(dst, withoutWord...)
+			dst = strconv.AppendInt(dst, a.without, 10)
+		}
 	case "NGO", "BAD":
 		dst = append(dst, ' ')
 		dst = append(dst, a.word...)
@@ -45,7 +51,6 @@ func parseAnswer(line []byte) (answer, error) {
 	a := answer{verb: verb}
 	switch verb {
 	case "GO":
-		// Further words belong to features that the header would have had to ask for; this version's headers ask for none.
 		number, rest, _ := strings.Cut(rest, " ")
 		n, err := parseSize("length in GO", number)
 		if err == nil && n > maxHave {
@@ -54,10 +59,12 @@ func parseAnswer(line []byte) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		number, _, _ = strings.Cut(rest, " ")
+		number, rest, more := strings.Cut(rest, " ")
 		a.have = n
-		a.again, err = parseSize("count in GO", number)
-		return a, err
+		if a.again, err = parseSize("count in GO", number); err != nil || !more {
+			return a, err
+		}
+		return a, a.parseWords(rest)
 	case "NGO", "BAD":
 		a.word, a.text, _ = strings.Cut(rest, " ")
 		a.word = printable(a.word, MaxReason)
@@ -67,6 +74,29 @@ func parseAnswer(line []byte) (answer, error) {
 		return a, nil
 	}
 	return answer{}, protocolError("answer %q", printable(s, 40))
+}
+
+// withoutWord is in front of the length of the second map.
+const withoutWord = " without="
+
+// parseWords reads the words behind the numbers of GO. Those that are not known belong to features that the header would have had to ask for.
+func (a *answer) parseWords(words string) (err error) {
+	for word := range strings.SplitSeq(words, " ") {
+		length, ok := strings.CutPrefix(word, withoutWord[1:])
+		if !ok {
+			continue
+		}
+		if a.without != 0 {
+			return protocolError("two maps of what is not wanted")
+		}
+		if a.without, err = parseSize("length in GO", length); err == nil && (a.without > maxHave || a.without == 0) {
+			err = protocolError("a map of %d bytes", a.without)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // refusal is the error an NGO or BAD means to the sender.

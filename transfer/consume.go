@@ -134,7 +134,7 @@ func (c *consumer) next() error {
 		}
 	case atNumber:
 		n := binary.BigEndian.Uint32(c.head)
-		if n >= c.p.m.chunks() || c.p.journal.have.has(n) {
+		if n >= c.p.m.chunks() || c.p.journal.have.has(n) || c.p.unwanted.has(n) {
 			return protocolError("chunk %d, which is not missing", n)
 		}
 		if n < c.p.m.first[c.entry] {
@@ -164,10 +164,10 @@ func (c *consumer) next() error {
 func (c *consumer) finish() error {
 	c.phase = atEnd
 	j := c.p.journal
-	if j.count != c.p.m.chunks() {
-		return protocolError("the end, and %d chunks of %d are here", j.count, c.p.m.chunks())
+	if j.count != c.p.wanted() {
+		return protocolError("the end, and %d chunks of %d are here", j.count, c.p.wanted())
 	}
-	if c.root = rootOf(c.p.m, j.sums); c.root != Digest(c.head) {
+	if c.root = rootOf(c.p.m, j.sums, c.p.unwanted); c.root != Digest(c.head) {
 		// Each chunk was what the sender said then, and together they are not what it says now: which are wrong nobody knows.
 		j.forget()
 		return &Error{Kind: ErrIntegrity, By: Local, Detail: "the whole", Cause: errBad}

@@ -21,15 +21,20 @@ func finish(h *k12.State) (d Digest) {
 	return d
 }
 
-// rootOf is the digest of a transfer whose chunks all have sums.
-func rootOf(m *manifest, sums []Digest) Digest {
+// rootOf is the digest of a transfer whose chunks all have sums, but for those that the receiver does not want: theirs are zeros.
+func rootOf(m *manifest, sums []Digest, unwanted bitmap) Digest {
 	h := k12.NewDraft10([]byte(rootLabel))
 	head := binary.BigEndian.AppendUint64(nil, uint64(m.chunkLen))
 	head = binary.BigEndian.AppendUint64(head, uint64(len(m.raw)))
 	h.Write(head)
 	h.Write(m.raw)
-	for i := range sums {
-		h.Write(sums[i][:])
+	var none Digest
+	for n := range m.chunks() {
+		if unwanted.has(n) {
+			h.Write(none[:])
+		} else {
+			h.Write(sums[n][:])
+		}
 	}
 	return finish(&h)
 }

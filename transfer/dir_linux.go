@@ -3,6 +3,7 @@ package transfer
 import (
 	"errors"
 	"math"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,6 +31,9 @@ func (d *Dir) free() (int64, bool) {
 	}
 	return int64(s.Bavail) * s.Bsize, true
 }
+
+// forgetCached has the next read of a file come from the disk, as far as the kernel follows.
+func forgetCached(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }
 
 // fewFiles is how many files are synced one by one; for more, the whole file system is asked at once.
 const fewFiles = 16

@@ -150,6 +150,7 @@ func FuzzHeader(f *testing.F) {
 	f.Add([]byte(textOf(goodHeader(1 << 45))))
 	f.Add([]byte(strings.TrimSuffix(textOf(goodHeader(5)), "\n") + "Interaction: " + testID + "\n\n"))
 	f.Add([]byte("X: y\n" + textOf(goodHeader(0))))
+	f.Add([]byte("Selection: yes\nRead-Back: no\nNote: a%20b\n" + textOf(goodHeader(0))))
 	f.Add([]byte("Content-Length: -1\nDisplay-Name: %2e%2e%2f\n\n"))
 	f.Add([]byte("\n"))
 	f.Add([]byte("\n\n"))
@@ -163,7 +164,7 @@ func FuzzHeader(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if want := (transferdecode.Header{Length: h.Size, Entries: int64(h.Entries), List: h.manifest, Chunk: h.chunkLen, Name: h.Name, ID: h.ID, Interaction: h.Interaction}); theirs != want {
+		if want := (transferdecode.Header{Length: h.Size, Entries: int64(h.Entries), List: h.manifest, Chunk: h.chunkLen, Name: h.Name, ID: h.ID, Interaction: h.Interaction, Note: h.Note, Selection: h.selects, ReadBack: h.readBack}); theirs != want {
 			t.Fatalf("%q is %+v to one and %+v to the other", text, want, theirs)
 		}
 		if len(text) > MaxHeader || h.Size < 0 || h.Size > maxSize || !ValidID(h.ID) {

@@ -2,8 +2,10 @@ package transfer
 
 import (
 	"bytes"
+	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -21,6 +23,9 @@ const (
 
 	// MaxReason bounds the text in NGO and BAD; longer ones are cut.
 	MaxReason = 200
+
+	// MaxNote bounds a sender's note in bytes; %XX makes three of each at most: 1,500 of a header's 4,096.
+	MaxNote = 500
 
 	// maxSize leaves room to add sizes without overflow.
 	maxSize = 1 << 62
@@ -42,6 +47,11 @@ type Offer struct {
 
 	// Interaction is what the sender calls it where it went to several devices, or was announced before: another transfer id. Empty: it is this one's.
 	Interaction string
+
+	Note string // the sender's words to whoever decides; printable, may be empty
+
+	selects  bool // the sender can be told what of it is not wanted
+	readBack bool // the sender wants it read from the disk again
 }
 
 // header is the sender's first text; the list of entries follows it.
@@ -73,6 +83,16 @@ func appendHeader(dst []byte, h header) []byte {
 	if h.Interaction != "" {
 		dst = append(dst, "\nInteraction: "...)
 		dst = append(dst, h.Interaction...)
+	}
+	if h.Note != "" {
+		dst = append(dst, "\nNote: "...)
+		dst = appendPercent(dst, h.Note)
+	}
+	if h.selects {
+		dst = append(dst, "\nSelection: yes"...)
+	}
+	if h.readBack {
+		dst = append(dst, "\nRead-Back: yes"...)
 	}
 	return append(dst, "\n\n"...)
 }
@@ -107,6 +127,14 @@ func parseHeader(text []byte) (header, error) {
 			if !ValidID(value) {
 				err = protocolError("bad Interaction")
 			}
+		case key == "Note":
+			if h.Note, err = parsePercent(value); err == nil && CheckNote(h.Note) != nil {
+				err = protocolError("bad Note")
+			}
+		case key == "Selection":
+			h.selects = value == "yes"
+		case key == "Read-Back":
+			h.readBack = value == "yes"
 		case key == "Digest-Algorithm":
 			h.digest = value
 		default:
@@ -134,6 +162,17 @@ func parseHeader(text []byte) (header, error) {
 	}
 	h.Entries = int(entries)
 	return h, nil
+}
+
+// CheckNote says what keeps a text from being a note: it is one line of people's words.
+func CheckNote(note string) error {
+	switch {
+	case len(note) > MaxNote:
+		return &Error{Kind: ErrSource, By: Local, Detail: fmt.Sprintf("a note of %d bytes, at most %d fit", len(note), MaxNote)}
+	case !utf8.ValidString(note), strings.ContainsFunc(note, func(r rune) bool { return !unicode.IsPrint(r) && r != ' ' }):
+		return &Error{Kind: ErrSource, By: Local, Detail: "a note of other characters than printable ones"}
+	}
+	return nil
 }
 
 // headerKeys are those that every header has.

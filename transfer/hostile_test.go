@@ -79,7 +79,7 @@ func textOf(offer string) string { return offer[:strings.Index(offer, "\n\n")+2]
 // helloBody is the body of the five bytes hello in that offer.
 func helloBody() string {
 	m, sum := handMade(5), plain([]byte("hello"))
-	root := rootOf(m, []Digest{sum})
+	root := rootOf(m, []Digest{sum}, nil)
 	return "\x01\x00\x00\x00\x00hello" + string(sum[:]) + "\x02" + string(root[:])
 }
 

@@ -8,6 +8,9 @@ import (
 	"unicode/utf8"
 )
 
+// CheckName says what keeps a text from being the name that something is offered under.
+func CheckName(name string) error { return checkName(name) }
+
 // checkName refuses a peer's name that no honest sender writes: one with a path
 // in it, a control character, or nothing.
 func checkName(name string) error {

@@ -17,6 +17,9 @@ type Incoming struct {
 	offer Offer
 	m     *manifest
 	meter meter
+
+	selects, readBack bool // what the sender's header says
+
 	early chan early // what the watching read brought; one entry
 	over  chan struct{}
 
@@ -63,7 +66,7 @@ func ReadOffer(ctx context.Context, s Stream, opt ReceiveOptions) (*Incoming, er
 	in := &Incoming{
 		s:     s,
 		offer: h.Offer,
-		m:     m,
+		m:     m, selects: h.selects, readBack: h.readBack,
 		meter: mtr,
 		early: make(chan early, 1),
 		over:  make(chan struct{}),

@@ -30,10 +30,16 @@ type part struct {
 	folderPath string
 
 	named map[int]string // roots that have got their names, in this run or an earlier one
+
+	taken          []bool // of the entries; nil: all
+	unwanted       bitmap // chunks of those that are not
+	unwantedChunks uint32
+	unwantedBytes  int64
+	unwantedFiles  int
 }
 
 // open makes ready to receive m: what the journal says is here is compared with what is, and room is found for the rest.
-func (d *Dir) open(id string, m *manifest, j *Journal, opt AcceptOptions) (*part, error) {
+func (d *Dir) open(id string, m *manifest, j *Journal, opt AcceptOptions, selects bool) (*part, error) {
 	p := &part{dir: d, m: m, journal: j, name: partPrefix + id + partSuffix, named: map[int]string{}}
 	if j.file == nil {
 		p.name = partPrefix + rand.Text() + partSuffix // nobody will look for it again
@@ -46,11 +52,18 @@ func (d *Dir) open(id string, m *manifest, j *Journal, opt AcceptOptions) (*part
 		return nil, storageError(err)
 	}
 	p.findNamed(opt)
+	if err := p.choose(opt, selects); err != nil {
+		p.close()
+		if j.count == 0 {
+			_ = d.root.RemoveAll(p.name)
+		}
+		return nil, err
+	}
 	if err := p.compare(); err != nil {
 		p.close()
 		return nil, storageError(err)
 	}
-	left := m.size - j.Bytes()
+	left := m.size - p.unwantedBytes - j.Bytes()
 	if err := d.promise(left, opt.MinFree); err != nil {
 		p.close()
 		if j.count == 0 {
@@ -116,32 +129,6 @@ func (p *part) rootOf(i int) int {
 	return p.m.roots[r]
 }
 
-// finalName is the n-th choice for a root's name.
-func (p *part) finalName(i, n int, opt AcceptOptions) string {
-	name := p.m.entries[i].Path
-	if opt.Name != "" && len(p.m.roots) == 1 {
-		name = opt.Name
-	}
-	return numberedName(SafeName(name), n)
-}
-
-// findNamed finds the roots that got their names before this side was interrupted.
-func (p *part) findNamed(opt AcceptOptions) {
-	for i, pub := range p.journal.publish {
-		if int(i) >= len(p.m.entries) || p.rootOf(int(i)) != int(i) {
-			continue
-		}
-		root, name := p.at(int(i))
-		if _, err := root.Lstat(name); err == nil {
-			continue
-		}
-		final := p.finalName(int(i), int(pub.twin), opt)
-		if info, err := p.dir.root.Lstat(final); err == nil && inodeOf(info) == pub.inode {
-			p.named[int(i)] = final
-		}
-	}
-}
-
 // compare takes back the chunks that are not on the disk, hashes those that a power cut made doubtful, counts the bytes that came for
 // nothing, and makes the folders.
 func (p *part) compare() error {
@@ -152,7 +139,7 @@ func (p *part) compare() error {
 		if !strings.Contains(e.Path, "/") {
 			root = i
 		}
-		if _, ok := p.named[root]; ok {
+		if _, ok := p.named[root]; ok || !p.takes(i) {
 			continue
 		}
 		switch {
@@ -327,7 +314,7 @@ func (p *part) put(opt AcceptOptions, err error) {
 
 // settle completes what has come: empty files, links, the folders' modes and times; and makes it durable.
 func (p *part) settle(noSync bool) error {
-	if p.m.single() && p.file == nil {
+	if p.m.single() && p.file == nil && p.takes(0) {
 		if err := p.write(0, 0, nil); err != nil { // an empty one
 			return err
 		}
@@ -350,7 +337,7 @@ func (p *part) settle(noSync bool) error {
 	}
 	for i := len(p.m.entries) - 1; i >= 0; i-- {
 		e := &p.m.entries[i]
-		if _, ok := p.named[p.rootOf(i)]; ok || e.Kind != Folder {
+		if _, ok := p.named[p.rootOf(i)]; ok || e.Kind != Folder || !p.takes(i) {
 			continue
 		}
 		when := time.Unix(0, e.Mod)
@@ -370,7 +357,7 @@ func (p *part) settle(noSync bool) error {
 // complete makes an entry that has no chunks.
 func (p *part) complete(i int) error {
 	e := &p.m.entries[i]
-	if _, ok := p.named[p.rootOf(i)]; ok {
+	if _, ok := p.named[p.rootOf(i)]; ok || !p.takes(i) {
 		return nil
 	}
 	switch {
@@ -394,65 +381,6 @@ func (p *part) complete(i int) error {
 		return err
 	}
 	return nil
-}
-
-// publish gives each root the first free name of "name", "name (1)", … and
-// returns them. Nothing that exists is replaced.
-func (p *part) publish(opt AcceptOptions) ([]string, error) {
-	names := make([]string, 0, len(p.m.roots))
-	for _, i := range p.m.roots {
-		name, ok := p.named[i]
-		if !ok {
-			var err error
-			if name, err = p.publishRoot(i, opt); err != nil {
-				return nil, err
-			}
-			p.named[i] = name
-		}
-		names = append(names, name)
-	}
-	if !opt.NoSync {
-		if err := p.dir.self.Sync(); err != nil {
-			return nil, storageError(err)
-		}
-	}
-	return names, nil
-}
-
-func (p *part) publishRoot(i int, opt AcceptOptions) (string, error) {
-	root, from := p.at(i)
-	info, err := root.Lstat(from)
-	if err != nil {
-		return "", storageError(err)
-	}
-	if p.root != nil {
-		from = p.name + "/" + from
-	}
-	for n := range maxTwins {
-		try := p.finalName(i, n, opt)
-		if _, err := p.dir.root.Lstat(try); err == nil {
-			continue
-		}
-		if err := p.journal.naming(uint32(i), publication{inodeOf(info), uint32(n)}); err != nil {
-			return "", storageError(err)
-		}
-		err := p.dir.rename(from, try)
-		if errors.Is(err, fs.ErrExist) {
-			continue
-		}
-		if err != nil {
-			return "", storageError(err)
-		}
-		return try, nil
-	}
-	return "", &Error{Kind: ErrStorage, By: Local, Detail: "too many files of that name"}
-}
-
-// published ends a run that went well.
-func (p *part) published() {
-	p.redeem(p.left)
-	p.close()
-	_ = p.dir.root.RemoveAll(p.name)
 }
 
 // syncEach syncs every file and folder that is there.

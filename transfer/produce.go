@@ -43,7 +43,8 @@ type producer struct {
 	m       *manifest
 	journal *Journal
 	have    bitmap
-	skipped int64 // bytes that the receiver has
+	without bitmap // chunks that the receiver does not want
+	skipped int64  // bytes that the receiver has
 
 	out  chan block
 	free chan *[blockSize]byte
@@ -62,21 +63,23 @@ type producer struct {
 
 var errQuit = errors.New("transfer: nobody takes the blocks")
 
-func startProducer(src *Source, m *manifest, j *Journal, have bitmap, spans bool) *producer {
+func startProducer(src *Source, m *manifest, j *Journal, have, without bitmap, spans bool) *producer {
 	p := &producer{
 		spans: spans,
-		src:   src, m: m, journal: j, have: have, state: k12.NewDraft10(nil),
+		src:   src, m: m, journal: j, have: have, without: without, state: k12.NewDraft10(nil),
 		out: make(chan block, ringBlocks), free: make(chan *[blockSize]byte, ringBlocks), quit: make(chan struct{}),
 	}
+	unwanted := int64(0)
 	for i := range m.entries {
 		for n := m.first[i]; n < m.first[i+1]; n++ {
-			if have.has(n) {
-				_, length := m.span(i, n)
+			if _, length := m.span(i, n); have.has(n) {
 				p.skipped += length
+			} else if without.has(n) {
+				unwanted += length
 			}
 		}
 	}
-	for range min(ringBlocks, 1+(m.size-p.skipped)/blockSize) {
+	for range min(ringBlocks, 1+(m.size-p.skipped-unwanted)/blockSize) {
 		p.free <- blocks.Get().(*[blockSize]byte)
 	}
 	go p.hashLoop()
@@ -141,7 +144,7 @@ func (p *producer) produce() error {
 		}
 	}
 	p.journal.mu.Lock()
-	p.root = rootOf(p.m, p.journal.sums)
+	p.root = rootOf(p.m, p.journal.sums, p.without)
 	p.journal.mu.Unlock()
 	if err := p.emit(append([]byte{recordEnd}, p.root[:]...)); err != nil {
 		return err
@@ -153,7 +156,7 @@ func (p *producer) produce() error {
 func (p *producer) entry(i int) error {
 	var file *sourceFile
 	for n := p.m.first[i]; n < p.m.first[i+1]; n++ {
-		if p.have.has(n) && p.journal.knows(n) {
+		if p.without.has(n) || p.have.has(n) && p.journal.knows(n) {
 			continue
 		}
 		if file == nil {

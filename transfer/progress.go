@@ -30,6 +30,9 @@ type Progress struct {
 	began atomic.Pointer[time.Time] // of the body; nil before
 	start atomic.Int64              // bytes that were there when it began
 	again atomic.Int64              // bytes that have come twice
+
+	unwantedBytes atomic.Int64
+	unwantedFiles atomic.Int64
 }
 
 // Phase returns where the transfer is.
@@ -52,6 +55,11 @@ func (p *Progress) Start() int64 { return p.start.Load() }
 
 // Again returns how many bytes had reached the receiver and had to be sent again, since the transfer was first offered.
 func (p *Progress) Again() int64 { return p.again.Load() }
+
+// Unwanted returns what of the offer the receiver has not taken: bytes, and the files that they are of. Known when the body begins.
+func (p *Progress) Unwanted() (bytes int64, files int) {
+	return p.unwantedBytes.Load(), int(p.unwantedFiles.Load())
+}
 
 // Counters sum up the transfers of a program, per direction. The zero value is
 // ready; nil is allowed in options.
@@ -125,6 +133,22 @@ func (m meter) had(n, again int64) {
 	m.progress.bytes.Store(n)
 	m.progress.start.Store(n)
 	m.progress.again.Store(again)
+}
+
+// unwanted notes what the receiver does not take.
+func (m meter) unwanted(list *manifest, without bitmap) {
+	bytes, files := int64(0), int64(0)
+	for i := range list.entries {
+		if list.of(i) > 0 && without.has(list.first[i]) {
+			bytes, files = bytes+list.entries[i].Size, files+1
+		}
+	}
+	m.unwantedOf(bytes, files)
+}
+
+func (m meter) unwantedOf(bytes, files int64) {
+	m.progress.unwantedBytes.Store(bytes)
+	m.progress.unwantedFiles.Store(files)
 }
 
 func (m meter) moved(n int64) {

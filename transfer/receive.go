@@ -9,11 +9,13 @@ import (
 
 // AcceptOptions are what a receiver may choose. The zero value is good.
 type AcceptOptions struct {
-	Name    string        // stored name, where one file or folder is offered; default the offered one, made safe in either case
-	Journal *Journal      // remembers what has come from run to run; default one that forgets, and then nothing is kept of a failed run
-	MinFree int64         // bytes that must stay free in the directory's file system
-	Stall   time.Duration // longest wait for one block; default StallTimeout
-	NoSync  bool          // do not fsync before OK: a power cut may lose a file the sender was told is stored
+	Name     string        // stored name, where one file or folder is offered; default the offered one, made safe in either case
+	Journal  *Journal      // remembers what has come from run to run; default one that forgets, and then nothing is kept of a failed run
+	MinFree  int64         // bytes that must stay free in the directory's file system
+	Stall    time.Duration // longest wait for one block; default StallTimeout
+	Only     []string      // patterns of what is taken, see Chosen; default all
+	Existing Existing      // what becomes of what has a name that is taken
+	NoSync   bool          // do not fsync before OK: a power cut may lose a file the sender was told is stored
 }
 
 // Accept answers GO with what is here already, and receives the rest into dir. It returns nil once everything is
@@ -41,7 +43,7 @@ func (in *Incoming) receive(ctx context.Context, dir *Dir, opt AcceptOptions) (R
 	if j == nil {
 		j = newJournal()
 	}
-	p, err := dir.open(in.offer.ID, in.m, j, opt) // before GO, while no is still a possible answer
+	p, err := dir.open(in.offer.ID, in.m, j, opt, in.selects) // before GO, while no is still a possible answer
 	if err != nil {
 		refuse(in.s, err)
 		<-in.early
@@ -70,7 +72,11 @@ func (in *Incoming) receive(ctx context.Context, dir *Dir, opt AcceptOptions) (R
 		_ = in.s.Reset(codeOf(ErrInterrupted), wordOf(ErrInterrupted))
 	}
 	in.s.Close()
-	return Result{ID: in.offer.ID, Name: names[0], Names: names, Size: in.offer.Size, Digest: root}, nil
+	name := in.offer.Name // all of it was left out
+	if len(names) > 0 {
+		name = names[0]
+	}
+	return Result{ID: in.offer.ID, Name: name, Names: names, Size: in.offer.Size, Digest: root}, nil
 }
 
 // fill says GO and brings the body into p. On an error it has ended the
@@ -78,8 +84,9 @@ func (in *Incoming) receive(ctx context.Context, dir *Dir, opt AcceptOptions) (R
 func (in *Incoming) fill(ctx context.Context, p *part, opt AcceptOptions) (Digest, error) {
 	have := p.journal.have.appendHave(nil, in.m.chunks())
 	in.meter.had(p.journal.Bytes(), p.journal.Again())
+	in.meter.unwantedOf(p.unwantedBytes, int64(p.unwantedFiles))
 	in.meter.phase(Receiving)
-	err := sayGo(in.s, have, p.journal.Again())
+	err := sayGo(in.s, have, p.unwanted.appendHave(nil, in.m.chunks()), p.journal.Again())
 	if err == nil {
 		err = in.s.SetDeadline(time.Now().Add(opt.Stall))
 	}
@@ -104,14 +111,20 @@ func (in *Incoming) fill(ctx context.Context, p *part, opt AcceptOptions) (Diges
 	if err := p.settle(opt.NoSync); err != nil {
 		return root, in.bad(err)
 	}
+	if in.readBack {
+		if err := p.readBack(ctx); err != nil {
+			return root, in.bad(err)
+		}
+	}
 	return root, nil
 }
 
-func sayGo(s Stream, have []byte, again int64) error {
+func sayGo(s Stream, have, without []byte, again int64) error {
 	if err := s.SetDeadline(time.Now().Add(StallTimeout)); err != nil {
 		return err
 	}
-	_, err := s.Write(append(appendAnswer(nil, answer{verb: "GO", have: int64(len(have)), again: again}), have...))
+	line := appendAnswer(nil, answer{verb: "GO", have: int64(len(have)), again: again, without: int64(len(without))})
+	_, err := s.Write(append(append(line, have...), without...))
 	return err
 }
 

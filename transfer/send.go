@@ -27,11 +27,16 @@ type SendOptions struct {
 	ID          string        // transfer id; default the one in the stream's name, else a new one
 	Interaction string        // what the sender calls it where that is another id: of a sending to several devices
 	Name        string        // offered name, where one file or folder is sent; default its own
+	Note        string        // a word to whoever is asked whether to take it, at most MaxNote bytes; may be empty
+	ReadBack    bool          // the receiver reads everything from its disk again, and compares, before it says that it is stored
 	Journal     *Journal      // remembers the digests of chunks from run to run; default one that forgets
 	Rate        int64         // bytes of the body per second, MinRate at least; 0 is as fast as it goes
 	Stall       time.Duration // longest wait for one block; default StallTimeout
 	Progress    *Progress     // written while the transfer runs; may be nil
 	Counters    *Counters     // of the program; may be nil
+
+	// Ready is asked when the receiver has said GO, before the first byte of the body; nil: always ready. Its error, one of this package's, ends the run.
+	Ready func() error
 }
 
 // MinRate is the slowest a sender may be told to go: 256 KiB in 16 s, far below StallTimeout.
@@ -108,14 +113,19 @@ func (x *sending) run(ctx context.Context, opt SendOptions) (Result, error) {
 	release := tie(ctx, x.s)
 	defer release()
 	x.in = bufio.NewReaderSize(x.s, maxAnswer)
-	have, all, err := x.offer(ctx, h)
+	have, without, all, err := x.offer(ctx, h)
 	if err != nil || all {
 		if all {
 			x.meter.had(h.Size, x.meter.progress.Again())
 		}
 		return res, err
 	}
-	if res.Digest, err = x.body(ctx, have); err != nil {
+	if opt.Ready != nil {
+		if err := opt.Ready(); err != nil {
+			return Result{}, err
+		}
+	}
+	if res.Digest, err = x.body(ctx, have, without); err != nil {
 		return Result{}, err
 	}
 	x.meter.phase(Verifying)
@@ -136,7 +146,7 @@ func (x *sending) header(opt SendOptions) (header, error) {
 		}
 	}
 	h := header{
-		Offer:   Offer{ID: opt.ID, Name: x.m.entries[0].Path, Size: x.m.size, Entries: len(x.m.entries), Interaction: opt.Interaction},
+		Offer:   Offer{ID: opt.ID, Name: x.m.entries[0].Path, Size: x.m.size, Entries: len(x.m.entries), Interaction: opt.Interaction, Note: opt.Note, selects: true, readBack: opt.ReadBack},
 		version: wireVersion, manifest: int64(len(x.m.raw)), chunkLen: x.m.chunkLen, digest: digestName,
 	}
 	if h.ID == "" {
@@ -146,6 +156,9 @@ func (x *sending) header(opt SendOptions) (header, error) {
 	}
 	if h.ID == "" {
 		h.ID = NewID()
+	}
+	if err := CheckNote(opt.Note); err != nil {
+		return h, err
 	}
 	if !ValidID(h.ID) || h.Interaction != "" && !ValidID(h.Interaction) {
 		return h, &Error{Kind: ErrSource, By: Local, Detail: "bad transfer id"}
@@ -173,32 +186,48 @@ func renamed(m *manifest, name string) (*manifest, error) {
 	return newManifest(entries, m.chunkLen)
 }
 
-// offer sends the header and the list, and waits for GO and what is there, or for OK when that is all.
-func (x *sending) offer(ctx context.Context, h header) (have bitmap, all bool, err error) {
+// offer sends the header and the list, and waits for GO, what is there and what is not wanted, or for OK when all is there.
+func (x *sending) offer(ctx context.Context, h header) (have, without bitmap, all bool, err error) {
 	if _, err := x.s.Write(append(appendHeader(nil, h), x.m.raw...)); err != nil {
-		return nil, false, streamError(ctx, err, "offering")
+		return nil, nil, false, streamError(ctx, err, "offering")
 	}
 	a, err := x.answer(ctx, "waiting for the answer")
 	switch {
 	case err != nil:
-		return nil, false, err
+		return nil, nil, false, err
 	case a.verb == "OK":
-		return nil, true, nil
+		return nil, nil, true, nil
 	case a.verb == "NGO":
-		return nil, false, a.refusal()
+		return nil, nil, false, a.refusal()
 	case a.verb != "GO":
-		return nil, false, protocolError("%s in answer to an offer", a.verb)
+		return nil, nil, false, protocolError("%s in answer to an offer", a.verb)
 	}
 	if err := x.s.SetDeadline(time.Now().Add(x.stall)); err != nil {
-		return nil, false, streamError(ctx, err, "reading the answer")
-	}
-	raw := make([]byte, a.have)
-	if _, err := io.ReadFull(x.in, raw); err != nil {
-		return nil, false, streamError(ctx, err, "reading the answer")
+		return nil, nil, false, streamError(ctx, err, "reading the answer")
 	}
 	x.meter.had(0, a.again)
-	have, err = parseHave(raw, x.m.chunks())
-	return have, false, err
+	if have, err = x.readMap(ctx, a.have); err != nil || a.without == 0 {
+		return have, nil, false, err
+	}
+	if without, err = x.readMap(ctx, a.without); err != nil {
+		return nil, nil, false, err
+	}
+	for i := range without {
+		if i < len(have) && have[i]&without[i] != 0 {
+			return nil, nil, false, protocolError("chunks that are there and not wanted")
+		}
+	}
+	x.meter.unwanted(x.m, without)
+	return have, without, false, nil
+}
+
+// readMap reads one of the maps behind the answer.
+func (x *sending) readMap(ctx context.Context, length int64) (bitmap, error) {
+	raw := make([]byte, length)
+	if _, err := io.ReadFull(x.in, raw); err != nil {
+		return nil, streamError(ctx, err, "reading the answer")
+	}
+	return parseHave(raw, x.m.chunks())
 }
 
 func (x *sending) answer(ctx context.Context, doing string) (answer, error) {
@@ -214,10 +243,10 @@ func (x *sending) answer(ctx context.Context, doing string) (answer, error) {
 
 // body sends what the receiver has not, and returns the digest of all of it. The reading and hashing is one goroutine's, ahead of the
 // writing, so that a chunk's digest is there when the chunk has been written.
-func (x *sending) body(ctx context.Context, have bitmap) (Digest, error) {
+func (x *sending) body(ctx context.Context, have, without bitmap) (Digest, error) {
 	x.meter.phase(Sending)
 	_, spans := x.s.(io.ReaderFrom)
-	p := startProducer(x.src, x.m, x.journal, have, spans)
+	p := startProducer(x.src, x.m, x.journal, have, without, spans)
 	err := x.copyBlocks(ctx, p)
 	root, readErr := p.end()
 	if readErr != nil {

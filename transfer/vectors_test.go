@@ -21,7 +21,10 @@ type vector struct {
 	Paths, Sums              []string
 	Hex                      string
 	Name, ID, Message        string
-	Interaction              string
+	Interaction, Note        string
+	Selection, ReadBack      bool
+	Without                  int64
+	Unwanted                 []uint32
 	Verb, Word, Text, Digest string
 	Pattern                  int
 	Code                     uint16
@@ -108,7 +111,7 @@ func (v vector) check() string {
 		var h header
 		h, err = parseHeader([]byte(v.Bytes))
 		agree = h == header{
-			Offer: Offer{ID: v.ID, Name: v.Name, Size: v.Size, Entries: v.Entries, Interaction: v.Interaction}, version: wireVersion,
+			Offer: Offer{ID: v.ID, Name: v.Name, Size: v.Size, Entries: v.Entries, Interaction: v.Interaction, Note: v.Note, selects: v.Selection, readBack: v.ReadBack}, version: wireVersion,
 			manifest: v.Manifest, chunkLen: v.Chunk, digest: digestName,
 		}
 		out = appendHeader(nil, h)
@@ -130,7 +133,7 @@ func (v vector) check() string {
 	case "answer":
 		var a answer
 		a, err = parseAnswer([]byte(v.Bytes))
-		agree = a == answer{v.Verb, v.Length, v.Again, v.Word, v.Text}
+		agree = a == answer{v.Verb, v.Length, v.Again, v.Word, v.Text, v.Without}
 		out = appendAnswer(nil, a)
 	case "digest":
 		message := []byte(v.Message)
@@ -148,7 +151,11 @@ func (v vector) check() string {
 			raw, _ := hex.DecodeString(s)
 			sums = append(sums, Digest(raw))
 		}
-		agree = rootOf(m, sums).String() == v.Digest
+		var unwanted bitmap
+		for _, n := range v.Unwanted {
+			unwanted.set(n)
+		}
+		agree = rootOf(m, sums, unwanted).String() == v.Digest
 	case "reset":
 		agree = wordOf(kindOfCode(v.Code)) == v.Word
 	}

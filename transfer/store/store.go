@@ -140,6 +140,19 @@ func (s *Store) FindContent(sum [32]byte) (list []Content, err error) {
 	return list, err
 }
 
+// ContentOf returns the contents of a transfer, as far as they are known. It reads all of them.
+func (s *Store) ContentOf(id string) (list []Content, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(content).ForEach(func(k, v []byte) error {
+			if len(k) > 32 && string(k[32:]) == id {
+				list = append(list, Content{Sum: [32]byte(k[:32]), ID: id, Place: append([]byte(nil), v...)})
+			}
+			return nil
+		})
+	})
+	return list, err
+}
+
 // Close writes what is left and closes the file.
 func (s *Store) Close() error {
 	s.mu.Lock()

@@ -19,7 +19,8 @@ const (
 type Header struct {
 	Length, Entries, List, Chunk int64
 	Name, ID                     string
-	Interaction                  string
+	Interaction, Note            string
+	Selection, ReadBack          bool
 }
 
 // ReadHeader reads the text with its blank line.
@@ -85,6 +86,14 @@ func ReadHeader(b []byte) (h Header, wrong string) {
 		}
 		h.Interaction = of
 	}
+	h.Selection, h.ReadBack = have["Selection"] == "yes", have["Read-Back"] == "yes"
+	if note, there := have["Note"]; there {
+		text, ok := unescape(note)
+		if !ok || len(text) > 500 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return h, Protocol
+		}
+		h.Note = text
+	}
 	name, ok := unescape(have["Display-Name"])
 	if _, there := have["Display-Name"]; !ok || !there {
 		return h, Protocol
@@ -138,6 +147,7 @@ type Answer struct {
 	Verb        string
 	Map, Again  int64
 	Word, Human string
+	Without     int64
 }
 
 // ReadAnswer reads a line with its end.
@@ -162,7 +172,18 @@ func ReadAnswer(b []byte) (a Answer, wrong string) {
 		if len(words) < 3 {
 			return a, Protocol
 		}
-		count, _, _ := strings.Cut(words[2], " ")
+		count, more, _ := strings.Cut(words[2], " ")
+		for _, word := range strings.Split(more, " ") {
+			length, ok := strings.CutPrefix(word, "without=")
+			if !ok {
+				continue
+			}
+			n, err := strconv.ParseInt(length, 10, 64)
+			if !decimal(length) || err != nil || n < 1 || n > 2<<20 || a.Without != 0 {
+				return a, Protocol
+			}
+			a.Without = n
+		}
 		if !decimal(words[1]) || !decimal(count) {
 			return a, Protocol
 		}

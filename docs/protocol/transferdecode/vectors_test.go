@@ -20,7 +20,10 @@ type vector struct {
 	Paths, Sums              []string
 	Hex                      string
 	Name, ID, Message        string
-	Interaction              string
+	Interaction, Note        string
+	Selection, ReadBack      bool
+	Without                  int64
+	Unwanted                 []int
 	Verb, Word, Text, Digest string
 	Pattern                  int
 }
@@ -65,7 +68,7 @@ func (v vector) read() (got, want, wrong string) {
 	case "header":
 		var h Header
 		h, wrong = ReadHeader([]byte(v.Bytes))
-		return fmt.Sprint(h), fmt.Sprint(Header{v.Size, v.Entries, v.Manifest, v.Chunk, v.Name, v.ID, v.Interaction}), wrong
+		return fmt.Sprint(h), fmt.Sprint(Header{v.Size, v.Entries, v.Manifest, v.Chunk, v.Name, v.ID, v.Interaction, v.Note, v.Selection, v.ReadBack}), wrong
 	case "name":
 		return "", "", CheckName(v.Name)
 	case "list":
@@ -85,7 +88,7 @@ func (v vector) read() (got, want, wrong string) {
 		return fmt.Sprint(present), fmt.Sprint(want), wrong
 	case "answer":
 		a, wrong := ReadAnswer([]byte(v.Bytes))
-		return fmt.Sprint(a), fmt.Sprint(Answer{v.Verb, v.Length, v.Again, v.Word, v.Text}), wrong
+		return fmt.Sprint(a), fmt.Sprint(Answer{v.Verb, v.Length, v.Again, v.Word, v.Text, v.Without}), wrong
 	case "digest":
 		message := []byte(v.Message)
 		for i := range v.Pattern {
@@ -98,6 +101,9 @@ func (v vector) read() (got, want, wrong string) {
 			if _, err := hex.Decode(sums[i][:], []byte(s)); err != nil {
 				panic(err)
 			}
+		}
+		for _, n := range v.Unwanted {
+			sums[n] = [32]byte{}
 		}
 		return fmt.Sprintf("%x", Whole(raw, v.Chunk, sums)), v.Digest, ""
 	case "reset":
