@@ -41,6 +41,7 @@ type ForwardStats struct {
 	Failed  atomic.Uint64 // of those, without a channel
 	Refused atomic.Uint64 // closed because maxForwarded were open
 	In, Out atomic.Uint64 // bytes from and to the peer
+	Dropped atomic.Uint64 // datagrams that came faster than the peer took them
 }
 
 // Stats are the forward's counters.
@@ -52,6 +53,9 @@ func (f *Forward) LastError() error {
 	defer f.mu.Unlock()
 	return f.why
 }
+
+// Close closes the listener; Serve returns.
+func (f *Forward) Close() error { return f.Listener.Close() }
 
 // Serve takes connections until ctx ends or the listener is closed, which it does itself. It returns when every connection has ended.
 func (f *Forward) Serve(ctx context.Context) error {

@@ -17,8 +17,12 @@ const (
 	KindPipe    Kind = "pipe"    // pipe/NAME: a program that listens under the name
 	KindService Kind = "service" // service/NAME: an exposed service
 	KindTCP     Kind = "tcp"     // tcp/HOST:PORT: an exposed address
-	KindListen  Kind = "listen"  // listen/TOKEN/HOST:PORT: listen there for me, and open back/TOKEN for each connection
-	KindBack    Kind = "back"    // back/TOKEN: a connection to what I asked you to listen on
+	KindUDP     Kind = "udp"     // udp/HOST:PORT: an exposed address, for datagrams
+
+	KindDatagrams Kind = "datagrams" // datagrams/NAME: an exposed service of datagrams
+
+	KindListen Kind = "listen" // listen/TOKEN/HOST:PORT: listen there for me, and open back/TOKEN for each connection
+	KindBack   Kind = "back"   // back/TOKEN: a connection to what I asked you to listen on
 )
 
 const (
@@ -29,8 +33,8 @@ const (
 // Request is the name of a service's channel, taken apart.
 type Request struct {
 	Kind Kind
-	Name string // KindPipe, KindService: the name; KindListen, KindBack: the token
-	Host string // KindTCP, KindListen: a name or an address
+	Name string // KindPipe, KindService, KindDatagrams: the name; KindListen, KindBack: the token
+	Host string // KindTCP, KindUDP, KindListen: a name or an address
 	Port uint16
 }
 
@@ -46,9 +50,9 @@ func ParseRequest(name string) (Request, error) {
 	}
 	var err error
 	switch r.Kind {
-	case KindPipe, KindService, KindBack:
+	case KindPipe, KindService, KindDatagrams, KindBack:
 		err = CheckName(rest)
-	case KindTCP:
+	case KindTCP, KindUDP:
 		r.Name = ""
 		r.Host, r.Port, err = ParseHostPort(rest)
 	case KindListen:
@@ -70,8 +74,8 @@ func ParseRequest(name string) (Request, error) {
 func (r Request) String() string {
 	address := net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port)))
 	switch r.Kind {
-	case KindTCP:
-		return "tcp/" + address
+	case KindTCP, KindUDP:
+		return string(r.Kind) + "/" + address
 	case KindListen:
 		return "listen/" + r.Name + "/" + address
 	}
@@ -133,14 +137,26 @@ func parseBind(s string) (host string, port uint16, err error) {
 
 // Target is where an exposed service is: one address or a range of them.
 type Target struct {
-	Network string       // tcp or unix
+	Network string       // tcp, udp or unix
 	Address string       // HOST:PORT or a path; of a range as it was written
 	Range   netip.Prefix // valid for a range of addresses
 	Port    uint16       // of a range; 0: every port
 }
 
-// ParseTarget parses PORT (on this machine), HOST:PORT, unix:PATH, or NETWORK/BITS:PORT for a range of addresses, PORT there also "*".
+// ParseTarget parses PORT (on this machine), HOST:PORT, unix:PATH, or NETWORK/BITS:PORT for a range of addresses, PORT there also "*"; udp: in front
+// of an address with a port means datagrams.
 func ParseTarget(s string) (Target, error) {
+	if rest, ok := strings.CutPrefix(s, "udp:"); ok {
+		t, err := ParseTarget(rest)
+		if err == nil && t.Network != "tcp" {
+			err = errors.New("udp: needs an address with a port")
+		}
+		if err != nil {
+			return Target{}, err
+		}
+		t.Network = "udp"
+		return t, nil
+	}
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		if path == "" || strings.ContainsRune(path, 0) {
 			return Target{}, errors.New("unix: needs a path")
@@ -179,8 +195,8 @@ func (t Target) covers(a netip.AddrPort) bool {
 
 // String is the target as ParseTarget takes it.
 func (t Target) String() string {
-	if t.Network == "unix" {
-		return "unix:" + t.Address
+	if t.Network != "tcp" {
+		return t.Network + ":" + t.Address
 	}
 	return t.Address
 }
@@ -191,6 +207,14 @@ func ParseDestination(s string) (Request, error) {
 		return ParseRequest(string(KindTCP) + "/" + s)
 	}
 	return ParseRequest(string(KindService) + "/" + s)
+}
+
+// ParseFlow is ParseDestination for datagrams.
+func ParseFlow(s string) (Request, error) {
+	if strings.ContainsRune(s, ':') {
+		return ParseRequest(string(KindUDP) + "/" + s)
+	}
+	return ParseRequest(string(KindDatagrams) + "/" + s)
 }
 
 // ParseListen parses [HOST:]PORT, on loopback without a host, or unix:PATH, into what net.Listen takes.

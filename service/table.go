@@ -51,6 +51,9 @@ func (e *Exposed) check() error {
 	}
 	if e.Idle == 0 {
 		e.Idle = DefaultIdle
+		if e.Target.Network == "udp" {
+			e.Idle = DefaultFlowIdle
+		}
 	}
 	switch {
 	case e.PerContact < 0 || e.Conns < 0 || e.Conns > MaxConns || e.PerContact > MaxConns:
@@ -164,21 +167,26 @@ func (t *Table) Permit(peer identity.DeviceID, r Request, addrs []netip.Addr) (*
 	defer t.mu.Unlock()
 	address := net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port)))
 	resolve := false
+	network := map[Kind]string{KindTCP: "tcp", KindUDP: "udp"}[r.Kind] // of an address
 	for _, e := range t.list {
 		switch {
 		case !e.reaches(peer):
-		case r.Kind == KindService && e.Name == r.Name && !e.Target.Range.IsValid():
+		case (r.Kind == KindService || r.Kind == KindDatagrams) && e.Name == r.Name && !e.Target.Range.IsValid():
+			if (r.Kind == KindDatagrams) != (e.Target.Network == "udp") {
+				return nil, nil, Denied
+			}
 			return e.leaseLocked(t, peer, e.Target.Network, e.Target.Address)
-		case r.Kind == KindTCP && e.Target.Network == "tcp" && e.Target.Address == address:
-			return e.leaseLocked(t, peer, "tcp", address)
-		case r.Kind == KindTCP && e.Target.Range.IsValid() && (e.Target.Port == 0 || e.Target.Port == r.Port):
+		case network == "" || e.Target.Network != network:
+		case e.Target.Address == address:
+			return e.leaseLocked(t, peer, network, address)
+		case e.Target.Range.IsValid() && (e.Target.Port == 0 || e.Target.Port == r.Port):
 			if a, err := netip.ParseAddr(r.Host); err == nil {
 				addrs = []netip.Addr{a}
 			}
 			resolve = resolve || addrs == nil
 			for _, a := range addrs {
 				if at := netip.AddrPortFrom(a.Unmap(), r.Port); e.Target.covers(at) {
-					return e.leaseLocked(t, peer, "tcp", at.String())
+					return e.leaseLocked(t, peer, network, at.String())
 				}
 			}
 		}
