@@ -70,7 +70,8 @@ func (r Relay) ByDevice() bool {
 
 // Transfer is about files.
 type Transfer struct {
-	MinFree Size
+	MinFree     Size
+	MaxParallel int
 }
 
 // Accept is what happens to what contacts offer.

@@ -120,6 +120,11 @@ var mainKeys = []Key{
 		field: one(func(c *Config) *Size { return &c.Transfer.MinFree }, "size", ParseSize),
 	},
 	{
+		Name: "transfer.max_parallel", Flag: "max-parallel", Default: "4", Programs: nodeOnly,
+		Help:  "transfers of more than 1 MiB whose bytes are being sent at once; others that were taken are queued until one has ended",
+		field: one(func(c *Config) *int { return &c.Transfer.MaxParallel }, typeCount, parseCount),
+	},
+	{
 		Name: "accept.default", Flag: "accept", Default: "ask", Programs: nodeOnly,
 		Help:  "what happens to files that contacts offer; nobody else can offer any",
 		field: choice(func(c *Config) *string { return &c.Accept.Default }, "ask", "auto", "deny"),

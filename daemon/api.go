@@ -57,10 +57,6 @@ func (r sendRequest) all() []string {
 	return paths
 }
 
-type acceptRequest struct {
-	To string `json:"to,omitempty"` // absolute path of a folder
-}
-
 type contactRequest struct {
 	Name   string `json:"name"`
 	Device string `json:"device"`
@@ -108,13 +104,13 @@ func (d *Daemon) postTransfer(r *http.Request) (any, error) {
 }
 
 func (d *Daemon) postAccept(r *http.Request) (any, error) {
-	var req acceptRequest
+	var req AcceptRequest
 	if r.ContentLength != 0 {
 		if err := read(r, &req); err != nil {
 			return nil, err
 		}
 	}
-	return d.AcceptOfferTo(r.PathValue("id"), req.To)
+	return d.AcceptWith(r.PathValue("id"), req)
 }
 
 // getTransfer answers at once, or with ?after=STATE&wait=DURATION when the state has changed from the one named or the time is over.

@@ -102,7 +102,7 @@ func (d *Daemon) routes() []route {
 		},
 		{method: "GET", path: "/v1/inbox", summary: "the offers that wait for an answer", out: TransferList{}, answer: func(*http.Request) (any, error) { return d.Inbox(), nil }},
 		{
-			method: "POST", path: "/v1/inbox/{id}/accept", summary: "take a file", in: acceptRequest{}, out: Transfer{},
+			method: "POST", path: "/v1/inbox/{id}/accept", summary: "take a file", in: AcceptRequest{}, out: Transfer{},
 			answer: d.postAccept,
 		},
 		{method: "POST", path: "/v1/inbox/{id}/decline", summary: "refuse a file", in: declineRequest{}, out: Transfer{}, answer: d.postDecline},

@@ -164,12 +164,12 @@ func (c *Client) Inbox(ctx context.Context) (l TransferList, err error) {
 
 // Accept takes an offer.
 func (c *Client) Accept(ctx context.Context, id string) (t Transfer, err error) {
-	return c.AcceptTo(ctx, id, "")
+	return c.AcceptWith(ctx, id, AcceptRequest{})
 }
 
-// AcceptTo takes an offer into a folder, by its absolute path; empty is the folder for downloads.
-func (c *Client) AcceptTo(ctx context.Context, id, folder string) (t Transfer, err error) {
-	return t, c.do(ctx, http.MethodPost, "/v1/inbox/"+url.PathEscape(id)+"/accept", acceptRequest{folder}, &t)
+// AcceptWith is Accept with options.
+func (c *Client) AcceptWith(ctx context.Context, id string, req AcceptRequest) (t Transfer, err error) {
+	return t, c.do(ctx, http.MethodPost, "/v1/inbox/"+url.PathEscape(id)+"/accept", req, &t)
 }
 
 // Decline refuses an offer.

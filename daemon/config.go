@@ -20,9 +20,11 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 		Accept:    Accept(c.Accept.Default),
 		Downloads: c.Node.DownloadDir,
 		MinFree:   int64(c.Transfer.MinFree),
-		Metrics:   c.Metrics.Listen,
-		WebConfig: c.Metrics.WebConfig,
-		Dashboard: c.API.Dashboard,
+
+		MaxParallel: c.Transfer.MaxParallel,
+		Metrics:     c.Metrics.Listen,
+		WebConfig:   c.Metrics.WebConfig,
+		Dashboard:   c.API.Dashboard,
 	}
 	out.LAN = c.Node.LAN
 	out.NoUpgrade = !c.Path.Upgrade

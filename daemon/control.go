@@ -251,6 +251,7 @@ func (d *Daemon) Retry(id string) (Transfer, error) {
 		}
 		d.table.reopen(e, func(e *entry) {
 			describe(&e.shown, src)
+			keep.Options.describe(&e.shown)
 			e.kept.Until = keep.Options.until()
 		})
 	}

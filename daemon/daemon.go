@@ -47,6 +47,7 @@ type Config struct {
 	Downloads   string          // [Home.Downloads]
 	MinFree     int64           // bytes that must stay free in Downloads [0]
 	NoSync      bool            // do not fsync received files
+	MaxParallel int             // transfers whose bytes are being sent at once [4]
 	Metrics     string          // host:port of /metrics [none]
 	WebConfig   string          // file that says who may read /metrics, and with which certificate [plain HTTP, everybody]
 	Dashboard   string          // loopback host:port of the status page [none]
@@ -99,6 +100,7 @@ type Daemon struct {
 	transfers string // folder of the store and the journals
 	store     *store.Store
 	sums      *sums
+	places    *places // of transfers that are being sent
 	counters  transfer.Counters
 	events    eventRing
 	logged    eventLog
@@ -121,7 +123,7 @@ type Daemon struct {
 // New opens the home and everything the daemon listens on. Its errors are *cli.Error.
 func New(cfg Config) (_ *Daemon, err error) {
 	cfg = cfg.withDefaults()
-	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), sums: newSums(), logged: eventLog{}, served: perPeer{limit: maxServices}, listens: perPeer{limit: maxListens}}
+	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), sums: newSums(), places: newPlaces(cfg.MaxParallel), logged: eventLog{}, served: perPeer{limit: maxServices}, listens: perPeer{limit: maxListens}}
 	d.table.notify = func(t Transfer) {
 		d.events.publish(Event{Type: EventTransfer, Peer: &t.Peer, Path: t.Path, Transfer: &t})
 	}

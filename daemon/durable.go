@@ -28,6 +28,9 @@ type kept struct {
 	Until   time.Time   `json:"until,omitzero"` // when it expires, unless somebody has taken it; zero is never
 	To      []byte      `json:"to,omitempty"`   // folder that the receiver chose for it
 
+	Only     []string `json:"only,omitempty"`     // what of it the receiver chose; none: all
+	Existing string   `json:"existing,omitempty"` // what becomes of names that are taken
+
 	Requested bool     `json:"requested,omitempty"` // the peer has asked for it
 	Get       *getting `json:"get,omitempty"`       // this side has asked for it
 }
@@ -46,7 +49,7 @@ func (r record) mark() string {
 		state = StateQueued
 	}
 	return fmt.Sprint(state, r.Transfer.File, r.Transfer.SHA3, r.Transfer.Digest, r.Transfer.PausedBy, r.Transfer.Size, r.Transfer.Entries,
-		r.Kept.Accepted, r.Kept.Until.UnixNano(), string(r.Kept.To), r.Kept.Tell, r.Kept.Offered, r.Kept.Reason)
+		r.Kept.Accepted, r.Kept.Until.UnixNano(), string(r.Kept.To), r.Kept.Only, r.Kept.Existing, r.Kept.Tell, r.Kept.Offered, r.Kept.Reason)
 }
 
 // openTransfers opens the store and takes the transfers up where they were.
@@ -142,6 +145,9 @@ func (d *Daemon) tidy(t *Transfer) {
 	err := transfer.RemoveJournal(d.journalPath(t))
 	if t.Direction == "receive" {
 		err = errors.Join(err, d.discard(t))
+		if rm := os.Remove(d.listPath(t.ID)); rm != nil && !os.IsNotExist(rm) {
+			err = errors.Join(err, rm)
+		}
 	} else if rm := os.Remove(d.sourcePath(t.ID)); rm != nil && !os.IsNotExist(rm) {
 		err = errors.Join(err, rm)
 	}

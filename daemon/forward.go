@@ -30,6 +30,7 @@ const (
 const (
 	ForwardLocal  = "local"  // this side listens; connections go to what the peer exposes
 	ForwardSOCKS  = "socks"  // the same, and each connection says where to
+	ForwardUDP    = "udp"    // as local, for datagrams
 	ForwardRemote = "remote" // the peer listens on its loopback; connections come to an address on this side
 )
 
@@ -59,7 +60,8 @@ type ForwardObject struct {
 	Failed   uint64     `json:"failed"`
 	BytesIn  uint64     `json:"bytes_in"`
 	BytesOut uint64     `json:"bytes_out"`
-	Error    *cli.Error `json:"error,omitempty"` // of the last connection that failed
+	Dropped  uint64     `json:"dropped,omitempty"` // datagrams that came faster than the peer took them
+	Error    *cli.Error `json:"error,omitempty"`   // of the last connection that failed
 }
 
 // ForwardList is what `forward ls` prints.
@@ -72,8 +74,8 @@ type ForwardList struct {
 type forward struct {
 	req    ForwardRequest
 	peer   Contact
-	worker *service.Forward // local and socks
-	target service.Target   // remote: where connections go
+	worker forwardWorker  // local, udp and socks
+	target service.Target // remote: where connections go
 	cancel context.CancelCauseFunc
 	ended  chan struct{}
 
@@ -84,6 +86,14 @@ type forward struct {
 	bound string     // where it listens
 	up    bool
 	err   error
+}
+
+// forwardWorker is a *service.Forward or *service.Flows.
+type forwardWorker interface {
+	Serve(ctx context.Context) error
+	Close() error
+	Stats() *service.ForwardStats
+	LastError() error
 }
 
 // forwards is the list of them. Safe for concurrent use.
@@ -148,6 +158,9 @@ func (d *Daemon) startForward(req ForwardRequest, to Contact, later bool) (*forw
 	}
 	if req.Idle == 0 {
 		req.Idle = forwardIdle
+		if req.Kind == ForwardUDP {
+			req.Idle = service.DefaultFlowIdle
+		}
 	}
 	f := &forward{req: req, peer: to, ended: make(chan struct{})}
 	ctx, cancel := context.WithCancelCause(d.ctx)
@@ -172,11 +185,13 @@ func (d *Daemon) startForward(req ForwardRequest, to Contact, later bool) (*forw
 		}
 		f.bound, f.up = boundTo(l), true
 		f.worker = &service.Forward{Listener: l, To: r, SOCKS: req.Kind == ForwardSOCKS, Idle: req.Idle, Open: d.opener(to)}
-		task = func() {
-			if err := f.worker.Serve(ctx); err != nil {
-				f.note(false, err)
-			}
+	case ForwardUDP:
+		socket, r, err := listenUDP(req)
+		if err != nil {
+			return nil, err
 		}
+		f.bound, f.up = socket.LocalAddr().String(), true
+		f.worker = &service.Flows{Socket: socket, To: r, Idle: req.Idle, Open: d.opener(to)}
 	case ForwardRemote:
 		var err error
 		if f.target, err = service.ParseTarget(req.To); err == nil && f.target.Range.IsValid() {
@@ -192,6 +207,13 @@ func (d *Daemon) startForward(req ForwardRequest, to Contact, later bool) (*forw
 		task = func() { d.keepListening(ctx, f) }
 	default:
 		return nil, cli.Errorf("E_USAGE", "there is no kind of forward %q", req.Kind).Hint("node forward -h")
+	}
+	if f.worker != nil {
+		task = func() {
+			if err := f.worker.Serve(ctx); err != nil {
+				f.note(false, err)
+			}
+		}
 	}
 	if !d.forwards.add(f) {
 		f.stop()
@@ -213,11 +235,31 @@ func (d *Daemon) startForward(req ForwardRequest, to Contact, later bool) (*forw
 	return f, nil
 }
 
+// listenUDP opens the socket of a forward of datagrams.
+func listenUDP(req ForwardRequest) (*net.UDPConn, service.Request, error) {
+	r, err := service.ParseFlow(req.To)
+	var network, address string
+	if err == nil {
+		network, address, err = service.ParseListen(req.Listen)
+	}
+	if err == nil && network != "tcp" {
+		err = errors.New("datagrams come to a port")
+	}
+	if err != nil {
+		return nil, r, cli.Errorf("E_USAGE", "cannot forward %s to %s", req.Listen, req.To).Because(err).Hint("node forward -h")
+	}
+	c, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return nil, r, explainListen(err, "the forward", req.Listen)
+	}
+	return c.(*net.UDPConn), r, nil
+}
+
 // stop ends what was not started.
 func (f *forward) stop() {
 	f.cancel(nil)
 	if f.worker != nil {
-		f.worker.Listener.Close()
+		f.worker.Close()
 	}
 }
 
@@ -284,6 +326,7 @@ func (d *Daemon) forwardObject(f *forward) ForwardObject {
 	if f.worker != nil {
 		s := f.worker.Stats()
 		o.Open, o.Total, o.Failed, o.BytesIn, o.BytesOut = s.Open.Load(), s.Total.Load(), s.Failed.Load(), s.In.Load(), s.Out.Load()
+		o.Dropped = s.Dropped.Load()
 		if last := f.worker.LastError(); last != nil {
 			err = last
 		}

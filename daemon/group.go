@@ -17,6 +17,7 @@ type DeviceTransfer struct {
 	RateBPS  int64      `json:"rate_bps"`
 	ETA      int64      `json:"eta_ns,omitempty"`
 	Resent   int64      `json:"resent_bytes"`
+	Unwanted int64      `json:"unwanted_bytes,omitempty"`
 	PausedBy string     `json:"paused_by,omitempty"`
 	Path     *Path      `json:"path,omitempty"`
 	Error    *cli.Error `json:"error,omitempty"`
@@ -30,6 +31,7 @@ func (d *Daemon) sendToAll(to Contact, devices []PeerDevice, src *transfer.Sourc
 	for _, dev := range devices {
 		t := Transfer{ID: transfer.NewID(), Group: group, Interaction: group, Direction: "send", State: StateConnecting, Peer: PeerRef{dev.Name, dev.Device.String()}}
 		describe(&t, src)
+		keep.Options.describe(&t)
 		e, saved, err := d.enterSend(t, src, keep)
 		if err != nil {
 			for _, e := range begun {
@@ -99,7 +101,7 @@ func optimistic(views []Transfer, contact func(PeerRef) string) Transfer {
 	}
 	for _, v := range views {
 		out.Devices = append(out.Devices, DeviceTransfer{
-			ID: v.ID, Peer: v.Peer, State: v.State, Bytes: v.Bytes, RateBPS: v.RateBPS, ETA: v.ETA, Resent: v.Resent, PausedBy: v.PausedBy, Path: v.Path, Error: v.Error,
+			ID: v.ID, Peer: v.Peer, State: v.State, Bytes: v.Bytes, RateBPS: v.RateBPS, ETA: v.ETA, Resent: v.Resent, Unwanted: v.UnwantedBytes, PausedBy: v.PausedBy, Path: v.Path, Error: v.Error,
 		})
 		if v.Created.Before(out.Created) {
 			out.Created = v.Created

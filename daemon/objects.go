@@ -55,26 +55,31 @@ type Transfer struct {
 	ID    string `json:"id"`
 	Group string `json:"group,omitempty"` // id of the transfer to several devices that this one is a part of
 	// Interaction is what both sides call it where it went to several devices, or was announced before; else that is its id.
-	Interaction string     `json:"interaction,omitempty"`
-	Direction   string     `json:"direction"` // send or receive
-	State       State      `json:"state"`
-	Peer        PeerRef    `json:"peer"`
-	File        string     `json:"file"`            // name offered, of the first; where it was stored, once received
-	Names       []string   `json:"names,omitempty"` // where all of them were stored, if more than one
-	Files       int        `json:"files"`           // how many, folders and links not counted
-	Entries     int        `json:"entries"`         // files, folders and links
-	Skipped     int        `json:"skipped,omitempty"`
-	Bytes       int64      `json:"bytes"`
-	Size        int64      `json:"size"`
-	RateBPS     int64      `json:"rate_bps"`            // bytes per second since the body began to move in this run
-	ETA         int64      `json:"eta_ns,omitempty"`    // nanoseconds to go, at that rate
-	Resent      int64      `json:"resent_bytes"`        // bytes that had reached the receiver and had to be sent again
-	Runs        int        `json:"runs"`                // how often it was begun or gone on with
-	PausedBy    string     `json:"paused_by,omitempty"` // this side or peer
-	RetryAt     *time.Time `json:"retry_at,omitempty"`  // when a queued transfer is tried again, at the latest
-	Digest      string     `json:"digest,omitempty"`    // over the whole offer, once it is done
-	SHA3        string     `json:"sha3,omitempty"`      // of the file, where it is one, some time after it is done
-	Path        *Path      `json:"path,omitempty"`
+	Interaction string   `json:"interaction,omitempty"`
+	Direction   string   `json:"direction"` // send or receive
+	State       State    `json:"state"`
+	Peer        PeerRef  `json:"peer"`
+	File        string   `json:"file"`            // name offered, of the first; where it was stored, once received
+	Names       []string `json:"names,omitempty"` // where all of them were stored, if more than one
+	Files       int      `json:"files"`           // how many, folders and links not counted
+	Entries     int      `json:"entries"`         // files, folders and links
+	Skipped     int      `json:"skipped,omitempty"`
+	// What of it the receiver has left at the sender, because it chose a part or has files of those names. Size counts it, Bytes never gets there.
+	UnwantedBytes int64      `json:"unwanted_bytes,omitempty"`
+	UnwantedFiles int        `json:"unwanted_files,omitempty"`
+	Note          string     `json:"note,omitempty"`     // the sender's words
+	Priority      string     `json:"priority,omitempty"` // of a transfer that is sent: low or high
+	Bytes         int64      `json:"bytes"`
+	Size          int64      `json:"size"`
+	RateBPS       int64      `json:"rate_bps"`            // bytes per second since the body began to move in this run
+	ETA           int64      `json:"eta_ns,omitempty"`    // nanoseconds to go, at that rate
+	Resent        int64      `json:"resent_bytes"`        // bytes that had reached the receiver and had to be sent again
+	Runs          int        `json:"runs"`                // how often it was begun or gone on with
+	PausedBy      string     `json:"paused_by,omitempty"` // this side or peer
+	RetryAt       *time.Time `json:"retry_at,omitempty"`  // when a queued transfer is tried again, at the latest
+	Digest        string     `json:"digest,omitempty"`    // over the whole offer, once it is done
+	SHA3          string     `json:"sha3,omitempty"`      // of the file, where it is one, some time after it is done
+	Path          *Path      `json:"path,omitempty"`
 	// Devices are those that a transfer to several goes to. State is then the most advanced of any of theirs, and there is an error only where all have one.
 	Devices []DeviceTransfer `json:"devices,omitempty"`
 	Created time.Time        `json:"created"`

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"time"
 
 	"traverse.internal/connmgr"
-	"traverse.internal/internal/cli"
 	"traverse.internal/service"
 	"traverse.internal/transfer"
 )
@@ -123,7 +121,7 @@ func (d *Daemon) receiveTask(in *connmgr.Incoming) {
 	o := offer.Offer()
 	t := Transfer{
 		ID: o.ID, Interaction: o.Interaction, Direction: "receive", State: StateOffered, Peer: PeerRef{d.contacts.NameOf(in.Peer), in.Peer.String()},
-		File: shownName(o.Name), Size: o.Size, Files: offer.Files(), Entries: o.Entries, Path: pathOf(in.Route),
+		File: shownName(o.Name), Note: o.Note, Size: o.Size, Files: offer.Files(), Entries: o.Entries, Path: pathOf(in.Route),
 	}
 	e := d.table.byID(o.ID)
 	if e == nil {
@@ -160,6 +158,9 @@ func (d *Daemon) receiveRun(ctx context.Context, e *entry, in *connmgr.Incoming,
 		return
 	}
 	d.table.change(e, func(e *entry) { e.entries = offer.Entries() })
+	if !keep.Accepted {
+		d.keepList(e, offer.Entries())
+	}
 	defer d.table.change(e, func(e *entry) { e.entries = nil })
 	state := StateOffered
 	if keep.Accepted {
@@ -202,7 +203,9 @@ func (d *Daemon) take(ctx context.Context, e *entry, in *connmgr.Incoming, offer
 		return &transfer.Error{Kind: transfer.ErrStorage, Cause: err}
 	}
 	defer done()
-	res, err := offer.Accept(ctx, dir, transfer.AcceptOptions{Journal: journal, MinFree: d.cfg.MinFree, NoSync: d.cfg.NoSync})
+	res, err := offer.Accept(ctx, dir, transfer.AcceptOptions{
+		Journal: journal, MinFree: d.cfg.MinFree, NoSync: d.cfg.NoSync, Only: keep.Only, Existing: existing[keep.Existing],
+	})
 	if err != nil {
 		return err
 	}
@@ -281,78 +284,4 @@ func (d *Daemon) ask(ctx context.Context, e *entry, offer *transfer.Incoming) (b
 	}
 	<-offer.Done()
 	return false, offer.Err()
-}
-
-// Inbox lists the offers that wait for a decision.
-func (d *Daemon) Inbox() TransferList {
-	return TransferList{envelope("inbox"), d.table.list(func(t *Transfer) bool {
-		return t.Direction == "receive" && t.State == StateOffered
-	})}
-}
-
-// AcceptOffer takes an offer that waits in the inbox.
-func (d *Daemon) AcceptOffer(id string) (Transfer, error) { return d.AcceptOfferTo(id, "") }
-
-// AcceptOfferTo takes an offer into a folder, by its absolute path, instead of the one for downloads.
-func (d *Daemon) AcceptOfferTo(id, folder string) (Transfer, error) {
-	if folder != "" && !filepath.IsAbs(folder) {
-		return Transfer{}, cli.Errorf("E_USAGE", "the path %q is not absolute", folder)
-	}
-	return d.decide(id, decision{accept: true, to: folder})
-}
-
-// Decline refuses an offer that waits in the inbox; the sender is told why.
-func (d *Daemon) Decline(id, why string) (Transfer, error) { return d.decide(id, decision{why: why}) }
-
-func (d *Daemon) decide(id string, dec decision) (Transfer, error) {
-	e, err := d.table.find(id)
-	if err != nil {
-		return Transfer{}, err
-	}
-	shown, changed := d.table.look(e)
-	if shown.Direction != "receive" || shown.State != StateOffered {
-		return Transfer{}, cli.Errorf("E_USAGE", "the transfer %s is not waiting for a decision", shown.ID).
-			Because(errors.New("its state is " + string(shown.State)))
-	}
-	if dec.to != "" {
-		d.table.update(e, func(e *entry) { e.kept.To = []byte(dec.to) })
-		_, changed = d.table.look(e)
-	}
-	select {
-	case e.decide <- dec: // a run that begins at this moment finds it too
-	default:
-		return Transfer{}, cli.Errorf("E_USAGE", "the offer %s has been decided already", shown.ID)
-	}
-	if !d.table.running(e) {
-		return d.decideAlone(e, dec), nil
-	}
-	// The first change may be of something else than the state, such as the reason that is kept.
-	for late := time.After(5 * time.Second); shown.State == StateOffered && d.table.running(e); {
-		select {
-		case <-changed:
-		case <-late:
-			return shown, nil
-		}
-		shown, changed = d.table.look(e)
-	}
-	shown, _ = d.table.look(e)
-	if dec.accept && (shown.State == StateCancelled || shown.State == StateOffered && !d.table.running(e)) {
-		return Transfer{}, cli.Errorf("E_USAGE", "the offer %s was withdrawn", shown.ID)
-	}
-	return shown, nil
-}
-
-// decideAlone notes a decision on an offer whose sender is not there now. It is asked to come again, or told when it does.
-func (d *Daemon) decideAlone(e *entry, dec decision) Transfer {
-	if dec.accept {
-		d.table.update(e, func(e *entry) { e.kept.Accepted, e.shown.State = true, StateQueued })
-		d.startAgain(e)
-	} else {
-		d.table.update(e, func(e *entry) {
-			e.kept.Reason = dec.why
-			e.shown.State, e.shown.Error = StateDeclined, explain(&transfer.Error{Kind: transfer.ErrDeclined, By: transfer.Local, Detail: dec.why}, "")
-		})
-	}
-	shown, _ := d.table.look(e)
-	return shown
 }

@@ -49,6 +49,9 @@ func (d *Daemon) SendWith(opt SendOptions, who string, paths ...string) (Transfe
 	if err != nil {
 		return Transfer{}, explain(err, to.Name)
 	}
+	if opt.As != "" && src.Roots() > 1 {
+		return Transfer{}, cli.Errorf("E_USAGE", "one name does for one file or folder, and these are %d", src.Roots())
+	}
 	devices := to.meant(d.self)
 	switch len(devices) {
 	case 0:
@@ -59,6 +62,7 @@ func (d *Daemon) SendWith(opt SendOptions, who string, paths ...string) (Transfe
 	}
 	t := Transfer{ID: transfer.NewID(), Direction: "send", State: StateConnecting, Peer: PeerRef{devices[0].Name, devices[0].Device.String()}}
 	describe(&t, src)
+	opt.describe(&t)
 	e, saved, err := d.enterSend(t, src, keep)
 	if err != nil {
 		return Transfer{}, err
@@ -101,9 +105,17 @@ const (
 // sendTask sends until the transfer is over, paused, or the node goes down.
 func (d *Daemon) sendTask(ctx context.Context, e *entry, src *transfer.Source) {
 	wait, wrong := firstRetry, 0
+	place := new(place)
 	for {
 		began := time.Now()
-		err := d.sendOnce(ctx, e, &src)
+		err := d.sendOnce(ctx, e, &src, place)
+		place.leave()
+		if errors.Is(err, errNoPlace) && ctx.Err() == nil {
+			if d.waitPlace(ctx, e, place) {
+				continue
+			}
+			err = context.Cause(ctx)
+		}
 		if errors.Is(err, transfer.ErrIntegrity) {
 			if wrong++; wrong < maxWrong {
 				err = errTakenOver
@@ -141,7 +153,7 @@ func (d *Daemon) waitRetry(ctx context.Context, e *entry, wait time.Duration) bo
 }
 
 // sendOnce opens a channel and runs the transfer on it as far as it goes.
-func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source) error {
+func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source, place *place) error {
 	shown, keep := d.table.record(e)
 	if *src == nil {
 		var err error
@@ -167,13 +179,20 @@ func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source) 
 		return err
 	}
 	ch.SetPriority(mux.Bulk)
+	if keep.Options.Priority == "high" {
+		ch.SetPriority(mux.Normal)
+	}
 	progress := new(transfer.Progress)
 	d.table.note(e, func(e *entry) {
 		e.shown.State, e.shown.Path, e.session, e.shown.Error = StateOffered, pathOf(info.Route), info.SessionID, nil
 		e.progress, e.paused, e.kept.Offered = progress, false, true
 		e.shown.Runs++
 	})
-	res, err := transfer.Send(ctx, ch, *src, transfer.SendOptions{ID: shown.ID, Interaction: shown.Interaction, Journal: journal, Rate: keep.Options.Rate, Progress: progress, Counters: &d.counters})
+	res, err := transfer.Send(ctx, ch, *src, transfer.SendOptions{
+		ID: shown.ID, Interaction: shown.Interaction, Name: keep.Options.As, Note: keep.Options.Note, ReadBack: keep.Options.ReadBack,
+		Journal: journal, Rate: keep.Options.Rate, Progress: progress, Counters: &d.counters,
+		Ready: func() error { return d.places.take(place, d.contactName(shown.Peer), shown.Size-progress.Bytes()) },
+	})
 	if err == nil {
 		d.table.change(e, func(e *entry) { e.shown.Digest = digestText(res.Digest) })
 	}

@@ -60,7 +60,7 @@ func (p *perPeer) leave(id identity.DeviceID) {
 func (d *Daemon) takeService(in *connmgr.Incoming, r service.Request) {
 	var task func(*connmgr.Incoming, service.Request)
 	switch r.Kind {
-	case service.KindService, service.KindTCP:
+	case service.KindService, service.KindTCP, service.KindDatagrams, service.KindUDP:
 		task = d.serviceTask
 	case service.KindPipe:
 		task = d.pipeTask
@@ -103,6 +103,10 @@ func (d *Daemon) serviceTask(in *connmgr.Incoming, r service.Request) {
 	prio := mux.Normal
 	if lease.Exposed.Name == "ssh" {
 		prio = mux.Interactive
+	}
+	if lease.Network == "udp" {
+		d.joinDatagrams(ctx, in, lease.Address, lease.Exposed.Idle)
+		return
 	}
 	d.joinTo(ctx, in, lease.Network, lease.Address, lease.Exposed.Idle, prio)
 }
@@ -154,6 +158,23 @@ func (d *Daemon) joinTo(ctx context.Context, in *connmgr.Incoming, network, addr
 	}
 }
 
+// joinDatagrams is joinTo for datagrams: a socket of its own for each channel, so that answers find their way back.
+func (d *Daemon) joinDatagrams(ctx context.Context, in *connmgr.Incoming, address string, idle time.Duration) {
+	c, err := (&net.Dialer{Timeout: dialTime}).DialContext(ctx, "udp", address)
+	if err != nil {
+		_ = in.Decline("the service does not answer: " + plainDial(err))
+		return
+	}
+	ch, err := in.Accept()
+	if err != nil {
+		c.Close()
+		return // the channel was gone before it was accepted
+	}
+	if err := service.JoinDatagrams(ctx, ch, c, service.Options{Idle: idle}); err != nil {
+		d.log.Debug("a flow of datagrams was cut", "peer", in.Peer.Short(), "channel", in.Name, "error", err)
+	}
+}
+
 // plainDial is why a dial failed, without the address: that is this side's business.
 func plainDial(err error) string {
 	var op *net.OpError
@@ -174,7 +195,7 @@ func plainDial(err error) string {
 // ExposeRequest asks for a service to be exposed.
 type ExposeRequest struct {
 	Name       string        `json:"name"`
-	Addr       string        `json:"addr"`                  // PORT, HOST:PORT, unix:PATH, or NETWORK/BITS:PORT
+	Addr       string        `json:"addr"`                  // PORT, HOST:PORT, unix:PATH, or NETWORK/BITS:PORT; udp: in front of it for datagrams
 	To         []string      `json:"to,omitempty"`          // contacts [every contact]
 	PerContact int           `json:"per_contact,omitempty"` // connections of one contact [32]
 	Conns      int           `json:"conns,omitempty"`       // of all [256]
@@ -297,6 +318,12 @@ func explainService(err error, peer string, r service.Request) *cli.Error {
 	case service.KindPipe:
 		return cli.Errorf("E_DENIED", "nobody on %s listens for %q", peer, r.Name).Because(errors.New(declined.Reason)).
 			Hint("run there: node listen %s", r.Name)
+	case service.KindDatagrams:
+		return cli.Errorf("E_DENIED", "%s exposes no datagrams as %q to this device", peer, r.Name).Because(errors.New(declined.Reason)).
+			Hint("run there: node expose %s HOST:PORT --udp", r.Name)
+	case service.KindUDP:
+		return cli.Errorf("E_DENIED", "%s exposes no datagrams of %s:%d to this device", peer, r.Host, r.Port).Because(errors.New(declined.Reason)).
+			Hint("run there: node expose NAME %s:%d --udp", r.Host, r.Port)
 	case service.KindService:
 		return cli.Errorf("E_DENIED", "%s exposes no service %q to this device", peer, r.Name).Because(errors.New(declined.Reason)).
 			Hint("run there: node expose %s HOST:PORT", r.Name)

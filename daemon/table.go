@@ -49,7 +49,7 @@ type run struct {
 type decision struct {
 	accept bool
 	why    string
-	to     string // folder that was chosen; empty for the usual one
+	AcceptRequest
 }
 
 // table holds the transfers in the order in which they began. Safe for concurrent use.
@@ -176,6 +176,7 @@ func (t *table) change(e *entry, change func(*entry)) {
 		e.shown.Ended = &now
 		e.shown.Bytes, e.shown.RateBPS, e.shown.ETA = max(e.progress.Bytes(), e.shown.Bytes), e.rate(now), 0
 		e.shown.Resent = max(e.shown.Resent, e.progress.Again())
+		e.shown.unwanted(e)
 	}
 	close(e.changed)
 	e.changed = make(chan struct{})
@@ -201,6 +202,7 @@ func (t *table) lookLocked(e *entry) Transfer {
 		return shown
 	}
 	shown.Bytes = max(e.progress.Bytes(), shown.Bytes)
+	shown.unwanted(e)
 	shown.Resent = max(e.progress.Again(), shown.Resent)
 	if shown.State == StateOffered || shown.State == StateSending || shown.State == StateReceiving {
 		// The phase moves on inside package transfer; the table follows when it is looked at.
@@ -217,9 +219,16 @@ func (t *table) lookLocked(e *entry) Transfer {
 		shown.State = StatePaused
 	}
 	if shown.RateBPS = e.rate(time.Now()); shown.RateBPS > 0 && e.run != nil {
-		shown.ETA = int64(float64(shown.Size-shown.Bytes) / float64(shown.RateBPS) * float64(time.Second))
+		shown.ETA = int64(float64(shown.Size-shown.UnwantedBytes-shown.Bytes) / float64(shown.RateBPS) * float64(time.Second))
 	}
 	return shown
+}
+
+// unwanted shows what of it the receiver does not take.
+func (t *Transfer) unwanted(e *entry) {
+	if bytes, files := e.progress.Unwanted(); files > 0 {
+		t.UnwantedBytes, t.UnwantedFiles = bytes, files
+	}
 }
 
 // rate is the mean since the body began, in bytes per second.

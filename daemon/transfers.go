@@ -46,16 +46,29 @@ func (d *Daemon) Entries(id string) (EntryList, error) {
 	entries := e.entries
 	direction := e.shown.Direction
 	d.table.mu.Unlock()
+	if entries == nil && direction == "receive" {
+		if kept := d.keptList(list.ID); kept != nil {
+			list.Entries = kept
+			return list, nil
+		}
+	}
 	if entries == nil && direction == "send" {
 		if src, err := transfer.LoadSource(d.sourcePath(list.ID)); err == nil {
 			entries = src.Entries()
 		}
 	}
-	kinds := map[transfer.Kind]string{transfer.File: "file", transfer.Folder: "folder", transfer.Link: "link"}
-	for _, x := range entries[:min(len(entries), maxShownEntries)] {
-		list.Entries = append(list.Entries, EntryObject{kinds[x.Kind], x.Path, x.Size, x.Mode.String(), time.Unix(0, x.Mod).UTC(), x.Target})
-	}
+	list.Entries = entryObjects(entries)
 	return list, nil
+}
+
+// entryObjects is what is shown of entries, the first of them.
+func entryObjects(entries []transfer.Entry) []EntryObject {
+	kinds := map[transfer.Kind]string{transfer.File: "file", transfer.Folder: "folder", transfer.Link: "link"}
+	list := []EntryObject{}
+	for _, x := range entries[:min(len(entries), maxShownEntries)] {
+		list = append(list, EntryObject{kinds[x.Kind], x.Path, x.Size, x.Mode.String(), time.Unix(0, x.Mod).UTC(), x.Target})
+	}
+	return list
 }
 
 // transferRoutes are the API's for what is done to transfers.
@@ -70,6 +83,10 @@ func (d *Daemon) transferRoutes() []route {
 		{
 			method: "GET", path: "/v1/transfers/{id}/entries", summary: "the files, folders and links of a transfer, the first thousand", out: EntryList{},
 			answer: func(r *http.Request) (any, error) { return d.Entries(r.PathValue("id")) },
+		},
+		{
+			method: "POST", path: "/v1/transfers/{id}/verify", summary: "compare the files of a transfer that is done with their SHA3-256", out: Verified{},
+			answer: func(r *http.Request) (any, error) { return d.Verify(r.Context(), r.PathValue("id")) },
 		},
 		{method: "POST", path: "/v1/transfers/gc", summary: "forget the transfers that have ended", out: Collected{}, answer: func(*http.Request) (any, error) { return d.Collect(), nil }},
 	}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -11,10 +13,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"traverse.internal/daemon"
+	"traverse.internal/internal/cli"
 )
 
 func (a *app) exposeCommand() *cobra.Command {
 	var req daemon.ExposeRequest
+	var udp, unix bool
 	cmd := &cobra.Command{
 		Use: "expose NAME ADDR", Short: "let contacts reach a service of this machine or its network", Args: exactArgs(2),
 		Annotations: takesArguments,
@@ -23,10 +27,23 @@ addresses, which contacts then reach by their addresses (forward -L PORT:HOST:PO
 the daemon ends; with --save it is exposed again when the daemon begins. The same name again replaces the service.`,
 		Example: `  node expose ssh 22 --to laptop --save
   node expose web 127.0.0.1:8080
+  node expose dns 192.168.1.1:53 --udp
   node expose lan '192.168.1.0/24:*' --to laptop
   node expose ls`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Name, req.Addr = args[0], args[1]
+			switch {
+			case udp && unix:
+				return usage(cmd, errors.New("--udp and --unix exclude each other"))
+			case udp:
+				req.Addr = "udp:" + strings.TrimPrefix(req.Addr, "udp:")
+			case unix:
+				abs, err := filepath.Abs(strings.TrimPrefix(req.Addr, "unix:"))
+				if err != nil {
+					return cli.Errorf("E_LOCAL_IO", "cannot find the current folder").Because(err)
+				}
+				req.Addr = "unix:" + abs
+			}
 			return a.ask(cmd, quick, func(ctx context.Context, c *daemon.Client) error {
 				s, err := c.Expose(ctx, req)
 				if err != nil {
@@ -38,9 +55,11 @@ the daemon ends; with --save it is exposed again when the daemon begins. The sam
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&req.To, "to", nil, "only these contacts (default: every contact)")
+	f.BoolVar(&udp, "udp", false, "ADDR takes datagrams (forward -U); each flow ends when nothing moves for two minutes, or --idle")
+	f.BoolVar(&unix, "unix", false, "ADDR is the path of a socket, as unix:PATH")
 	f.IntVar(&req.PerContact, "per-contact", 0, "connections of one contact at once (default 32)")
 	f.IntVar(&req.Conns, "max", 0, "connections at once (default 256)")
-	f.DurationVar(&req.Idle, "idle", 0, "end connections on which nothing moves for so long (default 24h)")
+	f.DurationVar(&req.Idle, "idle", 0, "end connections on which nothing moves for so long (default 24h; datagrams 2m)")
 	f.BoolVar(&req.Save, "save", false, "expose it again when the daemon begins")
 	cmd.AddCommand(
 		&cobra.Command{

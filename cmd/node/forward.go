@@ -20,22 +20,23 @@ import (
 const connectTime = time.Minute
 
 func (a *app) forwardCommand() *cobra.Command {
-	var local, remote, unix, socks []string
+	var local, remote, udp, unix, socks []string
 	var save bool
 	var idle time.Duration
 	cmd := &cobra.Command{
 		Use: "forward PEER", Short: "forward ports to what a contact exposes, and back", Args: exactArgs(1),
 		Annotations: takesArguments,
 		Long: `Forward listens in the daemon, until it ends or the forward is removed; with --save it begins again when the daemon does.
-The other side decides what is reachable: -L and --socks reach what it exposes (node expose), -R needs its leave (node contact set NAME listen=on).
+The other side decides what is reachable: -L, -U and --socks reach what it exposes (node expose), -R needs its leave (node contact set NAME listen=on).
 Without an address a port is this machine's loopback.`,
 		Example: `  node forward bob -L 8080:web               # the service that bob exposes as web
   node forward bob -L 8080:10.0.0.7:80       # an address that bob exposes
   node forward bob -R 9000:127.0.0.1:3000    # port 9000 of bob's loopback comes here
+  node forward bob -U 5353:10.0.0.1:53        # datagrams to an address that bob exposes with --udp
   node forward bob --socks 1080 --save
   node forward ls`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			reqs, err := forwardRequests(local, remote, unix, socks)
+			reqs, err := forwardRequests(local, remote, udp, unix, socks)
 			if err != nil {
 				return usage(cmd, err)
 			}
@@ -56,10 +57,11 @@ Without an address a port is this machine's loopback.`,
 	f := cmd.Flags()
 	f.StringArrayVarP(&local, "local", "L", nil, "listen here: [BIND:]PORT:SERVICE or [BIND:]PORT:HOST:HOSTPORT")
 	f.StringArrayVarP(&remote, "remote", "R", nil, "have the contact listen: [BIND:]PORT:HOST:HOSTPORT on this side")
+	f.StringArrayVarP(&udp, "udp", "U", nil, "take datagrams here: [BIND:]PORT:SERVICE or [BIND:]PORT:HOST:HOSTPORT")
 	f.StringArrayVar(&unix, "unix", nil, "listen on a socket here: PATH:SERVICE or PATH:HOST:HOSTPORT")
 	f.StringArrayVar(&socks, "socks", nil, "a SOCKS5 proxy here: [BIND:]PORT")
 	f.BoolVar(&save, "save", false, "begin again when the daemon does")
-	f.DurationVar(&idle, "idle", 0, "end connections on which nothing moves for so long (default 24h)")
+	f.DurationVar(&idle, "idle", 0, "end connections on which nothing moves for so long (default 24h; datagrams 2m)")
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "ls", Short: "list the forwards", Args: noArgs, Example: "  node forward ls",
@@ -108,6 +110,8 @@ func printForwards(w io.Writer, list []daemon.ForwardObject) {
 		switch f.Type {
 		case daemon.ForwardRemote:
 			from, to = f.Peer.Name+" "+f.Listen, f.To
+		case daemon.ForwardUDP:
+			from = "udp:" + from
 		case daemon.ForwardSOCKS:
 			to = f.Peer.Name + " SOCKS"
 		}
@@ -121,7 +125,7 @@ func printForwards(w io.Writer, list []daemon.ForwardObject) {
 }
 
 // forwardRequests are the forwards that the flags ask for.
-func forwardRequests(local, remote, unix, socks []string) ([]daemon.ForwardRequest, error) {
+func forwardRequests(local, remote, udp, unix, socks []string) ([]daemon.ForwardRequest, error) {
 	var reqs []daemon.ForwardRequest
 	for _, spec := range local {
 		listen, to, err := splitForward(spec)
@@ -136,6 +140,13 @@ func forwardRequests(local, remote, unix, socks []string) ([]daemon.ForwardReque
 			return nil, err
 		}
 		reqs = append(reqs, daemon.ForwardRequest{Kind: daemon.ForwardRemote, Listen: listen, To: to})
+	}
+	for _, spec := range udp {
+		listen, to, err := splitForward(spec)
+		if err != nil {
+			return nil, err
+		}
+		reqs = append(reqs, daemon.ForwardRequest{Kind: daemon.ForwardUDP, Listen: listen, To: to})
 	}
 	for _, spec := range unix {
 		fields := colons(spec)
@@ -154,7 +165,7 @@ func forwardRequests(local, remote, unix, socks []string) ([]daemon.ForwardReque
 		reqs = append(reqs, daemon.ForwardRequest{Kind: daemon.ForwardSOCKS, Listen: spec})
 	}
 	if reqs == nil {
-		return nil, errors.New("say what to forward: -L, -R, --unix or --socks")
+		return nil, errors.New("say what to forward: -L, -R, -U, --unix or --socks")
 	}
 	return reqs, nil
 }

@@ -53,7 +53,13 @@ func TestGolden(t *testing.T) {
 	report := h.file("report.pdf", strings.Repeat("x", 1<<20), 0o644)
 	id := h.offer(report)
 	object("inbox ls", h.node("phone", 0, "inbox", "ls"))
+	object("inbox show", h.node("phone", 0, "inbox", "show", id))
 	object("inbox accept", h.node("phone", 0, "inbox", "accept", id, "--wait", "done"))
+	h.await("laptop", id, daemon.StateDone)
+	object("transfers show", h.node("laptop", 0, "transfers", "show", id))
+	h.awaitSums("phone", id)
+	object("transfers verify", h.node("phone", 0, "transfers", "verify", id))
+	object("get", h.node("phone", 0, "get", "laptop:"+id))
 	id = h.offer(report)
 	object("inbox decline", h.node("phone", 0, "inbox", "decline", id, "--reason", "not now"))
 	h.await("laptop", id, daemon.StateDeclined)
@@ -155,6 +161,22 @@ func (h *twoHomes) await(home, id string, state daemon.State) {
 			if t.ID == id && t.State == state {
 				return
 			}
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// awaitSums returns when the digests of the transfer's files are known in the home.
+func (h *twoHomes) awaitSums(home, id string) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), goldenTimeout)
+	defer cancel()
+	c := daemon.NewClient(daemon.HomeAt(filepath.Join(h.dir, home)).Socket)
+	for {
+		if _, err := c.Verify(ctx, id); err == nil {
+			return
+		} else if ctx.Err() != nil {
+			h.t.Fatal(err)
 		}
 		<-time.After(5 * time.Millisecond)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -17,7 +18,9 @@ func (a *app) inboxCommand() *cobra.Command {
 		Use: "inbox", Short: "offers of files that wait for an answer", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	var wait, reason, to string
+	var wait, reason string
+	var req daemon.AcceptRequest
+	var rename, overwrite, skip bool
 	ls := &cobra.Command{
 		Use: "ls", Short: "list the offers", Args: noArgs, Example: "  node inbox ls",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -26,20 +29,31 @@ func (a *app) inboxCommand() *cobra.Command {
 	}
 	accept := &cobra.Command{
 		Use: "accept ID", Short: "take a file", Args: exactArgs(1),
-		Example: "  node inbox accept t-7f3k",
+		Long: `Accept takes what is offered, all of it or what --only chooses: entries of that name, or path, and what is in a folder that matches. The sender is told what is left with it.
+A name that is taken is not replaced: what comes gets another, "name (1)". With --overwrite it takes the place of the file, and a folder is put into the one that is there;
+with --skip what is there stays, and is not sent again.`,
+		Example: "  node inbox accept t-7f3k\n  node inbox accept t-7f3k --only '*.jpg' --only notes --to pictures\n  node inbox accept t-7f3k --overwrite --wait done",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if wait != "none" && wait != "done" {
 				return usage(cmd, fmt.Errorf("--wait is none or done, not %q", wait))
 			}
+			if rename && (overwrite || skip) || overwrite && skip {
+				return usage(cmd, errors.New("--rename, --overwrite and --skip exclude each other"))
+			}
+			for word, is := range map[string]bool{"overwrite": overwrite, "skip": skip} {
+				if is {
+					req.Existing = word
+				}
+			}
 			return a.onTransfer(cmd, func(ctx context.Context, c *daemon.Client) (daemon.Transfer, error) {
-				if to != "" {
-					abs, err := filepath.Abs(to)
+				if req.To != "" {
+					abs, err := filepath.Abs(req.To)
 					if err != nil {
 						return daemon.Transfer{}, cli.Errorf("E_LOCAL_IO", "cannot find the current folder").Because(err)
 					}
-					to = abs
+					req.To = abs
 				}
-				t, err := c.AcceptTo(ctx, args[0], to)
+				t, err := c.AcceptWith(ctx, args[0], req)
 				if err != nil {
 					return t, err
 				}
@@ -48,7 +62,11 @@ func (a *app) inboxCommand() *cobra.Command {
 		},
 	}
 	accept.Flags().StringVar(&wait, "wait", "none", "stay until: none, done")
-	accept.Flags().StringVar(&to, "to", "", "store it in this folder, which is made [the folder for downloads]")
+	accept.Flags().BoolVar(&rename, "rename", false, "give what has a name that is taken another one (the default)")
+	accept.Flags().BoolVar(&overwrite, "overwrite", false, "let it take the place of files that are there")
+	accept.Flags().BoolVar(&skip, "skip", false, "leave files that are there as they are, and do not take those")
+	accept.Flags().StringArrayVar(&req.Only, "only", nil, "take only what has this name, or path; * and ? match; may be repeated")
+	accept.Flags().StringVar(&req.To, "to", "", "store it in this folder, which is made [the folder for downloads]")
 	decline := &cobra.Command{
 		Use: "decline ID", Short: "refuse a file", Args: exactArgs(1),
 		Example: "  node inbox decline t-7f3k --reason 'not now'",

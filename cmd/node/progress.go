@@ -68,10 +68,10 @@ func progressText(t daemon.Transfer, bar string) string {
 	if bar != "" {
 		parts = append(parts, bar)
 	}
-	parts = append(parts, fmt.Sprintf("%d%%", percent(t)), cli.Size(t.Bytes)+"/"+cli.Size(t.Size))
+	parts = append(parts, fmt.Sprintf("%d%%", percent(t)), cli.Size(t.Bytes)+"/"+cli.Size(t.Size-t.UnwantedBytes))
 	if t.RateBPS > 0 {
 		parts = append(parts, cli.Size(t.RateBPS)+"/s")
-		if left := t.Size - t.Bytes; left > 0 {
+		if left := t.Size - t.UnwantedBytes - t.Bytes; left > 0 {
 			s := left / t.RateBPS
 			parts = append(parts, fmt.Sprintf("eta %d:%02d", s/60, s%60))
 		}
@@ -80,10 +80,11 @@ func progressText(t daemon.Transfer, bar string) string {
 }
 
 func percent(t daemon.Transfer) int {
-	if t.Size == 0 {
+	size := t.Size - t.UnwantedBytes
+	if size <= 0 {
 		return 100
 	}
-	return int(100 * float64(t.Bytes) / float64(t.Size))
+	return int(100 * float64(t.Bytes) / float64(size))
 }
 
 func bar(t daemon.Transfer) string {

@@ -175,3 +175,20 @@ func cmdHTTPGet(ts *testscript.TestScript, _ bool, args []string) {
 	_, err = io.Copy(ts.Stdout(), res.Body)
 	ts.Check(err)
 }
+
+// awaitverified HOME ID: until the digests of the transfer's files are known there.
+func cmdAwaitVerified(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c := daemon.NewClient(daemon.HomeAt(ts.MkAbs(args[0])).Socket)
+	for {
+		_, err := c.Verify(ctx, args[1])
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			ts.Fatalf("awaitverified: %v", err)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}

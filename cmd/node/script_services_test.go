@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"traverse.internal/daemon"
 )
 
 // echoserver VAR: the port of a program that sends back what comes, and an end after the end.
@@ -56,6 +59,14 @@ func thereAndBack(network, address string, data []byte) ([]byte, error) {
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(patience))
+	if network == "udp" {
+		if _, err := c.Write(data); err != nil {
+			return nil, err
+		}
+		answer := make([]byte, 1<<16)
+		n, err := c.Read(answer)
+		return answer[:n], err
+	}
 	if to != "" {
 		host, digits, _ := net.SplitHostPort(to)
 		port, _ := strconv.ParseUint(digits, 10, 16)
@@ -73,6 +84,50 @@ func thereAndBack(network, address string, data []byte) ([]byte, error) {
 		_ = c.(interface{ CloseWrite() error }).CloseWrite()
 	}()
 	return io.ReadAll(c)
+}
+
+// udpecho VAR: the port of a program that sends back each datagram.
+func cmdUDPEcho(ts *testscript.TestScript, _ bool, args []string) {
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { c.Close() })
+	go func() {
+		buf := make([]byte, 1<<16)
+		for {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = c.WriteTo(buf[:n], from)
+		}
+	}()
+	ts.Setenv(args[0], strconv.Itoa(c.LocalAddr().(*net.UDPAddr).Port))
+}
+
+// lost udp ADDR FILE: the file goes there as a datagram; nobody looks for an answer.
+func cmdLost(ts *testscript.TestScript, _ bool, args []string) {
+	c, err := net.Dial(args[0], args[1])
+	ts.Check(err)
+	defer c.Close()
+	_, err = c.Write([]byte(ts.ReadFile(args[2])))
+	ts.Check(err)
+}
+
+// awaitforward HOME TEXT: until one of the home's forwards has an error with the text.
+func cmdAwaitForward(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c := daemon.NewClient(daemon.HomeAt(ts.MkAbs(args[0])).Socket)
+	for {
+		list, err := c.Forwards(ctx)
+		ts.Check(err)
+		for _, f := range list.Forwards {
+			if f.Error != nil && strings.Contains(f.Error.Error(), args[1]) {
+				return
+			}
+		}
+		<-time.After(20 * time.Millisecond)
+	}
 }
 
 // interrupt NAME: Ctrl-C to the background command of that name, which ends with 130.

@@ -42,10 +42,11 @@ func TestScripts(t *testing.T) {
 			"exit":  cmdExit,
 			"down":  cmdDown,
 			// waiting
-			"waitup":   cmdWaitUp,
-			"waitport": cmdWaitPort,
-			"await":    cmdAwait,
-			"offerid":  cmdOfferID,
+			"waitup":        cmdWaitUp,
+			"waitport":      cmdWaitPort,
+			"await":         cmdAwait,
+			"awaitverified": cmdAwaitVerified,
+			"offerid":       cmdOfferID,
 			// looking
 			"field":    cmdField,
 			"deviceid": cmdDeviceID,
@@ -62,10 +63,13 @@ func TestScripts(t *testing.T) {
 			"sees":     cmdSees,
 			"setfield": cmdSetField,
 			// services
-			"echoserver": cmdEchoServer,
-			"roundtrip":  cmdRoundTrip,
-			"interrupt":  cmdInterrupt,
-			"sshd":       cmdSSHD,
+			"echoserver":   cmdEchoServer,
+			"udpecho":      cmdUDPEcho,
+			"lost":         cmdLost,
+			"awaitforward": cmdAwaitForward,
+			"roundtrip":    cmdRoundTrip,
+			"interrupt":    cmdInterrupt,
+			"sshd":         cmdSSHD,
 		},
 	})
 }

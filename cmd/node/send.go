@@ -82,6 +82,10 @@ when it comes back.`,
 	cmd.Flags().BoolVar(&detach, "detach", false, "leave the transfer to the daemon at once (--wait none)")
 	cmd.Flags().StringVar(&rate, "limit", "", "send no more than so much per second, 10MiB/s for example; at least 16KiB/s")
 	cmd.Flags().DurationVar(&opt.Expires, "expires", 0, "give up when nobody has taken it in this time [720h]")
+	cmd.Flags().StringVar(&opt.As, "as", "", "offer the one file or folder under this name")
+	cmd.Flags().StringVar(&opt.Note, "note", "", "a line to whoever is asked whether to take it")
+	cmd.Flags().StringVar(&opt.Priority, "priority", "normal", "low, normal or high: which of the transfers that wait for others goes first")
+	cmd.Flags().BoolVar(&opt.ReadBack, "verify", false, "the receiver reads what it has stored from its disk again, and compares, before the transfer is done")
 	cmd.Flags().StringArrayVar(&opt.Exclude, "exclude", nil, "leave out what has this name, or path below the folder named; * and ? match; may be repeated")
 	return cmd
 }
@@ -158,12 +162,20 @@ func (a *app) outcome(t daemon.Transfer) error {
 		return errors.Join(a.print(t, nil), &cli.Error{Exit: t.Error.Exit})
 	}
 	return a.print(t, func(w io.Writer) {
-		via := ""
+		via := leftOut(t)
 		if t.Path != nil {
-			via = fmt.Sprintf(", %s %s (%s)", t.Path.Kind, t.Path.Via, t.Path.Reason)
+			via += fmt.Sprintf(", %s %s (%s)", t.Path.Kind, t.Path.Via, t.Path.Reason)
 		}
 		fmt.Fprintf(w, "%s  %s  %s  %s of %s%s\n", t.ID, t.State, what(t), cli.Size(t.Bytes), cli.Size(t.Size), via)
 	})
+}
+
+// leftOut says what the receiver has not taken.
+func leftOut(t daemon.Transfer) string {
+	if t.UnwantedFiles == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d files of %s not taken", t.UnwantedFiles, cli.Size(t.UnwantedBytes))
 }
 
 // what is the first of what is sent, and how much more there is.

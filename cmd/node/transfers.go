@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -19,12 +21,8 @@ func (a *app) transfersCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
-		&cobra.Command{
-			Use: "ls", Short: "list the transfers", Args: noArgs, Example: "  node transfers ls --json",
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				return a.transferList(cmd, (*daemon.Client).Transfers)
-			},
-		},
+		a.transfersListCommand(),
+		a.verifyCommand(),
 		&cobra.Command{
 			Use: "show ID", Short: "show a transfer, what is in it, and what was sent twice", Args: exactArgs(1), Example: "  node transfers show t-7f3k",
 			RunE: func(cmd *cobra.Command, args []string) error { return a.showTransfer(cmd, args[0]) },
@@ -66,6 +64,54 @@ func (a *app) transfersCommand() *cobra.Command {
 		},
 	)
 	return cmd
+}
+
+func (a *app) transfersListCommand() *cobra.Command {
+	var states []string
+	var peer string
+	cmd := &cobra.Command{
+		Use: "ls", Short: "list the transfers", Args: noArgs, Example: "  node transfers ls --state queued,sending --peer phone\n  node transfers ls --json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.transferList(cmd, func(c *daemon.Client, ctx context.Context) (daemon.TransferList, error) {
+				list, err := c.Transfers(ctx)
+				list.Transfers = slices.DeleteFunc(list.Transfers, func(t daemon.Transfer) bool {
+					name, _, _ := strings.Cut(t.Peer.Name, ":")
+					return len(states) > 0 && !slices.Contains(states, string(t.State)) || peer != "" && peer != name && peer != t.Peer.Name && peer != t.Peer.Device
+				})
+				return list, err
+			})
+		},
+	}
+	cmd.Flags().StringSliceVar(&states, "state", nil, "only those in these states")
+	cmd.Flags().StringVar(&peer, "peer", "", "only those with this contact, or this device of it")
+	return cmd
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "verify ID", Short: "read the files of a transfer from the disk and compare them with their SHA3-256", Args: exactArgs(1),
+		Long: `Verify hashes the files of a transfer that is done, where they were stored or sent from, and compares them with the SHA3-256 that were computed after the
+transfer. Files that are another now, or are gone, are listed, and the exit code is 13.`,
+		Example: "  node transfers verify t-7f3k",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(cmd, 0, func(ctx context.Context, c *daemon.Client) error {
+				v, err := c.Verify(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				err = a.print(v, func(w io.Writer) {
+					for _, x := range v.Wrong {
+						fmt.Fprintf(w, "%s  %q\n", x.What, x.Path)
+					}
+					fmt.Fprintf(w, "%s  %d files of %s are as they were, %d are not\n", v.ID, v.Files-v.Count, cli.Size(v.Bytes), v.Count)
+				})
+				if err == nil && v.Count > 0 {
+					err = &cli.Error{Exit: 13}
+				}
+				return err
+			})
+		},
+	}
 }
 
 // changeCommand is one that does something to a transfer and prints it.
@@ -129,6 +175,12 @@ func printTransfer(w io.Writer, t daemon.Transfer, list daemon.EntryList) {
 	}
 	row("peer", "%s", t.Peer.Name)
 	row("what", "%s", what(t))
+	if t.Note != "" {
+		row("note", "%s", t.Note)
+	}
+	if t.Priority != "" {
+		row("priority", "%s", t.Priority)
+	}
 	row("bytes", "%d of %d (%s of %s)", t.Bytes, t.Size, cli.Size(t.Bytes), cli.Size(t.Size))
 	for _, dev := range t.Devices {
 		how := string(dev.State)
@@ -138,6 +190,9 @@ func printTransfer(w io.Writer, t daemon.Transfer, list daemon.EntryList) {
 		row(dev.Peer.Name, "%s  %s  %s of %s", dev.ID, how, cli.Size(dev.Bytes), cli.Size(t.Size))
 	}
 	row("re-sent", "%d bytes (%s) in %d runs", t.Resent, cli.Size(t.Resent), t.Runs)
+	if t.UnwantedFiles > 0 {
+		row("not taken", "%d files of %s", t.UnwantedFiles, cli.Size(t.UnwantedBytes))
+	}
 	if t.Skipped > 0 {
 		row("left out", "%d that are no files, folders or links that stay inside", t.Skipped)
 	}
