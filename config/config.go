@@ -51,9 +51,10 @@ type DHT struct {
 
 // Path is which ways to a peer are wanted.
 type Path struct {
-	Policy     string // "auto", "direct-only" or "relay-only"
-	Transports string // "auto" or "tcp-only"
-	Upgrade    bool   // sessions over a relay move to a direct path when there is one
+	Policy     string   // "auto", "direct-only" or "relay-only"
+	Transports string   // "auto" or "tcp-only"
+	STUN       []string // host:port
+	Upgrade    bool     // sessions over a relay move to a direct path when there is one
 }
 
 // Relay is a TURN server that the node may use.

@@ -95,6 +95,11 @@ var mainKeys = []Key{
 		field: choice(func(c *Config) *string { return &c.Path.Transports }, "auto", "tcp-only"),
 	},
 	{
+		Name: "path.stun", Flag: "stun", Programs: nodeOnly,
+		Help:  "STUN servers, HOST:PORT, that say over UDP how they see this device, besides its relays; the first 4 of all are asked. They learn this device's address and nothing else",
+		field: list(func(c *Config) *[]string { return &c.Path.STUN }, "hosts", single(parseHostPort)),
+	},
+	{
 		Name: "path.upgrade", Flag: "path-upgrade", Default: "true", Programs: nodeOnly,
 		Help:  "a session over a relay moves to a direct path as soon as there is one; false on either side keeps it where it began",
 		field: one(func(c *Config) *bool { return &c.Path.Upgrade }, typeBool, parseBool),

@@ -17,6 +17,7 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 	out := Config{
 		Home: h, Name: c.Node.Name,
 		DHT:       DHTConfig{Private: c.DHT.Mode == "private", Listen: c.DHT.Listen, Bootstrap: c.DHT.Bootstrap},
+		STUN:      c.Path.STUN,
 		Accept:    Accept(c.Accept.Default),
 		Downloads: c.Node.DownloadDir,
 		MinFree:   int64(c.Transfer.MinFree),

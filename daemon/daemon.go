@@ -15,7 +15,6 @@ import (
 	"traverse.internal/connmgr"
 	"traverse.internal/core/ice"
 	"traverse.internal/core/mux"
-	"traverse.internal/core/portmap"
 	"traverse.internal/dht"
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
@@ -39,6 +38,7 @@ type Config struct {
 	TCPOnly     bool // paths do without UDP
 	NoUpgrade   bool // sessions stay on the relayed path they began on
 	Relays      []RelayConfig
+	STUN        []string        // host:port of servers that say over UDP how they see this device, besides the relays [none]
 	Addrs       []netip.Addr    // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
 	Port        uint16          // TCP port for paths [any]
 	LAN         bool            // look for contacts on the link by multicast DNS, and be found there [no]
@@ -88,7 +88,7 @@ type Daemon struct {
 	courier   *dht.Courier
 	signaler  *signalling.Signaler
 	endpoint  *ice.Endpoint
-	mapper    *portmap.Mapper // nil: no port is mapped
+	mappings  []mapping // of ports at the router; none where that is off
 	manager   *connmgr.Manager
 	turnd     *turn.Server         // nil without an embedded relay
 	operator  *relayadmin.Operator // of the relay; nil: none
@@ -246,14 +246,14 @@ func (d *Daemon) openNetwork(device *identity.Device) error {
 	for _, r := range d.cfg.Relays {
 		iceCfg.Relays = append(iceCfg.Relays, r.forICE(device))
 	}
-	iceCfg.Mapped = d.mapped
+	iceCfg.Mapped, iceCfg.MappedUDP, iceCfg.STUN = d.mapped, d.mappedUDP, stunServers(d.cfg.STUN, iceCfg.Relays)
 	var err error
 	if d.endpoint, err = ice.Listen(iceCfg); err != nil {
 		return explainListen(err, "the node", fmt.Sprintf("TCP port %d", d.cfg.Port))
 	}
 	d.undo(func() { _ = d.endpoint.Close() })
 	if d.cfg.PortMapping && !loopback && d.cfg.Policy != ice.RelayOnly {
-		d.mapper = portmap.New(portmap.Config{Port: d.endpoint.Port(), Changed: d.endpoint.Changed})
+		d.openMappings()
 	}
 	d.manager = connmgr.New(connmgr.Config{
 		Device: device, Signaler: d.signaler, Paths: connmgr.ICE{Endpoint: d.endpoint},
@@ -320,8 +320,8 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	d.startSaved()
 	d.spawn(d.acceptLoop)
 	d.spawn(func() { d.endpoint.Follow(d.ctx) })
-	if d.mapper != nil {
-		d.spawn(func() { _ = d.mapper.Serve(d.ctx) })
+	for _, m := range d.mappings {
+		d.spawn(func() { _ = m.Serve(d.ctx) })
 	}
 	d.spawn(d.sumLoop)
 	d.startTransfers()

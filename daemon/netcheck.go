@@ -5,9 +5,9 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
-	"traverse.internal/core/ice"
 	"traverse.internal/internal/cli"
 	"traverse.internal/turn/probe"
 )
@@ -31,7 +31,7 @@ type NetcheckNAT struct {
 	Mapping   string `json:"mapping"`          // none, endpoint-independent, address-dependent, address-and-port-dependent, destination-dependent, unknown
 	Filtering string `json:"filtering"`        // the same words; unknown unless the relay has a second address
 	Mapped    string `json:"mapped,omitempty"` // how the first relay that answered saw the socket
-	Answered  int    `json:"answered"`         // relays that answered over UDP
+	Answered  int    `json:"answered"`         // servers that answered over UDP: relays, and those of path.stun
 }
 
 // NetcheckTCP is what the network does to TCP; learnt at a relay.
@@ -42,12 +42,25 @@ type NetcheckTCP struct {
 	Error     string `json:"error,omitempty"`
 }
 
-// NetcheckMapping is the port that the router was asked for.
+// NetcheckMapping is the port that the router was asked for: that of paths over TCP and IPv4. Ports has all of them.
 type NetcheckMapping struct {
-	State   string `json:"state"` // off, none or mapped
-	How     string `json:"how"`   // none, upnp, pmp or pcp
-	Outside string `json:"outside,omitempty"`
-	Error   string `json:"error,omitempty"`
+	State   string         `json:"state"` // off, none or mapped
+	How     string         `json:"how"`   // none, upnp, pmp or pcp
+	Outside string         `json:"outside,omitempty"`
+	Error   string         `json:"error,omitempty"`
+	Ports   []NetcheckPort `json:"ports"`
+}
+
+// NetcheckPort is one port that the router was asked for; for IPv6 it is a pinhole in its firewall.
+type NetcheckPort struct {
+	For      string `json:"for"`      // paths or dht
+	Protocol string `json:"protocol"` // tcp or udp
+	Family   string `json:"family"`   // ipv4 or ipv6
+	Port     uint16 `json:"port"`     // of this device
+	State    string `json:"state"`    // none or mapped
+	How      string `json:"how"`
+	Outside  string `json:"outside,omitempty"`
+	Error    string `json:"error,omitempty"`
 }
 
 // NetcheckRelay is a relay at one of its addresses.
@@ -94,6 +107,9 @@ func (d *Daemon) Netcheck(ctx context.Context) Netcheck {
 			n.Relays = append(n.Relays, checkRelay(ctx, r.URL, at))
 		}
 	}
+	for _, s := range d.cfg.STUN[:min(len(d.cfg.STUN), netcheckRelays)] {
+		servers = append(servers, resolveSTUN(ctx, s)...)
+	}
 	for _, v6 := range []bool{false, true} {
 		n.UDP = append(n.UDP, checkUDP(ctx, v6, servers, n.Relays))
 	}
@@ -111,11 +127,30 @@ func resolveRelay(ctx context.Context, u RelayURL, n *Netcheck) []netip.AddrPort
 	if err != nil {
 		n.Relays = append(n.Relays, NetcheckRelay{URL: u.String(), Error: whyError(err)})
 	}
-	var out []netip.AddrPort
+	return oneOfEach(found, u.Port)
+}
+
+// resolveSTUN returns an address of each family, as far as the server has such.
+func resolveSTUN(ctx context.Context, hostPort string) []netip.AddrPort {
+	host, service, err := net.SplitHostPort(hostPort)
+	port, errPort := strconv.ParseUint(service, 10, 16)
+	if err != nil || errPort != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, netcheckTCP)
+	defer cancel()
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil
+	}
+	return oneOfEach(found, uint16(port))
+}
+
+// oneOfEach returns an address of each family, IPv4 first.
+func oneOfEach(found []netip.Addr, port uint16) (out []netip.AddrPort) {
 	for _, v6 := range []bool{false, true} {
-		i := slices.IndexFunc(found, func(a netip.Addr) bool { return a.Unmap().Is6() == v6 })
-		if i >= 0 {
-			out = append(out, netip.AddrPortFrom(found[i].Unmap(), u.Port))
+		if i := slices.IndexFunc(found, func(a netip.Addr) bool { return a.Unmap().Is6() == v6 }); i >= 0 {
+			out = append(out, netip.AddrPortFrom(found[i].Unmap(), port))
 		}
 	}
 	return out
@@ -182,19 +217,6 @@ func checkUDP(ctx context.Context, v6 bool, servers []netip.AddrPort, relays []N
 	nat.Filtering = a.filtering(ctx, from[0], all[0])
 	nat.Mapping = a.mapping(ctx, from[0], all[0], all[1:])
 	return nat
-}
-
-func (d *Daemon) mappingState() NetcheckMapping {
-	m := NetcheckMapping{State: "off", How: ice.MapNone.String()}
-	if d.mapper == nil {
-		return m
-	}
-	at, how := d.mapped()
-	if m.State = "none"; at.IsValid() {
-		m.State, m.How, m.Outside = "mapped", how.String(), at.String()
-	}
-	m.Error = whyError(d.mapper.Err())
-	return m
 }
 
 // warn says what somebody should look at, and where to begin.

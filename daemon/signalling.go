@@ -25,7 +25,7 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 	courier, err := dht.NewCourier(d.dht, dht.CourierConfig{
 		Device: device, Peers: d.contacts.Devices,
 		// The callto box is for strangers, and only contacts are answered: polling it would be gets for nothing.
-		Routes: dht.RouteDirect | dht.RouteSlot,
+		Routes: dht.RouteDirect | dht.RouteSlot, Mapped: d.mappedDHT,
 	})
 	if err != nil {
 		return cli.Errorf("E_CONFIG", "cannot use the DHT").Because(err)

@@ -51,6 +51,8 @@ type CourierConfig struct {
 	// Announce are the addresses to publish, at most 6; nil: the address listened on, or the interfaces' and the one
 	// that other nodes see.
 	Announce []netip.AddrPort
+	// Mapped says which address on the outside the router leads to this socket at the moment; it is published first. nil: none.
+	Mapped func() netip.AddrPort
 
 	Poll       time.Duration // each contact's slot; private 2 s, Mainline 30 s; longer with many contacts, at most 50 s
 	CalltoPoll time.Duration // own callto box; private 10 s, Mainline 60 s
@@ -196,7 +198,17 @@ func (c *Courier) addresses() []netip.AddrPort {
 	if !own.Addr().IsUnspecified() {
 		return []netip.AddrPort{own}
 	}
-	addrs := c.node.observed.believed()
+	var addrs []netip.AddrPort
+	if c.cfg.Mapped != nil {
+		if at := c.cfg.Mapped(); c.node.cfg.Mode.allowsDirect(at) {
+			addrs = append(addrs, at)
+		}
+	}
+	for _, at := range c.node.observed.believed() {
+		if !slices.Contains(addrs, at) {
+			addrs = append(addrs, at)
+		}
+	}
 	for _, ip := range interfaceAddrs() {
 		a := netip.AddrPortFrom(ip, own.Port())
 		if (own.Addr().Is6() || ip.Is4()) && c.node.cfg.Mode.allowsDirect(a) && !slices.Contains(addrs, a) {

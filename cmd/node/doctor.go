@@ -34,6 +34,10 @@ func (a *app) doctorCommand() *cobra.Command {
 			ctx, cancel := a.limit(cmd.Context(), netcheckTimeout)
 			defer cancel()
 			x := daemon.Examine(ctx, h, conf)
+			say := a.advice(cmd)
+			for i := range x.Findings {
+				x.Findings[i].Fix = say(x.Findings[i].Fix)
+			}
 			return errors.Join(a.print(x, func(w io.Writer) { printDoctor(w, x) }), doctorVerdict(x))
 		},
 	}

@@ -37,6 +37,17 @@ func (a *app) rename(root *cobra.Command) {
 	}
 }
 
+// advice renames the commands in what an answer tells to try: they are called as this program was.
+func (a *app) advice(cmd *cobra.Command) func(string) string {
+	names := manpage.Names(cmd.Root())
+	return func(text string) string {
+		if a.name == "" {
+			return text
+		}
+		return cli.Renamed(text, ownName, a.name, names)
+	}
+}
+
 // allCommands are those below cmd.
 func allCommands(cmd *cobra.Command) []*cobra.Command {
 	var all []*cobra.Command

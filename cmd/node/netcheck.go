@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -26,6 +27,10 @@ func (a *app) netcheckCommand() *cobra.Command {
 				n, err := c.Netcheck(ctx)
 				if err != nil {
 					return err
+				}
+				say := a.advice(cmd)
+				for i := range n.Warnings {
+					n.Warnings[i].Try = say(n.Warnings[i].Try)
 				}
 				return a.print(n, func(w io.Writer) { printNetcheck(w, n) })
 			})
@@ -50,6 +55,9 @@ func printNetcheck(w io.Writer, n daemon.Netcheck) {
 		fmt.Fprintln(w, "TCP       nothing stands in the way")
 	}
 	fmt.Fprintf(w, "Mapping   %s, %s %s %s\n", n.PortMapping.State, n.PortMapping.How, n.PortMapping.Outside, n.PortMapping.Error)
+	for _, p := range n.PortMapping.Ports {
+		fmt.Fprintf(w, "  %s %s for %s, port %d: %s\n", p.Family, p.Protocol, p.For, p.Port, orDash(strings.TrimSpace(strings.Join([]string{p.Outside, viaText(p.How), p.Error}, " "))))
+	}
 	fmt.Fprintf(w, "DHT       %s on %s, %d nodes\n", n.DHT.Mode, n.DHT.Listen, n.DHT.Nodes)
 	tw = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, r := range n.Relays {
@@ -59,6 +67,14 @@ func printNetcheck(w io.Writer, n daemon.Netcheck) {
 	for _, warning := range n.Warnings {
 		fmt.Fprintf(w, "Warning   %s\n  try: %s\n", warning.What, warning.Try)
 	}
+}
+
+// viaText names the protocol that mapped a port.
+func viaText(how string) string {
+	if how == "none" {
+		return ""
+	}
+	return "by " + how
 }
 
 func orDash(s string) string {

@@ -28,7 +28,11 @@ func (a *app) whyCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.print(w, func(out io.Writer) { printWhy(out, w) })
+				say := a.advice(cmd)
+				for i := range w.Attempts {
+					w.Attempts[i].Change = say(w.Attempts[i].Change)
+				}
+				return a.print(w, func(out io.Writer) { printWhy(out, w, say) })
 			})
 		},
 	}
@@ -36,14 +40,14 @@ func (a *app) whyCommand() *cobra.Command {
 	return cmd
 }
 
-func printWhy(w io.Writer, why daemon.Why) {
+func printWhy(w io.Writer, why daemon.Why, say func(string) string) {
 	if p := why.Path; p != nil {
 		fmt.Fprintf(w, "%s is connected, %s %s (%s)\n", why.Peer.Name, p.Kind, p.Via, p.Reason)
 	} else {
 		fmt.Fprintf(w, "%s is not connected\n", why.Peer.Name)
 	}
 	if len(why.Attempts) == 0 {
-		fmt.Fprintf(w, "No attempt since the node is up. Make one: node ping %s\n", why.Peer.Name)
+		fmt.Fprintf(w, "No attempt since the node is up. Make one: %s%s\n", say("node ping "), why.Peer.Name)
 	}
 	for _, at := range why.Attempts {
 		printAttempt(w, at)

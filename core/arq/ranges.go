@@ -22,12 +22,7 @@ func (s *spans) add(lo, hi uint64) {
 		*s = append(list, span{lo, hi})
 		return
 	}
-	first, _ := slices.BinarySearchFunc(list, lo, func(e span, v uint64) int {
-		if e.hi < v {
-			return -1
-		}
-		return 1
-	})
+	first := list.from(lo)
 	last := first
 	for last < len(list) && list[last].lo <= hi {
 		lo, hi = min(lo, list[last].lo), max(hi, list[last].hi)
@@ -36,39 +31,44 @@ func (s *spans) add(lo, hi uint64) {
 	*s = slices.Replace(list, first, last, span{lo, hi})
 }
 
-// cut takes [lo, hi) out.
+// from is the place of the first span that ends at lo or beyond.
+func (s spans) from(lo uint64) int {
+	i, _ := slices.BinarySearchFunc(s, lo, func(e span, v uint64) int {
+		if e.hi < v {
+			return -1
+		}
+		return 1
+	})
+	return i
+}
+
+// cut takes [lo, hi) out. It looks at no more spans than it changes, whatever their number: the peer decides that.
 func (s *spans) cut(lo, hi uint64) {
 	if lo >= hi {
 		return
 	}
-	for i := 0; i < len(*s); i++ {
-		e := (*s)[i]
-		switch {
-		case e.hi <= lo:
-		case e.lo >= hi:
-			return
-		case e.lo < lo && e.hi > hi:
-			(*s)[i].hi = lo
-			*s = slices.Insert(*s, i+1, span{hi, e.hi})
-			return
-		case e.lo < lo:
-			(*s)[i].hi = lo
-		case e.hi > hi:
-			(*s)[i].lo = hi
-			return
-		default:
-			*s = slices.Delete(*s, i, i+1)
-			i--
-		}
+	list := *s
+	first := list.from(lo + 1)
+	last := first
+	for last < len(list) && list[last].lo < hi {
+		last++
 	}
+	if first == last {
+		return
+	}
+	var rest [2]span
+	n := 0
+	if e := list[first]; e.lo < lo {
+		rest[n], n = span{e.lo, lo}, n+1
+	}
+	if e := list[last-1]; e.hi > hi {
+		rest[n], n = span{hi, e.hi}, n+1
+	}
+	*s = slices.Replace(list, first, last, rest[:n]...)
 }
 
 // has says whether v is in.
 func (s spans) has(v uint64) bool {
-	for i := len(s) - 1; i >= 0; i-- {
-		if v >= s[i].lo {
-			return v < s[i].hi
-		}
-	}
-	return false
+	i := s.from(v + 1)
+	return i < len(s) && s[i].lo <= v
 }

@@ -217,7 +217,7 @@ func (o *sender) requeue(t *sent) {
 		return
 	}
 	o.lost.add(lo, hi)
-	for _, a := range o.acked {
+	for _, a := range o.acked[o.acked.from(lo):] {
 		if a.lo >= hi {
 			break
 		}

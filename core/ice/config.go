@@ -36,6 +36,8 @@ type Config struct {
 	// Mapped says which address on the outside the router maps to the listeners' port at the moment, and how; the zero values
 	// are none. It is called often and must not wait. nil: none.
 	Mapped func() (netip.AddrPort, Mapping)
+	// MappedUDP is the same for the port of the UDP sockets. nil: none.
+	MappedUDP func() netip.AddrPort
 	// TCPOnly opens no UDP sockets. Default false: they have the number of the TCP port, where that is free.
 	TCPOnly bool
 	// STUN are servers, host:port, that say over UDP how they see us. Default nil: the Relays without TLS, of which each is one.

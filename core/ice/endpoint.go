@@ -72,6 +72,14 @@ func Listen(cfg Config) (*Endpoint, error) {
 // Port returns the TCP port of the listeners.
 func (e *Endpoint) Port() uint16 { return e.port }
 
+// UDPPort returns the port of the UDP sockets: that of the first, which is the TCP port where that was free; 0 without UDP.
+func (e *Endpoint) UDPPort() uint16 {
+	if e.udp == nil {
+		return 0
+	}
+	return e.udp.socks[0].local.Port()
+}
+
 // Close closes the listeners and every attempt, and waits for all goroutines. Paths over TCP that were handed
 // over stay; those over UDP share our sockets and end.
 func (e *Endpoint) Close() error {

@@ -14,7 +14,7 @@ import (
 
 // Limits of what is asked of STUN servers. Their answers are help: a gathering waits for them half a second, not longer.
 const (
-	maxSTUN     = 2 // servers that are asked, each by every socket
+	maxSTUN     = 4 // servers that are asked, each by every socket
 	stunPatient = 500 * time.Millisecond
 )
 
@@ -203,8 +203,8 @@ func (a *Attempt) gatherUDP(ctx context.Context) {
 		}
 	}
 	seen, silent := a.udp.ports.reflexive(ctx)
-	for _, at := range seen {
-		if !slices.Contains(a.udpHosts, at) {
+	for _, at := range append(a.ep.mappedUDP(), seen...) {
+		if !slices.Contains(a.udpHosts, at) && !slices.Contains(a.udpSeen, at) {
 			a.udpSeen = append(a.udpSeen, at)
 		}
 	}
@@ -215,6 +215,17 @@ func (a *Attempt) gatherUDP(ctx context.Context) {
 	case len(seen) > 0:
 		a.udp.ports.lately.Store(stunAnswered)
 	}
+}
+
+// mappedUDP is the address on the outside that the router maps to our UDP port, if there is one.
+func (e *Endpoint) mappedUDP() []netip.AddrPort {
+	if e.cfg.MappedUDP == nil {
+		return nil
+	}
+	if at := e.cfg.MappedUDP(); checkAddrPort(at) == "" {
+		return []netip.AddrPort{at}
+	}
+	return nil
 }
 
 // wantsUDP reports whether both sides offered UDP, and a direct path is wanted.
@@ -270,7 +281,7 @@ func (a *Attempt) udpRoute(p *Pair) Route {
 	a.udp.mu.Unlock()
 	r := Route{Kind: Direct, Via: typ.String() + "/udp", Local: p.local(), Remote: p.way.to}
 	r.Reason = a.whyDirect(r.Local.Addr(), r.Remote.Addr())
-	if r.Reason == reason.PunchedTCP || r.Reason == reason.DirectMapped { // it is the TCP port that the router maps
+	if r.Reason == reason.PunchedTCP { // a router that leads a TCP port leads the one of UDP as well, as far as the offers tell
 		r.Reason = reason.PunchedUDP
 	}
 	return r

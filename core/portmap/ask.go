@@ -15,10 +15,14 @@ var waits = []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time
 // errSilent: nobody answered.
 var errSilent = errors.New("the router did not answer")
 
-// ask sends a request to the router until an answer comes that parse takes. Others than the router are not heard.
-func ask[T any](ctx context.Context, to netip.AddrPort, request []byte, parse func([]byte) (T, error)) (T, error) {
+// ask sends a request to the router, from an address of ours, until an answer comes that parse takes. Others than the router are not heard.
+func ask[T any](ctx context.Context, ours netip.Addr, to netip.AddrPort, request []byte, parse func([]byte) (T, error)) (T, error) {
 	var none T
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	var from *net.UDPAddr
+	if ours.Is6() { // a router on the link would see our address there, and refuse to let anything through to another one
+		from = net.UDPAddrFromAddrPort(netip.AddrPortFrom(ours, 0))
+	}
+	conn, err := net.DialUDP("udp", from, net.UDPAddrFromAddrPort(to))
 	if err != nil {
 		return none, err
 	}

@@ -34,11 +34,12 @@ const (
 type Config struct {
 	Protocol Protocol // default TCP
 	Port     uint16   // that we listen on
+	V6       bool     // a pinhole for IPv6, instead of a port of the router's for IPv4
 	// Changed returns a channel that is closed when the network has changed. nil: it never does.
 	Changed func() <-chan struct{}
 
-	gateway func() (router, ours netip.Addr, err error) // tests have another
-	server  uint16                                      // and another port of the router
+	gateway func(v6 bool) (router, ours netip.Addr, err error) // tests have another
+	server  uint16                                             // and another port of the router
 }
 
 // Mapper keeps a mapping. Its methods are safe for concurrent use.
@@ -57,7 +58,8 @@ type lease struct {
 	how    How
 	router netip.Addr
 	ours   netip.Addr
-	upnp   *igd // by which UPnP gave it
+	upnp   *igd     // by which UPnP gave it
+	hole   *pinhole // the same for IPv6
 }
 
 // New makes a Mapper; nothing happens before Serve.
@@ -121,7 +123,7 @@ func (m *Mapper) Serve(ctx context.Context) error {
 func (m *Mapper) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	router, ours, err := m.cfg.gateway()
+	router, ours, err := m.cfg.gateway(m.cfg.V6)
 	var next lease
 	if err == nil {
 		next, err = m.request(ctx, router, ours)
@@ -144,10 +146,7 @@ func (m *Mapper) request(ctx context.Context, router, ours netip.Addr) (lease, e
 	}
 	next := lease{router: router, ours: ours}
 	var errs []error
-	for _, way := range []struct {
-		how How
-		ask func(context.Context, lease, *lease) error
-	}{{PCP, m.askPCP}, {NATPMP, m.askPMP}, {UPnP, m.askUPnP}} {
+	for _, way := range m.ways() {
 		if old.how != "" && old.how != way.how {
 			continue
 		}
@@ -170,13 +169,27 @@ func (m *Mapper) request(ctx context.Context, router, ours netip.Addr) (lease, e
 	return lease{}, errors.Join(errs...)
 }
 
+// way is a protocol and how it is spoken.
+type way struct {
+	how How
+	ask func(ctx context.Context, old lease, next *lease) error
+}
+
+// ways are those of the family, in the order in which they are tried.
+func (m *Mapper) ways() []way {
+	if m.cfg.V6 { // NAT-PMP has no IPv6
+		return []way{{PCP, m.askPCP}, {UPnP, m.askPinhole}}
+	}
+	return []way{{PCP, m.askPCP}, {NATPMP, m.askPMP}, {UPnP, m.askUPnP}}
+}
+
 func (m *Mapper) askPCP(ctx context.Context, old lease, next *lease) (err error) {
 	ours := netip.AddrPortFrom(next.ours, m.cfg.Port)
 	want := old.outside
 	if !want.IsValid() {
 		want = netip.AddrPortFrom(netip.Addr{}, m.cfg.Port)
 	}
-	next.answer, err = ask(ctx, netip.AddrPortFrom(next.router, m.cfg.server),
+	next.answer, err = ask(ctx, next.ours, netip.AddrPortFrom(next.router, m.cfg.server),
 		appendPCP(nil, m.nonce, m.cfg.Protocol, ours, want, wantLifetime),
 		func(b []byte) (answer, error) { return parsePCP(b, m.nonce, m.cfg.Protocol, m.cfg.Port) })
 	return err
@@ -184,7 +197,7 @@ func (m *Mapper) askPCP(ctx context.Context, old lease, next *lease) (err error)
 
 func (m *Mapper) askPMP(ctx context.Context, old lease, next *lease) (err error) {
 	to := netip.AddrPortFrom(next.router, m.cfg.server)
-	at, err := ask(ctx, to, []byte{0, 0}, parsePMPAddress)
+	at, err := ask(ctx, next.ours, to, []byte{0, 0}, parsePMPAddress)
 	if err != nil {
 		return err
 	}
@@ -192,7 +205,7 @@ func (m *Mapper) askPMP(ctx context.Context, old lease, next *lease) (err error)
 	if old.outside.IsValid() {
 		want = old.outside.Port()
 	}
-	next.answer, err = ask(ctx, to, appendPMP(nil, m.cfg.Protocol, m.cfg.Port, want, wantLifetime),
+	next.answer, err = ask(ctx, next.ours, to, appendPMP(nil, m.cfg.Protocol, m.cfg.Port, want, wantLifetime),
 		func(b []byte) (answer, error) { return parsePMP(b, m.cfg.Protocol, m.cfg.Port, at) })
 	return err
 }
@@ -210,10 +223,14 @@ func (m *Mapper) giveBack() {
 	switch old.how {
 	case PCP:
 		ours := netip.AddrPortFrom(old.ours, m.cfg.Port)
-		_, _ = ask(ctx, to, appendPCP(nil, m.nonce, m.cfg.Protocol, ours, old.outside, 0), heard)
+		_, _ = ask(ctx, old.ours, to, appendPCP(nil, m.nonce, m.cfg.Protocol, ours, old.outside, 0), heard)
 	case NATPMP:
-		_, _ = ask(ctx, to, appendPMP(nil, m.cfg.Protocol, m.cfg.Port, 0, 0), heard)
+		_, _ = ask(ctx, old.ours, to, appendPMP(nil, m.cfg.Protocol, m.cfg.Port, 0, 0), heard)
 	case UPnP:
+		if old.hole != nil {
+			_ = old.hole.close(ctx)
+			return
+		}
 		_ = old.upnp.remove(ctx, m.cfg.Protocol, old.outside.Port())
 	}
 }

@@ -100,7 +100,7 @@ func TestMapper(t *testing.T) {
 			next := make(chan struct{})
 			m := New(Config{
 				Port: 4242, server: uint16(r.conn.LocalAddr().(*net.UDPAddr).Port),
-				gateway: func() (netip.Addr, netip.Addr, error) { return lo, lo, nil },
+				gateway: func(bool) (netip.Addr, netip.Addr, error) { return lo, lo, nil },
 				Changed: func() <-chan struct{} {
 					var c <-chan struct{} = next
 					once.Do(func() { c = changed })
@@ -133,7 +133,7 @@ func TestMapper(t *testing.T) {
 
 // TestNoRouter: without one there is no mapping, and an error that says so.
 func TestNoRouter(t *testing.T) {
-	m := New(Config{Port: 4242, gateway: func() (_, _ netip.Addr, err error) { return netip.Addr{}, netip.Addr{}, errAnswer }})
+	m := New(Config{Port: 4242, gateway: func(bool) (_, _ netip.Addr, err error) { return netip.Addr{}, netip.Addr{}, errAnswer }})
 	if err := m.renew(t.Context()); !errors.Is(err, errAnswer) || m.Err() == nil {
 		t.Errorf("got %v, and %v afterwards", err, m.Err())
 	}

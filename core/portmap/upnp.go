@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -66,7 +65,7 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 var guarded = &http.Client{
 	Timeout: upnpRequest,
 	Transport: guard{&http.Transport{
-		DisableKeepAlives: true, MaxResponseHeaderBytes: 16 << 10, DialContext: (&net.Dialer{Timeout: upnpRequest}).DialContext,
+		DisableKeepAlives: true, MaxResponseHeaderBytes: 16 << 10, DialContext: dialRouter,
 	}},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
