@@ -62,6 +62,8 @@ type DHTConfig struct {
 	Private   bool // a DHT of one's own nodes; else BitTorrent's Mainline
 	Listen    netip.AddrPort
 	Bootstrap []string // host:port of nodes to begin with [none in a private DHT, well-known ones on Mainline]
+
+	republish time.Duration // of presence, for tests
 }
 
 // RelayConfig is a relay and the secret for it.
@@ -80,6 +82,7 @@ type Daemon struct {
 	contacts  *Contacts
 	device    *identity.Device
 	account   account
+	twin      twin
 	sharing   sharing    // of contacts with the account's other devices
 	signing   sync.Mutex // held while the account's next list is made
 	inviting  sync.Mutex // held while the account is made, and while somebody joins

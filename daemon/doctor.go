@@ -10,9 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"traverse.internal/config"
+	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
 )
 
@@ -69,12 +71,15 @@ func Examine(ctx context.Context, h Home, c config.Config) Doctor {
 	x.machine(readMachine(downloads), c)
 	x.files(h, c)
 	client := NewClient(h.Socket)
-	if _, err := client.Status(ctx); err != nil {
+	status, err := client.Status(ctx)
+	if err != nil {
 		x.add("daemon", LevelWarning, "the node is not running, so that DHT and relays were not looked at", "node up")
 		x.ports(c)
+		x.account(h)
 		return x
 	}
 	x.add("daemon", LevelOK, "the node is running", "")
+	x.node(status)
 	n, err := client.Netcheck(ctx)
 	if err != nil {
 		x.add("network", LevelFailure, "the node did not look at its network: "+cli.OneLine(err.Error()), "node netcheck --timeout 2m")
@@ -182,6 +187,35 @@ func (x *Doctor) private(check, path string) {
 		return
 	}
 	x.add(check, LevelOK, what, "")
+}
+
+// node hands on what the node itself warns of.
+func (x *Doctor) node(s Status) {
+	for _, line := range s.Warnings {
+		check, rest, _ := strings.Cut(line, ": ")
+		what, fix, _ := strings.Cut(rest, "; ")
+		switch check {
+		case "clock": // network says it, too
+		case "identity":
+			x.add(check, LevelFailure, what, fix)
+		default:
+			x.add(check, LevelWarning, what, fix)
+		}
+	}
+}
+
+// account looks at the device list where no node runs to look at it.
+func (x *Doctor) account(h Home) {
+	c, err := LoadContacts(h)
+	if err != nil {
+		x.add("contacts", LevelFailure, cli.OneLine(err.Error()), "node contact ls says what is wrong")
+		return
+	}
+	own, _ := c.Own()
+	_, err = identity.LoadAccount(h.Identity)
+	if w := accountWarning(own.list, err == nil, time.Now()); w != nil {
+		x.add(w.check, w.level, w.what, w.fix)
+	}
 }
 
 // ports tries what a node that starts would listen on.

@@ -20,6 +20,7 @@ const (
 	EventPath     = "path"     // its link went down, another came up, or it moved from one path to another
 	EventContact  = "contact"  // a contact was added, changed or removed
 	EventService  = "service"  // a service was exposed, a forward made, or one of them ended
+	EventWarning  = "warning"  // something that somebody should look at, in What
 	EventLost     = "lost"     // a follower was too slow, or asked for what is no longer kept
 )
 

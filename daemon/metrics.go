@@ -20,6 +20,13 @@ func (d *Daemon) openMetrics() error {
 		DHT:        d.dht.Stats,
 		Manager:    d.manager.Stats,
 		ICE:        d.endpoint.Stats,
+		Account: func() metrics.Account {
+			own, ok := d.contacts.Own()
+			if !ok {
+				return metrics.Account{}
+			}
+			return metrics.Account{Devices: len(own.list.Devices), Expires: own.list.Expires}
+		},
 	}
 	if d.turnd != nil {
 		src.Turnd = d.turnd.Stats

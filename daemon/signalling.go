@@ -26,6 +26,7 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 		Device: device, Peers: d.contacts.Devices,
 		// The callto box is for strangers, and only contacts are answered: polling it would be gets for nothing.
 		Routes: dht.RouteDirect | dht.RouteSlot, Mapped: d.mappedDHT,
+		Twin: d.sawTwin, Republish: c.republish,
 	})
 	if err != nil {
 		return cli.Errorf("E_CONFIG", "cannot use the DHT").Because(err)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"time"
 
 	"traverse.internal/connmgr"
 	"traverse.internal/identity"
@@ -32,6 +33,7 @@ func (d *Daemon) Status() Status {
 		s.Dashboard = d.dashboard.URL()
 	}
 	d.peers(&s)
+	s.Warnings = d.warnings(time.Now())
 	if n := d.signaler.Stats().Expired; n > 0 {
 		s.Warnings = append(s.Warnings, clockWarning(n))
 	}

@@ -17,6 +17,7 @@ type Why struct {
 	Peer     PeerRef      `json:"peer"`
 	Path     *Path        `json:"path,omitempty"` // of the session that there is now
 	Attempts []WhyAttempt `json:"attempts"`       // the newest last; at most 8 for each of the contact's devices
+	Warnings []string     `json:"warnings,omitempty"`
 }
 
 // WhyAttempt is one attempt to find a path, and what was decided.
@@ -77,6 +78,9 @@ func (d *Daemon) Why(who string, last int) (Why, error) {
 		}
 	}
 	slices.SortStableFunc(w.Attempts, func(a, b WhyAttempt) int { return a.Began.Compare(b.Began) })
+	if n := d.signaler.Stats().Expired; n > 0 {
+		w.Warnings = append(w.Warnings, clockWarning(n))
+	}
 	if last > 0 {
 		w.Attempts = w.Attempts[max(0, len(w.Attempts)-last):]
 	}

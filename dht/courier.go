@@ -54,6 +54,10 @@ type CourierConfig struct {
 	// Mapped says which address on the outside the router leads to this socket at the moment; it is published first. nil: none.
 	Mapped func() netip.AddrPort
 
+	// Twin is told when somebody else holds this device's key and publishes: a copied home, a restored backup beside the original. It gets the addresses
+	// of the other one. Nil: nobody looks.
+	Twin func(other []netip.AddrPort)
+
 	Poll       time.Duration // each contact's slot; private 2 s, Mainline 30 s; longer with many contacts, at most 50 s
 	CalltoPoll time.Duration // own callto box; private 10 s, Mainline 60 s
 	Republish  time.Duration // own presence; private 1 min, Mainline 20 min, at most 72 min; it holds for two and a half times as long, at least 10 s

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"traverse.internal/identity"
@@ -33,6 +34,9 @@ type publisher struct {
 	sem     chan struct{}
 	wg      sync.WaitGroup
 
+	own     ownRecord
+	looking atomic.Bool // somebody looks at own
+
 	mu     sync.Mutex // guards the field below
 	byPeer map[identity.DeviceID]*publication
 }
@@ -42,11 +46,13 @@ type publisher struct {
 // it started has returned.
 func (c *Courier) Serve(ctx context.Context) error {
 	p := &publisher{courier: c, sem: make(chan struct{}, publishAtOnce), byPeer: map[identity.DeviceID]*publication{}}
+	rand.Read(p.own.run[:])
 	tick := time.NewTicker(min(max(c.cfg.Republish/8, 20*time.Millisecond), 250*time.Millisecond)) // a new contact is told within that
 	defer tick.Stop()
 	defer p.wg.Wait()
 	for {
 		p.step(ctx, time.Now())
+		p.lookAtOwn(ctx, time.Now())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -141,9 +147,9 @@ func (c *Courier) putRecord(ctx context.Context, peer identity.DeviceID, addrs [
 	if err != nil {
 		return Stored{}, err
 	}
-	m := signalling.Message{Kind: signalling.Record, To: peer, Expiry: expiry, Body: appendRecord(nil, addrs)}
-	rand.Read(m.ID[:])
-	sealed, err := signalling.Seal(c.cfg.Device, m)
+	var id signalling.RequestID
+	rand.Read(id[:])
+	sealed, err := c.sealRecord(peer, id, addrs, expiry)
 	if err != nil {
 		return Stored{}, err
 	}
@@ -155,4 +161,8 @@ func (c *Courier) putRecord(ctx context.Context, peer identity.DeviceID, addrs [
 	}
 	c.node.stats.presencePuts.Add(1)
 	return stored, nil
+}
+
+func (c *Courier) sealRecord(peer identity.DeviceID, id signalling.RequestID, addrs []netip.AddrPort, expiry time.Time) ([]byte, error) {
+	return signalling.Seal(c.cfg.Device, signalling.Message{Kind: signalling.Record, To: peer, ID: id, Expiry: expiry, Body: appendRecord(nil, addrs)})
 }

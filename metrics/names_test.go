@@ -49,6 +49,7 @@ func everything() Sources {
 			return dht.Stats{Nodes: 5, GoodNodes: 3, Drops: map[dht.DropReason]uint64{dht.DropFlood: 1}}
 		},
 		Transfers: transfers.Stats,
+		Account:   func() Account { return Account{Devices: 2, Expires: time.Unix(1, 0)} },
 		ACME:      func() acme.Stats { return acme.Stats{Obtained: 1} },
 		Mint:      func() mint.Stats { return mint.Stats{Minted: 1, Refused: map[string]uint64{"token": 1}} },
 		Turnd: func() turn.Stats {

@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"traverse.internal/signalling"
@@ -45,6 +47,24 @@ func newSignalling(read func() signalling.Stats) prometheus.Collector {
 		s.count(dropped, st.Expired, "expired")
 		s.count(dropped, st.Bad, "bad")
 		s.count(replyErrors, st.ReplyErrors)
+	}}
+}
+
+// Account is what a node knows of its account; the zero value is a node without one.
+type Account struct {
+	Devices int
+	Expires time.Time // of the device list
+}
+
+func newAccount(read func() Account) prometheus.Collector {
+	devices := gauge("node_account_devices", "Devices of the account; 0 where the node is a party of its own.")
+	expiry := gauge("node_account_list_expiry_timestamp_seconds", "When the account's device list ends unless its signer renews it, in Unix time.")
+	return collector{[]family{devices, expiry}, func(s scrape) {
+		a := read()
+		s.add(devices, float64(a.Devices))
+		if a.Devices > 0 {
+			s.add(expiry, float64(a.Expires.Unix()))
+		}
 	}}
 }
 

@@ -37,6 +37,7 @@ type Sources struct {
 	Signalling func() signalling.Stats
 	DHT        func() dht.Stats
 	Transfers  func() transfer.Stats
+	Account    func() Account
 	Turnd      func() turn.Stats
 	Mint       func() mint.Stats
 	ACME       func() acme.Stats
@@ -66,6 +67,9 @@ func (src Sources) register(r *prometheus.Registry) *prometheus.HistogramVec {
 	}
 	if src.Transfers != nil {
 		r.MustRegister(newTransfers(src.Transfers))
+	}
+	if src.Account != nil {
+		r.MustRegister(newAccount(src.Account))
 	}
 	if src.Turnd != nil {
 		r.MustRegister(newTurnd(src.Turnd), newOffload(src.Turnd))

@@ -88,7 +88,7 @@ func (a *app) watchCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&types, "type", "", "only these, with commas between: transfer, session, path, contact, service")
+	cmd.Flags().StringVar(&types, "type", "", "only these, with commas between: transfer, session, path, contact, service, warning")
 	cmd.Flags().StringVar(&peer, "peer", "", "only of this contact")
 	cmd.Flags().StringVar(&since, "since", "", "begin behind the event of this number (default: from now on)")
 	return cmd

@@ -52,6 +52,9 @@ func printWhy(w io.Writer, why daemon.Why, say func(string) string) {
 	for _, at := range why.Attempts {
 		printAttempt(w, at)
 	}
+	for _, warning := range why.Warnings {
+		fmt.Fprintf(w, "\nWarning %s\n", warning)
+	}
 }
 
 func printAttempt(w io.Writer, at daemon.WhyAttempt) {
