@@ -48,13 +48,15 @@ func newKernelTLS(read func() ktls.Stats) prometheus.Collector {
 func newZerocopy(read func() zerocopy.Stats) prometheus.Collector {
 	moved := counter("zerocopy_bytes_total", "Bytes moved between two connections, inside the kernel or through a buffer.", "mode")
 	misses := counter("zerocopy_pipe_misses_total", "Moves through a buffer because every pipe was taken.")
+	rescues := counter("zerocopy_pipe_rescues_total", "Pipes taken from connections whose receiver did not read; what was in them went on from buffers.")
 	refused := counter("zerocopy_refused_total", "Connections the kernel would not splice.")
 	pipes := gauge("zerocopy_pipes", "Pipes held for splicing.", "state")
-	return collector{[]family{moved, misses, refused, pipes}, func(s scrape) {
+	return collector{[]family{moved, misses, rescues, refused, pipes}, func(s scrape) {
 		st := read()
 		s.count(moved, st.SplicedBytes, "splice")
 		s.count(moved, st.CopiedBytes, "copy")
 		s.count(misses, st.PipeMisses)
+		s.count(rescues, st.Rescues)
 		s.count(refused, st.Refused)
 		s.add(pipes, float64(st.PipesIdle), "idle")
 		s.add(pipes, float64(st.PipesOpen-st.PipesIdle), "busy")

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"traverse.internal/core/bufpool"
+	"traverse.internal/core/ktls"
 	"traverse.internal/core/stun"
 )
 
@@ -14,16 +15,26 @@ const recordRoom = 64 << 10
 // recordConn is the TCP connection below TLS. Corked, it puts the records of many writes together for one call.
 type recordConn struct {
 	*net.TCPConn
+	exact *exactReader // nil: reads what comes
 
 	mu     sync.Mutex // guards the fields below; held during writes, which are TLS's and one after the other anyway
 	corked bool
 	buf    *bufpool.Buf // nil: nothing waits
 	have   int          // bytes of buf
+	wrote  uint64       // records
+}
+
+func (c *recordConn) Read(b []byte) (int, error) {
+	if c.exact == nil {
+		return c.TCPConn.Read(b)
+	}
+	return c.exact.read(b)
 }
 
 func (c *recordConn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.wrote += ktls.CountRecords(b)
 	if c.have+len(b) > recordRoom {
 		if err := c.flushLocked(); err != nil {
 			return 0, err

@@ -39,6 +39,7 @@ type SessionPeer struct {
 	Peer    string    `json:"peer"`
 	Channel uint16    `json:"channel,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`
+	Mode    string    `json:"mode,omitempty"` // of a connection in use: splice, ktls (the kernel seals a TLS client's records, too) or copy
 }
 
 // Sessions returns all allocations, ordered by relayed address. Safe for concurrent use; no packet waits for longer than
@@ -78,8 +79,12 @@ func (sh *shard) session(a *alloc.Allocation, now time.Time) (Session, bool) {
 	for _, c := range a.Channels(now) {
 		out.Channels = append(out.Channels, SessionPeer{Peer: c.Peer.String(), Channel: c.Number, Expires: c.Expires.Round(0)})
 	}
-	for _, peer := range a.Conns() {
-		out.Connections = append(out.Connections, SessionPeer{Peer: peer.String()})
+	for _, c := range a.Conns() {
+		one := SessionPeer{Peer: c.Peer.String()}
+		if p, ok := c.Handle.(*peerConn); ok {
+			one.Mode = p.mode
+		}
+		out.Connections = append(out.Connections, one)
 	}
 	for _, h := range [2]*relay{rel, rel.second} {
 		if h != nil {

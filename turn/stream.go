@@ -78,8 +78,9 @@ func (s *Server) newStream(conn *net.TCPConn, client netip.AddrPort, transport a
 	st.uplink = uplink{shard: st.shard}
 	var err error
 	if transport == alloc.TLS {
-		st.records = &recordConn{TCPConn: conn}
-		st.secure = stdtls.Server(st.records, s.askDevice(s.cert.tlsConfig())) // its handshake comes with the first read
+		config := s.askDevice(s.cert.tlsConfig())
+		st.records = &recordConn{TCPConn: conn, exact: newExactReader(conn, config)}
+		st.secure = stdtls.Server(st.records, config) // its handshake comes with the first read
 		st.conn = st.secure
 	} else {
 		st.raw, err = conn.SyscallConn()
@@ -245,6 +246,10 @@ func (st *stream) setAllocated(allocated bool) {
 	st.mu.Unlock()
 	if allocated {
 		st.introduce()
+		if st.records != nil && st.records.exact != nil {
+			st.records.exact.wide.Store(true)
+			st.records.exact.secrets.Forget()
+		}
 	} else {
 		st.setDeadline()
 	}

@@ -40,6 +40,13 @@ func (r *request) connectionBind() []byte {
 	return r.finish(&b)
 }
 
+// How a data connection is relayed, as sessions show it.
+const (
+	modeSplice = "splice" // in the kernel, where it has splice
+	modeKernel = "ktls"   // so, and the kernel seals and opens the client's records
+	modeCopy   = "copy"   // through this program, which seals and opens them
+)
+
 // join relays between client and peer until both have ended. What the client sent behind its ConnectionBind goes first.
 // From here on nothing is parsed.
 func (st *stream) join(c *alloc.Conn) {
@@ -49,6 +56,24 @@ func (st *stream) join(c *alloc.Conn) {
 	defer rel.shard.dropConn(c)
 	flows := &rel.flows
 	_ = st.conn.SetDeadline(time.Time{})
+	mode := modeSplice
+	o := zerocopy.Options{
+		Idle: st.server.config.DataIdle, AToB: &flows[up], BToA: &flows[down],
+		PaceAToB: pace{rel, up}, PaceBToA: pace{rel, down},
+	}
+	if st.secure != nil {
+		mode = modeCopy
+		kernel, err := st.toKernel(st.buf, &st.have)
+		if err != nil {
+			return
+		}
+		if kernel != nil {
+			mode, o.LayerA = modeKernel, kernel
+		}
+	}
+	rel.shard.mu.Lock()
+	p.mode = mode
+	rel.shard.mu.Unlock()
 	if st.have > 0 {
 		if _, err := p.peer.Write(st.buf.Bytes()[:st.have]); err != nil {
 			return
@@ -59,15 +84,15 @@ func (st *stream) join(c *alloc.Conn) {
 	st.drop()
 	rel.shard.stats.conns.Add(1)
 	defer rel.shard.stats.conns.Add(-1)
-	if st.secure != nil {
+	if mode == modeCopy {
+		if e := st.records.exact; e != nil {
+			e.wide.Store(true)
+		}
 		_ = joinSecured(st.secure, p.peer, st.server.config.DataIdle, rel)
 		return
 	}
 	// Its error says which side reset the other; both have been told.
-	_ = zerocopy.Join(st.tcp, p.peer, zerocopy.Options{
-		Idle: st.server.config.DataIdle, AToB: &flows[up], BToA: &flows[down],
-		PaceAToB: pace{rel, up}, PaceBToA: pace{rel, down},
-	})
+	_ = zerocopy.Join(st.tcp, p.peer, o)
 }
 
 func (st *stream) hasAllocation() bool {

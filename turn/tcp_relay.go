@@ -25,6 +25,7 @@ type peerConn struct {
 	cancel context.CancelFunc // ends the dialling; nil for a connection that the peer made
 	peer   *net.TCPConn       // nil while dialling
 	client *net.TCPConn       // nil until bound
+	mode   string             // how it is relayed; empty until it is
 }
 
 func (s *Server) openTCPRelay(family int) (relay *tcpRelay, addr netip.AddrPort, ok bool) {

@@ -136,14 +136,19 @@ func TestTCPRelayIsByteExact(t *testing.T) {
 }
 
 // exchange sends 16 MiB each way at once, with a half-close at the end of each, and compares.
-func exchange(t *testing.T, a, b *net.TCPConn) {
+func exchange(t *testing.T, a, b halfCloser) {
+	t.Helper()
+	exchangeBytes(t, a, b, 16<<20)
+}
+
+func exchangeBytes(t *testing.T, a, b halfCloser, n int) {
 	t.Helper()
 	type result struct {
 		sum [32]byte
 		err error
 	}
-	run := func(conn *net.TCPConn, seed byte) (sent [32]byte, got <-chan result) {
-		data := make([]byte, 16<<20)
+	run := func(conn halfCloser, seed byte) (sent [32]byte, got <-chan result) {
+		data := make([]byte, n)
 		rand.NewChaCha8([32]byte{seed}).Read(data)
 		done := make(chan result, 1)
 		go func() {

@@ -149,7 +149,11 @@ func (st *stream) readWaiting() error {
 	if st.buf == nil {
 		st.buf, st.have = bufpool.Get(streamBuffer), 0
 	}
-	n, err := st.conn.Read(st.buf.Bytes()[st.have:])
+	read := st.conn.Read
+	if st.secure != nil {
+		read = st.readSecured
+	}
+	n, err := read(st.buf.Bytes()[st.have:])
 	st.have += n
 	if n > 0 {
 		return nil

@@ -196,7 +196,9 @@ func (a *app) printSession(s turn.Session) {
 		fmt.Fprintf(a.stdout, "channel %#x is %s for %v\n", p.Channel, p.Peer, time.Until(p.Expires).Round(time.Second))
 	}
 	for _, p := range s.Connections {
-		fmt.Fprintf(a.stdout, "connected to %s\n", p.Peer)
+		fmt.Fprintf(a.stdout, "connected to %s%s\n", p.Peer, map[string]string{
+			"splice": ", spliced in the kernel", "ktls": ", spliced in the kernel, TLS too", "copy": ", copied: TLS stays with the program",
+		}[p.Mode])
 	}
 }
 

@@ -49,6 +49,13 @@ func (s *Secrets) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// Forget drops the secrets of a connection that will not go to the kernel.
+func (s *Secrets) Forget() {
+	client, server := s.take(false)
+	clear(client)
+	clear(server)
+}
+
 // take returns the secrets of both directions, ours first, and forgets them.
 func (s *Secrets) take(server bool) (out, in []byte) {
 	s.mu.Lock()

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"traverse.internal/core/ktls"
 )
 
 const (
@@ -27,8 +29,8 @@ var gatherPool = sync.Pool{New: func() any {
 type carrier struct {
 	raw net.Conn
 
-	records recordReader  // reads head, then raw
-	in      *bufio.Reader // over records.src, nil until the handshake is over; then only Read uses it
+	records ktls.RecordReader // reads head, then raw
+	in      *bufio.Reader     // over records.Source, nil until the handshake is over; then only Read uses it
 
 	mu      sync.Mutex // held over the raw write: the order of records is the order on the wire
 	pending *[]byte    // records gathered, nil when not gathering
@@ -38,20 +40,21 @@ type carrier struct {
 }
 
 func newCarrier(raw net.Conn, head []byte) *carrier {
-	c := &carrier{raw: raw, records: recordReader{src: raw}}
+	c := &carrier{raw: raw, records: ktls.RecordReader{Source: raw}}
 	if len(head) > 0 {
-		c.records.src = &headReader{head: head, raw: raw}
+		c.records.Source = &headReader{head: head, raw: raw}
 	}
 	return c
 }
 
 // established ends reading record by record. Call it once, before anyone but the handshake reads.
-func (c *carrier) established() { c.in = bufio.NewReaderSize(c.records.src, readBuffer) }
+func (c *carrier) established() { c.in = bufio.NewReaderSize(c.records.Source, readBuffer) }
 
 // exact tells whether everything that was read has been used: what follows is still in the kernel.
 func (c *carrier) exact() bool {
-	head, put := c.records.src.(*headReader)
-	return c.records.have == 0 && !(put && len(head.head) > 0)
+	head, put := c.records.Source.(*headReader)
+	_, exact := c.records.Whole()
+	return exact && !(put && len(head.head) > 0)
 }
 
 func (c *carrier) Read(p []byte) (n int, err error) {
@@ -142,35 +145,4 @@ func (r *headReader) Read(p []byte) (int, error) {
 	n := copy(p, r.head)
 	r.head = r.head[n:]
 	return n, nil
-}
-
-// A recordReader never asks src for bytes beyond the record it is in, whatever the size of the buffer it is given.
-type recordReader struct {
-	src    io.Reader
-	header [recordHeader]byte
-	have   int // bytes of header read, up to recordHeader
-	left   int // bytes of the body still to come, when the header is complete
-}
-
-func (r *recordReader) Read(p []byte) (int, error) {
-	if r.have < recordHeader {
-		n, err := r.src.Read(p[:min(len(p), recordHeader-r.have)])
-		copy(r.header[r.have:], p[:n])
-		r.have += n
-		if r.have == recordHeader {
-			r.left = int(r.header[3])<<8 | int(r.header[4])
-			r.nextIfDone()
-		}
-		return n, err
-	}
-	n, err := r.src.Read(p[:min(len(p), r.left)])
-	r.left -= n
-	r.nextIfDone()
-	return n, err
-}
-
-func (r *recordReader) nextIfDone() {
-	if r.left == 0 {
-		r.have = 0
-	}
 }

@@ -223,7 +223,7 @@ func TestReadAheadStaysHere(t *testing.T) {
 	if c.exact() {
 		t.Error("a byte that nobody has used, and exact")
 	}
-	if _, err := c.records.src.Read(make([]byte, 1)); err != nil || !c.exact() {
+	if _, err := c.records.Source.Read(make([]byte, 1)); err != nil || !c.exact() {
 		t.Errorf("exact is %v, %v", c.exact(), err)
 	}
 }

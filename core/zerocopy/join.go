@@ -48,6 +48,8 @@ type Layer interface {
 	Read(p []byte) (int, error)
 	// CloseWrite tells the peer that our stream has ended.
 	CloseWrite() error
+	// Sealed is told of every write of n bytes. An error ends the Join as a reset does: the key has done what it may.
+	Sealed(n int) error
 }
 
 // Options of a Join. The zero value has no idle limit and counts nowhere but in ReadStats.
@@ -85,7 +87,7 @@ type way struct {
 	flow  *Flow
 	pace  Pacer
 	layer Layer // of the source
-	close func() error
+	onto  Layer // of the destination
 }
 
 // Join relays between a and b until both directions have ended, and closes both. It returns nil when each side ended
@@ -93,11 +95,8 @@ type way struct {
 func Join(a, b *net.TCPConn, o Options) error {
 	j := &join{idle: o.Idle}
 	j.touch()
-	there := &way{flow: o.AToB, pace: o.PaceAToB, layer: o.LayerA, close: b.CloseWrite}
-	back := &way{flow: o.BToA, pace: o.PaceBToA, close: a.CloseWrite}
-	if o.LayerA != nil {
-		back.close = o.LayerA.CloseWrite
-	}
+	there := &way{flow: o.AToB, pace: o.PaceAToB, layer: o.LayerA}
+	back := &way{flow: o.BToA, pace: o.PaceBToA, onto: o.LayerA}
 	result := make(chan error, 1)
 	go j.relayBack(result, a, b, back)
 	err := j.relay(b, a, there)
@@ -122,7 +121,10 @@ func (j *join) relay(dst, src *net.TCPConn, w *way) error {
 	}
 	err := j.pump(dst, src, w)
 	if err == nil {
-		return w.close()
+		if w.onto != nil {
+			return w.onto.CloseWrite()
+		}
+		return dst.CloseWrite()
 	}
 	var gone sourceError
 	if errors.As(err, &gone) || err == ErrIdle {

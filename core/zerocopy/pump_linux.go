@@ -38,6 +38,7 @@ type pump struct {
 	flow     *Flow
 	pace     Pacer
 	layer    Layer // of src
+	onto     Layer // of dst
 	src, dst *net.TCPConn
 	in, out  syscall.RawConn
 	todo     next
@@ -57,7 +58,7 @@ type pump struct {
 }
 
 func (j *join) pump(dst, src *net.TCPConn, way *way) error {
-	p := &pump{join: j, flow: way.flow, pace: way.pace, layer: way.layer, src: src, dst: dst}
+	p := &pump{join: j, flow: way.flow, pace: way.pace, layer: way.layer, onto: way.onto, src: src, dst: dst}
 	var err error
 	if p.in, err = src.SyscallConn(); err != nil {
 		return sourceError{err}
@@ -283,6 +284,11 @@ func (p *pump) give(fd int) bool {
 		case err == nil && n > 0:
 			p.left -= n
 			p.join.touch()
+			if p.onto != nil {
+				if p.err = p.onto.Sealed(n); p.err != nil {
+					p.srcFault = true // both directions end
+				}
+			}
 		case err == nil:
 			p.err = unix.EPIPE // cannot happen; a loop would be worse
 		case err == unix.EINTR:

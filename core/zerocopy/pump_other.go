@@ -43,6 +43,11 @@ func (j *join) pump(dst, src *net.TCPConn, w *way) error {
 			w.flow.copied(k)
 			if k > 0 {
 				j.touch()
+				if w.onto != nil && err == nil {
+					if err := w.onto.Sealed(k); err != nil {
+						return sourceError{err}
+					}
+				}
 			}
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				err = j.expired(dst.SetWriteDeadline)

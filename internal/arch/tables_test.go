@@ -31,7 +31,7 @@ var arrows = []struct {
 	{"signalling", []string{"identity", "core/reason"}},
 	{"signalling/lan", []string{"identity", "signalling"}},
 	{"dht", []string{"identity", "core/reason", "signalling"}},
-	{"turn", []string{"identity", "turn/alloc", "core/bufpool", "core/dtlsserver", "core/offload", "core/stun", "core/udp", "core/zerocopy"}},
+	{"turn", []string{"identity", "turn/alloc", "core/bufpool", "core/dtlsserver", "core/ktls", "core/offload", "core/stun", "core/udp", "core/zerocopy"}},
 	{"turn/mint", []string{"turn"}},
 	{"turn/load", []string{"core/stun", "core/turnclient"}},
 	{"conformance", []string{"core/stun", "core/turnclient", "core/reason"}},

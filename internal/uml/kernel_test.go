@@ -17,6 +17,7 @@ import (
 	_ "traverse.internal/core/mux"
 	_ "traverse.internal/core/tls"
 	_ "traverse.internal/transfer"
+	_ "traverse.internal/turn"
 )
 
 // suites are the tests that are run again on a kernel with TLS, without those of vectors, whose files are not there. A test that
@@ -26,6 +27,7 @@ var suites = []struct{ name, pkg, run string }{
 	{"tls", "./core/tls", "."},
 	{"mux", "./core/mux", "TLS|ReadFrom|File"},
 	{"transfer", "./transfer", "OverTLS"},
+	{"turn", "./turn", "TLSData|TLSClientVanishes|TLSRelays"},
 }
 
 // TestKernelTLS boots a kernel with TLS and runs the suites in it.

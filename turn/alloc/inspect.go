@@ -1,7 +1,9 @@
 package alloc
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -80,14 +82,8 @@ func (a *Allocation) Channels(now time.Time) []Channel {
 	return out
 }
 
-// Conns returns the peers of its connections, in no order.
-func (a *Allocation) Conns() []netip.AddrPort {
-	var out []netip.AddrPort
-	for peer := range a.conns {
-		out = append(out, peer)
-	}
-	return out
-}
+// Conns returns its connections, in no order.
+func (a *Allocation) Conns() []*Conn { return slices.Collect(maps.Values(a.conns)) }
 
 // ChannelUntil returns until when data may go between a channel's client and the peer, as far as can be said now; the zero
 // time when they may not, or the channel is another peer's.

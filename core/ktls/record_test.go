@@ -1,4 +1,4 @@
-package tls
+package ktls
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ func FuzzRecordReader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, wire []byte, want, give uint8) {
 		ends := recordEnds(wire)
 		source := &stingyReader{data: wire, give: int(give)%64 + 1}
-		reader := &recordReader{src: source}
+		reader := &RecordReader{Source: source}
 		buf := make([]byte, int(want)%256+1)
 		var out []byte
 		for {
@@ -37,6 +37,17 @@ func FuzzRecordReader(f *testing.F) {
 		}
 		if !bytes.Equal(out, wire) {
 			t.Fatalf("read %x, want %x", out, wire)
+		}
+		var whole []byte
+		if n := len(ends); n > 0 && ends[n-1] > len(wire) {
+			ends = ends[:n-1]
+		}
+		if n := len(ends); n > 0 {
+			whole = wire[:ends[n-1]]
+		}
+		got, exact := reader.Whole()
+		if got != uint64(len(ends)) || CountRecords(whole) != got || exact != (len(whole) == len(wire)) {
+			t.Fatalf("%d whole records, %d counted, exact %v; want %d of %d bytes in %d", got, CountRecords(whole), exact, len(ends), len(whole), len(wire))
 		}
 	})
 }
