@@ -25,6 +25,9 @@
 // short message waits for one bulk frame, not for one of each channel. Who knows better says so with
 // [Channel.SetPriority]: interactive channels go before all others, bulk behind; nobody starves.
 //
+// On a slow link over TCP, short messages would wait in the kernel and in routers behind what bulk channels have already
+// written. While such messages are about, the backlog therefore waits until little is under way; courtesy.go has the rule.
+//
 // The same buffers are kept until the peer acknowledges them, by reference, for a new link.
 //
 // Long runs of a file are queued as references ([Channel.ReadFrom]) and read when they are sent: by the kernel, header

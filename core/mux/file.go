@@ -255,7 +255,7 @@ func (c *Channel) putFile(f *sharedFile, at, length int64) (int64, error) {
 func (s *Session) takeFileLocked(c *Channel) batch {
 	chunk := c.outQueue.front()
 	f := &fileFrame{
-		file: chunk.file.retain(), offset: chunk.offset + int64(chunk.taken), n: min(chunk.n-chunk.taken, s.limits.body, s.link.speed.most()), c: c,
+		file: chunk.file.retain(), offset: chunk.offset + int64(chunk.taken), n: min(chunk.n-chunk.taken, s.limits.body, s.link.most()), c: c,
 	}
 	f.headLen = copy(f.head[:], s.frameHeader(f.n, c.id))
 	chunk.taken += f.n

@@ -17,8 +17,10 @@ type link struct {
 	// heard is when the last byte came, since the session's creation in nanoseconds.
 	heard atomic.Int64
 
-	parser framing.Parser // the reader's
-	speed  speed          // the writer's
+	parser   framing.Parser // the reader's
+	speed    speed          // the writer's
+	courtesy courtesy       // the writer's
+	gauge    *gauge         // the writer's; nil: nobody tells
 
 	// Guarded by the session's mu.
 	first    framing.Message // HELLO or RESUME to be written before everything else
@@ -32,9 +34,17 @@ type link struct {
 }
 
 func (s *Session) newLink(rwc io.ReadWriteCloser) *link {
-	l := &link{s: s, rwc: rwc, kick: make(chan struct{}, 1), gone: make(chan struct{})}
+	l := &link{s: s, rwc: rwc, gauge: gaugeOf(rwc), kick: make(chan struct{}, 1), gone: make(chan struct{})}
 	l.hear()
 	return l
+}
+
+// most is how many bytes the next write may have.
+func (l *link) most() int {
+	if l.speed.slow {
+		return l.courtesy.most()
+	}
+	return maxBatch
 }
 
 // hear notes that bytes have come.

@@ -16,20 +16,13 @@ const (
 	slowRate  = 10 << 20 // bytes a second below which a link is slow: maxBatch then takes 6 ms and more
 )
 
-// wrote notes a write, which lasts as long as the link has no room.
-func (v *speed) wrote(n int, took time.Duration) {
+// wrote notes a write, which lasts as long as the link has no room, unless courtesy has waited before it: then the rate that
+// courtesy has measured says more; 0 is none.
+func (v *speed) wrote(n int, took time.Duration, rate float64) {
 	v.bytes += n
 	v.busy += took
 	if v.bytes >= slowSpan {
-		v.slow = v.busy > time.Duration(v.bytes)*time.Second/slowRate
+		v.slow = v.busy > time.Duration(v.bytes)*time.Second/slowRate || rate > 0 && rate < slowRate
 		v.bytes, v.busy = 0, 0
 	}
-}
-
-// most is how many bytes the next write may have.
-func (v *speed) most() int {
-	if v.slow {
-		return slowBatch
-	}
-	return maxBatch
 }

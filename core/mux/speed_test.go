@@ -9,22 +9,27 @@ import (
 // is written never becomes slow.
 func TestSpeed(t *testing.T) {
 	const slowWrite = time.Second * maxBatch / slowRate * 2
-	var v speed
-	step := func(what string, n int, took time.Duration, want int) {
+	l := new(link)
+	step := func(what string, n int, took time.Duration, rate float64, want int) {
 		t.Helper()
-		v.wrote(n, took)
-		if got := v.most(); got != want {
+		l.speed.wrote(n, took, rate)
+		if got := l.most(); got != want {
 			t.Errorf("%s: writes of up to %d bytes, want %d", what, got, want)
 		}
 	}
-	step("at first", 0, 0, maxBatch)
-	step("a short one, slowly", 100, time.Second/100, maxBatch)
-	v = speed{}
-	step("a full one, slowly", maxBatch, slowWrite, slowBatch)
+	step("at first", 0, 0, 0, maxBatch)
+	step("a short one, slowly", 100, time.Second/100, 0, maxBatch)
+	l.speed = speed{}
+	step("a full one, slowly", maxBatch, slowWrite, 0, slowBatch)
 	for range slowSpan/slowBatch - 1 {
-		step("not yet judged again", slowBatch, 0, slowBatch)
+		step("not yet judged again", slowBatch, 0, 0, slowBatch)
 	}
-	step("fast again", slowBatch, 0, maxBatch)
+	step("fast again", slowBatch, 0, 0, maxBatch)
+	step("quickly, since courtesy waited before it", maxBatch, 0, slowRate/2, slowBatch)
+	for range slowSpan / slowBatch {
+		l.speed.wrote(slowBatch, 0, 2*slowRate)
+	}
+	step("courtesy says that it is fast", 0, 0, 2*slowRate, maxBatch)
 }
 
 // TestSlowBatches: what is gathered on a slow link is short, and behind it there is room again.

@@ -23,7 +23,7 @@ func (l *link) writeLoop() {
 		} else {
 			_, err = l.writeAll(b.data)
 		}
-		l.speed.wrote(n, time.Since(began))
+		l.speed.wrote(n, time.Since(began), l.courtesy.rate)
 		b.release()
 		if err != nil {
 			s.lost(l, noEOF(err))
@@ -39,27 +39,49 @@ func (l *link) writeLoop() {
 // next waits for something to write.
 func (l *link) next() (batch, bool) {
 	for {
-		b, ok := l.poll()
+		wait := l.backlogWait()
+		b, ok := l.poll(wait > 0)
 		if !ok || !b.empty() {
 			return b, ok
 		}
+		var over <-chan time.Time
+		if wait > 0 {
+			over = time.After(wait)
+		}
 		select {
 		case <-l.kick:
+		case <-over:
 		case <-l.gone:
 			return batch{}, false
 		}
 	}
 }
 
-// poll returns what there is to write, and false when the link carries the session no more.
-func (l *link) poll() (batch, bool) {
+// backlogWait returns how long channels with a backlog must not be served.
+func (l *link) backlogWait() time.Duration {
+	now := time.Since(l.s.created)
+	if l.gauge == nil || !l.courtesy.wanted(now, l.speed.slow) {
+		return 0
+	}
+	if now < l.courtesy.until {
+		return l.courtesy.until - now
+	}
+	f, ok := l.gauge.read()
+	if !ok {
+		return 0
+	}
+	return l.courtesy.wait(now, f)
+}
+
+// poll returns what there is to write, and false when the link carries the session no more. The backlog may have to wait.
+func (l *link) poll(wait bool) (batch, bool) {
 	s := l.s
 	s.mu.Lock()
 	defer s.unlock()
 	if s.link != l {
 		return batch{}, false
 	}
-	b := s.gatherLocked(l)
+	b := s.gatherLocked(l, wait && s.bye == nil && s.err == nil)
 	if !b.empty() {
 		s.stats.LinkWrites++
 		s.stats.LinkBytesOut += uint64(b.len())
@@ -68,12 +90,13 @@ func (l *link) poll() (batch, bool) {
 }
 
 // gatherLocked puts together the next write: what is owed on channel 0xffff, then on a resumed link the retained
-// frames, then requests and answers, RESETs, and the channels in turn. Data is nil when there is nothing.
-func (s *Session) gatherLocked(l *link) batch {
-	s.batch.begin(s.queued, l.speed.most())
+// frames, then requests and answers, RESETs, and the channels in turn. Data is nil when there is nothing. With wait, what
+// channels with a backlog have stays.
+func (s *Session) gatherLocked(l *link, wait bool) batch {
+	s.batch.begin(s.queued, l.most())
 	known := l.txPos < s.retained.sent
 	plain := l.first == nil && !known && s.err == nil
-	if s.ring.owed && plain && !s.fullLocked() {
+	if s.ring.owed && plain && !wait && !s.fullLocked() {
 		s.ring.owed = false
 		if b := s.gatherBacklogLocked(1); !b.empty() {
 			return b.on(l, s)
@@ -96,7 +119,7 @@ func (s *Session) gatherLocked(l *link) batch {
 		s.gatherControlLocked()
 	}
 	if !s.fullLocked() && s.gatherRequestsLocked() && s.gatherResetsLocked() {
-		if b := s.gatherDataLocked(); !b.empty() {
+		if b := s.gatherDataLocked(l, wait); !b.empty() {
 			return b.on(l, s)
 		}
 	}
@@ -145,7 +168,7 @@ func (s *Session) fullLocked() bool { return s.retained.bytes >= s.cfg.SessionWi
 // gatherDataLocked adds a frame of every interactive and fresh channel, and more of interactive ones, then a frame of
 // those in the backlog and of bulk while there is room. A long body at their front goes alone and uncopied when nothing
 // else is in the batch; otherwise it comes first next time.
-func (s *Session) gatherDataLocked() batch {
+func (s *Session) gatherDataLocked(l *link, wait bool) batch {
 	r := &s.ring
 	for c := r.short(); c != nil; c = r.short() {
 		switch {
@@ -155,10 +178,16 @@ func (s *Session) gatherDataLocked() batch {
 			r.demote(c)
 		case s.frameLocked(c):
 			r.served(c, c.sendableLocked())
+			if r.longs() > 0 {
+				l.courtesy.ask(time.Since(s.created))
+			}
 		default:
 			r.owed = r.longs() > 0
 			return s.finishBatchLocked()
 		}
+	}
+	if wait {
+		return batch{}
 	}
 	return s.gatherBacklogLocked(r.longs())
 }
