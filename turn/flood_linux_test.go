@@ -37,7 +37,8 @@ func TestStrangersLeaveNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := newRequest(sh, s.now(), tuple, msg, w.buf[:0])
+		r := &w.request
+		r.take(sh, s.now(), tuple, msg, w.buf[:0])
 		r.listener = sh.listeners[0]
 		if answer := r.serve(); answer != nil && i%1000 == 0 {
 			sink.send(sink.addr, answer)
@@ -88,4 +89,67 @@ func residentMemory(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return pages * os.Getpagesize()
+}
+
+// What a stranger sends over UDP allocates nothing, whatever it is: so a flood of it leaves nothing for the collector to find, and
+// no memory grows with it.
+func TestStrangersAllocateNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	s := startServer(t, func(c *Config) { c.Shards, c.StrangerRate = 1, 1_000_000_000 })
+	sh := s.shards[0]
+	client := dialUDP(t, s)
+	client.login()
+	signed := client.build(stun.MethodAllocate, wantUDP) // another source's nonce
+	bare := func(m stun.Method, add ...attrs) []byte {
+		b := stun.New(nil, m.Request(), stun.NewTransactionID())
+		for _, a := range add {
+			a(&b)
+		}
+		return b.Bytes()
+	}
+	for _, c := range []struct {
+		name   string
+		packet []byte
+	}{
+		{"Allocate", bare(stun.MethodAllocate, wantUDP)},
+		{"Allocate that asks for nothing", bare(stun.MethodAllocate)},
+		{"Allocate with somebody's nonce", signed},
+		{"Refresh", bare(stun.MethodRefresh, wantUDP)},
+		{"Binding", bare(stun.MethodBinding)},
+		{"a method that is none", bare(stun.Method(0x7ff))},
+		{"an attribute not understood", bare(stun.MethodBinding, raw(stun.AttrType(0x7fff), 1))},
+		{"garbage", []byte("\x00\x01 this is none")},
+		{"ChannelData on nothing", channelData(0x4000, make([]byte, 100))},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorker(sh)
+			tuple := alloc.FiveTuple{Server: sh.listeners[0].local, Transport: alloc.UDP}
+			i, answers := 0, 0
+			got := testing.AllocsPerRun(2000, func() {
+				i++
+				tuple.Client = netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), uint16(i|1))
+				if isChannel(c.packet[0]) {
+					w.uplink.channelData(s.now(), tuple, c.packet)
+					w.uplink.flush()
+					return
+				}
+				msg, err := stun.Parse(c.packet)
+				if err != nil {
+					sh.stats.drop(DropGarbage)
+					return
+				}
+				r := &w.request
+				r.take(sh, s.now(), tuple, msg, w.buf[:0])
+				r.listener = sh.listeners[0]
+				if r.serve() != nil {
+					answers++
+				}
+			})
+			if got != 0 {
+				t.Errorf("%v heap allocations each, want none (%d of %d were answered)", got, answers, i)
+			}
+		})
+	}
 }

@@ -67,7 +67,8 @@ func FuzzRequest(f *testing.F) {
 			up.flush()
 			return
 		}
-		r := newRequest(sh, now, tuple, msg, nil)
+		r := new(request)
+		r.take(sh, now, tuple, msg, nil)
 		r.listener = sh.listeners[0]
 		answer := r.serve()
 		if answer != nil {

@@ -8,7 +8,7 @@ import (
 	"traverse.internal/turn/alloc"
 )
 
-// request is one request on its way to an answer. It belongs to one goroutine.
+// request is one request on its way to an answer. It belongs to one goroutine, and what needs longer works with a copy (later).
 type request struct {
 	shard    *shard
 	now      time.Time
@@ -34,9 +34,11 @@ type request struct {
 	bound *alloc.Conn // what a ConnectionBind bound
 }
 
-func newRequest(sh *shard, now time.Time, tuple alloc.FiveTuple, msg stun.Message, buf []byte) *request {
+// take makes r a request that has come; what it was before is gone. So one serves for all that a worker or a stream reads, and
+// a stranger's costs no memory.
+func (r *request) take(sh *shard, now time.Time, tuple alloc.FiveTuple, msg stun.Message, buf []byte) {
 	sh.stats.requests.Add(1)
-	return &request{
+	*r = request{
 		shard: sh, now: now, tuple: tuple,
 		msg: msg, method: msg.Type().Method, id: msg.TransactionID(), fingerprint: msg.Has(stun.AttrFingerprint),
 		buf: buf,

@@ -191,7 +191,8 @@ func (st *stream) frame(now time.Time, b []byte) (*alloc.Conn, error) {
 		st.uplink.indication(now, st.tuple, msg, 0)
 	case stun.ClassRequest:
 		st.uplink.flush() // what came before it goes out before it
-		r := newRequest(st.shard, now, st.tuple, msg, st.answer[:0])
+		r := new(request)
+		r.take(st.shard, now, st.tuple, msg, st.answer[:0])
 		r.stream = st
 		answer := r.serve()
 		if r.bound != nil {

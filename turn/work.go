@@ -29,17 +29,18 @@ type listener struct {
 
 // worker is what a shard's one goroutine works with.
 type worker struct {
-	shard  *shard
-	ready  [udp.BatchLen]udp.Ready
-	up     *udp.RecvBatch // of clients
-	down   *udp.RecvBatch // of peers
-	uplink uplink
-	run    channelRun
-	answer *udp.SendBatch
-	ids    *rand.ChaCha8                                     // transaction ids of indications
-	frame  [udp.Headroom + udp.MaxPacket + udp.Tailroom]byte // of a stream, where it cannot be built in place
-	buf    [1 << 10]byte                                     // answers are built here; longer ones are allocated
-	sealed [1<<10 + dtlsserver.Overhead]byte                 // and sealed here
+	shard   *shard
+	ready   [udp.BatchLen]udp.Ready
+	up      *udp.RecvBatch // of clients
+	down    *udp.RecvBatch // of peers
+	uplink  uplink
+	request request // that is served now
+	run     channelRun
+	answer  *udp.SendBatch
+	ids     *rand.ChaCha8                                     // transaction ids of indications
+	frame   [udp.Headroom + udp.MaxPacket + udp.Tailroom]byte // of a stream, where it cannot be built in place
+	buf     [1 << 10]byte                                     // answers are built here; longer ones are allocated
+	sealed  [1<<10 + dtlsserver.Overhead]byte                 // and sealed here
 }
 
 // fairShare is how many messages one relayed socket has of a batch when many have something.
@@ -147,7 +148,8 @@ func (w *worker) message(now time.Time, l *listener, tuple alloc.FiveTuple, arri
 		w.uplink.indication(now, tuple, msg, tos)
 	case stun.ClassRequest:
 		w.uplink.send() // what came before it goes out before it
-		r := newRequest(sh, now, tuple, msg, w.buf[:0])
+		r := &w.request
+		r.take(sh, now, tuple, msg, w.buf[:0])
 		r.listener, r.arrived, r.secured = l, arrived, via
 		answer := r.serve()
 		if via != nil && answer != nil {
