@@ -51,10 +51,11 @@ type DHT struct {
 
 // Path is which ways to a peer are wanted.
 type Path struct {
-	Policy     string   // "auto", "direct-only" or "relay-only"
-	Transports string   // "auto" or "tcp-only"
-	STUN       []string // host:port
-	Upgrade    bool     // sessions over a relay move to a direct path when there is one
+	Policy     string        // "auto", "direct-only" or "relay-only"
+	Transports string        // "auto" or "tcp-only"
+	STUN       []string      // host:port
+	Upgrade    bool          // sessions over a relay move to a direct path when there is one
+	Warm       time.Duration // for how long their relayed link is kept then
 }
 
 // Relay is a TURN server that the node may use.

@@ -105,6 +105,11 @@ var mainKeys = []Key{
 		field: one(func(c *Config) *bool { return &c.Path.Upgrade }, typeBool, parseBool),
 	},
 	{
+		Name: "path.warm", Flag: "path-warm", Default: "10m0s", Programs: nodeOnly,
+		Help:  "how long the relayed link stays for the way back after a session has moved to a direct path, at most 8 of them; 0s: not at all",
+		field: one(func(c *Config) *time.Duration { return &c.Path.Warm }, "duration", parseDuration),
+	},
+	{
 		Name: relayURL, Flag: "relay", Programs: nodeOnly,
 		Help:  "TURN server, turn:USER@HOST:PORT?transport=tcp, or turns:HOST:PORT for TLS where the relay knows this device's id, in a [[relay]] of the file; as flag or variable it replaces all of those",
 		field: relayField(func(r *Relay) *string { return &r.URL }, understandURL),

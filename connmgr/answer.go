@@ -30,7 +30,7 @@ func (m *Manager) answer(ctx context.Context, from identity.DeviceID, offer []by
 		return nil, err
 	}
 	began := time.Now()
-	at, err := m.gatherFor(ctx, offer)
+	at, err := m.gatherFor(ctx, from, offer)
 	if err == nil {
 		// PROTOCOL.md 3: the answerer permits before it answers, so that the caller's first dial to its relay succeeds.
 		if err = at.Permit(ctx, offer); err != nil {
@@ -56,7 +56,7 @@ func (m *Manager) answer(ctx context.Context, from identity.DeviceID, offer []by
 				return
 			}
 			m.stats.answerFailures.Add(1)
-			m.events.push(Event{
+			m.tell(Event{
 				Kind: EventFailed, Time: time.Now(), Peer: from, Setup: time.Since(began), Reason: reasonOf(err), Err: err,
 			})
 		}
@@ -162,7 +162,7 @@ func (m *Manager) takeResume(ctx context.Context, l *link, from identity.DeviceI
 		l.close()
 		return errUnknownSession
 	}
-	if m.cfg.NoUpgrade && s.linkUp() && s.route().Kind == ice.Relayed && l.path.Route.Kind == ice.Direct && s.mux.Beacon(ctx) == nil {
+	if m.stays(from) && s.linkUp() && s.route().Kind == ice.Relayed && l.path.Route.Kind == ice.Direct && s.mux.Beacon(ctx) == nil {
 		_ = mux.Refuse(l.tls, framing.GoAway{Code: framing.CodeFenced, Reason: errStays.Error()})
 		l.close()
 		return errStays

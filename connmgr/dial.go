@@ -64,7 +64,7 @@ func (m *Manager) leave(a *attempt) {
 // dialTask runs the attempt and tells everybody how it ended.
 func (m *Manager) dialTask(ctx context.Context, a *attempt) {
 	defer a.cancel()
-	m.events.push(Event{Kind: EventConnecting, Time: a.began, Peer: a.peer})
+	m.tell(Event{Kind: EventConnecting, Time: a.began, Peer: a.peer})
 	s, err := m.dial(ctx, a)
 	if err != nil {
 		if m.ctx.Err() != nil {
@@ -92,7 +92,7 @@ func (m *Manager) failed(ctx context.Context, a *attempt, err error) error {
 	}
 	wrapped := &ConnectError{Peer: a.peer, Stage: stage, Err: err}
 	m.stats.failures.Add(1)
-	m.events.push(Event{
+	m.tell(Event{
 		Kind: EventFailed, Time: time.Now(), Peer: a.peer, Setup: time.Since(a.began),
 		Reason: wrapped.Reason(), Err: wrapped,
 	})
@@ -139,11 +139,11 @@ func (m *Manager) dial(ctx context.Context, a *attempt) (*session, error) {
 
 // call gathers, exchanges offers, negotiates and secures: what it returns is an authenticated link to the device.
 func (m *Manager) call(ctx context.Context, a *attempt) (*link, error) {
-	return m.callBy(ctx, a, m.cfg.Paths.Gather)
+	return m.callBy(ctx, a, m.gather(a.peer), m.cfg.Signaler.Call)
 }
 
-// callBy is call with a way to gather.
-func (m *Manager) callBy(ctx context.Context, a *attempt, gather func(context.Context) (PathAttempt, error)) (_ *link, err error) {
+// callBy is call with a way to gather, and one to exchange offers.
+func (m *Manager) callBy(ctx context.Context, a *attempt, gather gatherFunc, exchange callFunc) (_ *link, err error) {
 	began, route, at := time.Now(), ice.Route{}, PathAttempt(nil)
 	defer func() { m.note(a.peer, ice.Offerer, began, at, route, m.stageIn(a), err) }()
 	m.enter(a, StageGather)
@@ -153,7 +153,7 @@ func (m *Manager) callBy(ctx context.Context, a *attempt, gather func(context.Co
 	}
 	defer at.Close()
 	m.enter(a, StageSignal)
-	answer, err := m.cfg.Signaler.Call(ctx, a.peer, at.Offer())
+	answer, err := exchange(ctx, a.peer, at.Offer())
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ type Event struct {
 	Route   ice.Route     // of the link, where there is one
 	From    ice.Route     // EventPath: of the link before
 	Setup   time.Duration // EventConnected, EventLinkUp, EventPath, EventFailed: time since the attempt began
+	Kept    bool          // EventLinkUp, EventPath: the link is one that was kept since the session moved away from it
+	Alive   bool          // EventPath: the link before still lived when this one took over
 	Reason  reason.Code   // EventFailed, EventLinkDown, EventEnded, EventPath: the cause's code, if it has one
 	Err     error         // the same events: the cause; nil for a clean end
 }

@@ -26,6 +26,11 @@ func (f ICE) GatherDirect(ctx context.Context) (PathAttempt, error) {
 	return f.gather(f.Endpoint.GatherDirect(ctx))
 }
 
+// GatherWith is Gather by another policy than the endpoint's.
+func (f ICE) GatherWith(ctx context.Context, policy ice.Policy) (PathAttempt, error) {
+	return f.gather(f.Endpoint.GatherWith(ctx, policy))
+}
+
 // WantsDirect reads the offer's policy.
 func (f ICE) WantsDirect(remote []byte) bool {
 	offer, err := ice.ParseBinary(remote)

@@ -56,7 +56,7 @@ func (s *session) acceptLoop() {
 		if err != nil {
 			return
 		}
-		if s.unique.claim(s, req) {
+		if s.offered(req) || s.unique.claim(s, req) {
 			continue
 		}
 		in := &Incoming{Info: s.info(), Name: req.Name(), s: s, req: req}

@@ -69,6 +69,14 @@ type Config struct {
 	// Observe receives events in order on a goroutine of its own; it may call the Manager. May be nil.
 	Observe func(Event)
 
+	// Policy says which paths to a device are wanted, whoever calls; asked for each attempt, and again when Repolicy is called. Paths must be
+	// a PolicyPathfinder. Nil: what Paths does by itself.
+	Policy func(identity.DeviceID) ice.Policy
+
+	// Warm is how long the relayed link stays, idle, after a session has moved from it to a direct path, for the way back [10 min; negative: not at all].
+	// At most maxWarm links do, the oldest goes first.
+	Warm time.Duration
+
 	NoUpgrade bool // sessions stay on the relayed path they began on; the other side's tries for a direct one are not answered either
 
 	Mux mux.Config // windows, channel limits, beacon and linger times; Secret and SessionID are the Manager's to set
@@ -86,6 +94,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SecureTimeout == 0 {
 		c.SecureTimeout = 10 * time.Second
+	}
+	if c.Warm == 0 {
+		c.Warm = DefaultWarm
 	}
 	if c.MaxAttempts == 0 {
 		c.MaxAttempts = 64
@@ -128,7 +139,8 @@ type Manager struct {
 	known    map[identity.DeviceID]struct{} // devices whose EventNewDevice was given; grows with allowed devices only
 	dialling int
 	answers  int
-	opened   uint64 // channels, on sessions that are over
+	opened   uint64     // channels, on sessions that are over
+	warm     []*session // those with a link that is kept, that of the oldest first; at most maxWarm
 
 	fileSent, fileCopied uint64 // on those
 }
@@ -157,9 +169,7 @@ func New(cfg Config) *Manager {
 		peers:    map[identity.DeviceID]*peer{},
 		known:    map[identity.DeviceID]struct{}{},
 	}
-	if up, ok := cfg.Paths.(Upgrader); ok && up.MayBeDirect() {
-		m.upgrader = up
-	}
+	m.upgrader, _ = cfg.Paths.(Upgrader)
 	go m.lifeLoop()
 	return m
 }

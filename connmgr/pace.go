@@ -9,16 +9,16 @@ import (
 // When a relayed session tries for a direct path.
 const (
 	upgradeBegin = 250 * time.Millisecond // after a relayed path has come: both sides have noted the session then, and who called if both did
-	upgradeFirst = 30 * time.Second       // after the first try that failed, and after the first direct path that died; doubled from then on
+	upgradeAfter = 5 * time.Second        // after the first try that failed; doubled from then on. A try costs two small messages over the session
+	upgradeFirst = 30 * time.Second       // after the first direct path that died; doubled twice with each
 	upgradeMost  = 10 * time.Minute       // the longest pause between two tries
 	deathWindow  = 10 * time.Minute       // how long a direct path's death counts
 	upgradeAgain = 10 * time.Second       // the least between two tries, however often the network changes
 	upgradeCalm  = time.Second            // after a change of the network: addresses come one after the other
 
-	// probation is how long a direct path that replaced a relayed one is asked for signs of life every probeEvery: one that swallows
-	// what it is given shows that early, and the mux asks by itself only after 30 s of silence.
-	probation  = time.Minute
-	probeEvery = 5 * time.Second
+	// probation is how long a direct path that replaced a relayed one is watched at least (mux.Session.Watch): one that swallows what it
+	// is given shows that early, and the mux asks an idle one by itself only after 30 s of silence.
+	probation = time.Minute
 )
 
 // pace decides when to try for a direct path. It is pure: the time comes with each call.
@@ -28,7 +28,6 @@ type pace struct {
 	last     time.Time     // of the last one
 	fails    int           // since the last success or change of the network
 	deaths   []time.Time   // of direct paths, within deathWindow; at most maxDeaths, the newest
-	proved   time.Time     // until when the direct path is on probation; zero: it is not
 }
 
 // maxDeaths is as many deaths as make the pause the longest.
@@ -36,17 +35,11 @@ const maxDeaths = 6
 
 // relayed notes that a relayed path has begun to carry the session.
 func (p *pace) relayed(now time.Time) {
-	p.proved = time.Time{}
 	p.next = now.Add(p.penalty(now) + p.patience)
 }
 
-// direct notes that a direct path has begun to; moved when it replaced a relayed one.
-func (p *pace) direct(now time.Time, moved bool) {
-	p.fails = 0
-	if p.proved = (time.Time{}); moved {
-		p.proved = now.Add(probation)
-	}
-}
+// direct notes that a direct path has begun to.
+func (p *pace) direct() { p.fails = 0 }
 
 // died notes that a direct path has died.
 func (p *pace) died(now time.Time) {
@@ -55,18 +48,17 @@ func (p *pace) died(now time.Time) {
 		p.deaths = p.deaths[1:]
 	}
 	p.deaths = append(p.deaths, now)
-	p.proved = time.Time{}
 }
 
 // tried notes a try, by either side, that led to nothing.
 func (p *pace) tried(now time.Time) {
 	p.last = now
-	p.next = now.Add(max(doubled(p.fails), p.penalty(now)) + p.patience)
+	p.next = now.Add(max(ice.Repunch(p.fails, upgradeAfter, upgradeMost), p.penalty(now)) + p.patience)
 	p.fails++
 }
 
 // later puts the try off, because now is not the time for it.
-func (p *pace) later(now time.Time) { p.next = now.Add(upgradeFirst) }
+func (p *pace) later(now time.Time) { p.next = now.Add(upgradeAfter) }
 
 // network notes that the network has changed, which is a chance. A session whose direct paths died twice of late waits all the same.
 func (p *pace) network(now time.Time) {

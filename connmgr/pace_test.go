@@ -19,12 +19,12 @@ func TestPace(t *testing.T) {
 		p.relayed(at(0))
 		want(t, &p, upgradeBegin)
 		now := time.Duration(0)
-		for _, pause := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 10 * time.Minute, 10 * time.Minute} {
+		for _, pause := range []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 160 * time.Second, 320 * time.Second, 10 * time.Minute, 10 * time.Minute} {
 			p.tried(at(now))
 			want(t, &p, now+pause)
 			now += pause
 		}
-		p.direct(at(now), true)
+		p.direct()
 		p.relayed(at(now))
 		want(t, &p, now+upgradeBegin)
 	})
@@ -32,7 +32,7 @@ func TestPace(t *testing.T) {
 		var p pace
 		now := time.Duration(0)
 		for _, pause := range []time.Duration{30 * time.Second, 2 * time.Minute, 8 * time.Minute} {
-			p.direct(at(now), true)
+			p.direct()
 			p.died(at(now))
 			p.relayed(at(now))
 			want(t, &p, now+pause)

@@ -48,9 +48,10 @@ func (m *Manager) register(s *session, began time.Time) error {
 	m.mu.Unlock()
 
 	if !seen {
-		m.events.push(s.event(EventNewDevice, began))
+		m.tell(s.event(EventNewDevice, began))
 	}
-	m.events.push(s.event(EventConnected, began))
+	s.keepIfRelayed()
+	m.tell(s.event(EventConnected, began))
 	switch {
 	case old == nil:
 	case !rival:
@@ -131,22 +132,29 @@ func (m *Manager) unregister(s *session) {
 
 // attached notes that the mux has taken a new link: for one that died, or to move the session to another path.
 func (m *Manager) attached(s *session, l *link, began time.Time) {
-	from, alive, ok := s.setLink(l)
+	before, alive, kept, ok := s.setLink(l)
 	if !ok {
 		return
 	}
+	from := before.path.Route
+	s.keepWarm(before)
 	to := l.path.Route
 	m.stats.established(to)
 	moved := from.Kind != to.Kind
 	if !alive || !moved {
 		m.stats.resumed.Add(1)
-		m.events.push(s.event(EventLinkUp, began))
+		e := s.event(EventLinkUp, began)
+		e.Kept = kept
+		m.tell(e)
+	}
+	if kept {
+		m.stats.revived.Add(1)
 	}
 	if moved {
 		m.stats.migrated(from, to)
 		e := s.event(EventPath, began)
-		e.From, e.Reason = from, to.Reason
-		m.events.push(e)
+		e.From, e.Reason, e.Kept, e.Alive = from, to.Reason, kept, alive
+		m.tell(e)
 	}
 	m.mu.Lock()
 	m.changedLocked(m.peerLocked(s.peer))

@@ -33,11 +33,12 @@ type Report struct {
 // reporter is a PathAttempt that tells what it tried; after its end, too.
 type reporter interface{ Report() ice.Report }
 
-// history keeps the last attempts, per device, oldest first.
+// history keeps the last attempts, and what happened to links, per device, oldest first.
 type history struct {
-	mu    sync.Mutex
-	peers map[identity.DeviceID][]Report
-	order []identity.DeviceID // heard of longest ago first
+	mu      sync.Mutex
+	peers   map[identity.DeviceID][]Report
+	stories map[identity.DeviceID][]Event
+	order   []identity.DeviceID // heard of longest ago first
 }
 
 func (h *history) add(id identity.DeviceID, r Report) {
@@ -46,11 +47,7 @@ func (h *history) add(id identity.DeviceID, r Report) {
 	if h.peers == nil {
 		h.peers = map[identity.DeviceID][]Report{}
 	}
-	h.order = append(slices.DeleteFunc(h.order, func(other identity.DeviceID) bool { return other == id }), id)
-	if len(h.order) > maxReportPeers {
-		delete(h.peers, h.order[0])
-		h.order = h.order[1:]
-	}
+	h.heardLocked(id)
 	kept := append(h.peers[id], r)
 	h.peers[id] = slices.Clone(kept[max(0, len(kept)-maxReports):])
 }
@@ -66,6 +63,45 @@ func (m *Manager) note(id identity.DeviceID, role ice.Role, began time.Time, at 
 		r.ICE.Tries = r.ICE.Tries[:min(len(r.ICE.Tries), maxTries)]
 	}
 	m.past.add(id, r)
+}
+
+// maxStory is how many events are kept of each device, 300 bytes each: with maxReportPeers 1.2 MiB at most.
+const maxStory = 32
+
+// tell keeps what happened to a link and hands it to the observer.
+func (m *Manager) tell(e Event) {
+	if e.Kind != EventConnecting && e.Kind != EventNewDevice && e.Kind != EventFailed {
+		m.past.happened(e)
+	}
+	m.events.push(e)
+}
+
+func (h *history) happened(e Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stories == nil {
+		h.stories = map[identity.DeviceID][]Event{}
+	}
+	h.heardLocked(e.Peer)
+	kept := append(h.stories[e.Peer], e)
+	h.stories[e.Peer] = slices.Clone(kept[max(0, len(kept)-maxStory):])
+}
+
+// heardLocked makes the device the one heard of last, and forgets another beyond the limit.
+func (h *history) heardLocked(id identity.DeviceID) {
+	h.order = append(slices.DeleteFunc(h.order, func(other identity.DeviceID) bool { return other == id }), id)
+	if len(h.order) > maxReportPeers {
+		delete(h.peers, h.order[0])
+		delete(h.stories, h.order[0])
+		h.order = h.order[1:]
+	}
+}
+
+// Story returns what happened to the links of the sessions with the device: when each came, moved or died and by what sign, oldest first.
+func (m *Manager) Story(id identity.DeviceID) []Event {
+	m.past.mu.Lock()
+	defer m.past.mu.Unlock()
+	return slices.Clone(m.past.stories[id])
 }
 
 // Reports returns the last attempts to find a path to the device, by either side, oldest first.

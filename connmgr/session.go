@@ -25,10 +25,16 @@ type session struct {
 
 	moved chan struct{} // holds a token when the path has changed, for upgradeLoop
 
-	mu   sync.Mutex // guards the fields below
-	link *link      // the last one attached; closed when it died
-	up   bool
-	pace pace
+	offering atomic.Bool // an offer that came over the session is being answered
+
+	mu     sync.Mutex // guards the fields below
+	link   *link      // the last one attached; closed when it died
+	up     bool
+	warm   *link // the relayed one before, which the mux keeps; nil: none
+	pace   pace
+	trip   time.Duration // a message and its answer, as measured once; 0: not yet
+	trying bool          // for a direct path, at the moment
+	freed  bool          // the policy that had it relayed is another now
 }
 
 // Info is what a caller learns about the session its channel runs on.
@@ -36,6 +42,7 @@ type Info struct {
 	Peer      identity.DeviceID
 	SessionID [16]byte
 	Route     ice.Route
+	Found     reason.Code // the route's reason by the attempt that found it; Route says RELAY_PENDING_PUNCH while a direct path is being tried
 }
 
 func newSession(m *Manager, ms *mux.Session, peer, offerer identity.DeviceID, l *link) *session {
@@ -50,7 +57,25 @@ func newSession(m *Manager, ms *mux.Session, peer, offerer identity.DeviceID, l 
 }
 
 func (s *session) info() Info {
-	return Info{Peer: s.peer, SessionID: s.mux.ID(), Route: s.route()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := Info{Peer: s.peer, SessionID: s.mux.ID(), Route: s.link.path.Route, Found: s.link.path.Route.Reason}
+	if s.pendingLocked() {
+		i.Route.Reason = reason.RelayPendingPunch
+	}
+	return i
+}
+
+// pendingLocked tells whether a try for a direct path is under way, or the first one since the session is relayed is still to come.
+func (s *session) pendingLocked() bool {
+	r := s.link.path.Route
+	switch {
+	case r.Kind != ice.Relayed || !s.up || s.m.upgrader == nil || s.m.stays(s.peer) || s.over():
+		return false
+	case r.Reason == reason.RelayPolicy && !s.freed, r.Reason == reason.RelayDirectDegraded, r.Reason == reason.RelayFamilyMismatch:
+		return false // that says more
+	}
+	return s.trying || s.pace.fails == 0
 }
 
 func (s *session) route() ice.Route {
@@ -83,34 +108,47 @@ func (s *session) over() bool {
 	}
 }
 
-// setLink notes the link that the mux has just taken, and closes the one before it. It returns which way that one went and whether it
-// was alive; ok is false when the mux has taken another meanwhile: whoever attached that one notes it, this one is closed.
-func (s *session) setLink(l *link) (from ice.Route, alive, ok bool) {
+// setLink notes the link that the mux has just taken, and returns the one before it, whether that was alive, and whether the new one
+// is the one that was kept; ok is false when the mux has taken another meanwhile, whoever attached that one notes it and this one is closed, and when
+// the link was noted already.
+func (s *session) setLink(l *link) (before *link, alive, kept, ok bool) {
 	s.mu.Lock()
+	if s.link == l && s.up {
+		s.mu.Unlock()
+		return nil, false, false, false
+	}
 	if now := s.mux.Link(); now != nil && now != io.ReadWriteCloser(l.tls) {
 		s.mu.Unlock()
 		l.close()
-		return ice.Route{}, false, false
+		return nil, false, false, false
 	}
-	old, alive := s.link, s.up
-	from = old.path.Route
-	to := &l.path.Route
-	if from.Kind == ice.Direct && to.Kind == ice.Relayed && to.Reason != reason.RelayPolicy {
+	before, alive, kept = s.link, s.up, s.warm == l
+	from, to := before.path.Route, &l.path.Route
+	switch {
+	case to.Kind == ice.Relayed && s.m.wants(s.peer) == ice.RelayOnly:
+		to.Reason = reason.RelayPolicy
+	case from.Kind == ice.Direct && to.Kind == ice.Relayed && to.Reason != reason.RelayPolicy:
 		to.Reason = reason.RelayDirectDegraded
 	}
-	if alive && from.Kind == ice.Direct && to.Kind == ice.Relayed {
+	if alive && from.Kind == ice.Direct && to.Kind == ice.Relayed && to.Reason != reason.RelayPolicy {
 		s.pace.died(time.Now()) // the other side noticed first
 	}
 	if to.Kind == ice.Relayed {
 		s.pace.relayed(time.Now())
 	} else {
-		s.pace.direct(time.Now(), from.Kind == ice.Relayed)
+		s.pace.direct()
 	}
-	s.link, s.up = l, true
+	s.link, s.up, s.freed = l, true, false
+	if kept {
+		s.warm = nil
+	}
 	s.mu.Unlock()
+	if from.Kind == ice.Relayed && to.Kind == ice.Direct {
+		s.mux.Watch(max(s.m.cfg.Warm, probation))
+	}
+	s.keepIfRelayed()
 	s.lookAgain()
-	old.close()
-	return from, alive, true
+	return before, alive, kept, true
 }
 
 // lookAgain wakes upgradeLoop.
@@ -174,7 +212,7 @@ func (s *session) watchLoop() {
 		case <-s.mux.Done():
 			s.dropLink()
 			s.m.unregister(s)
-			s.m.events.push(Event{
+			s.m.tell(Event{
 				Kind: EventEnded, Time: time.Now(), Peer: s.peer, Session: s.mux.ID(), Route: s.route(),
 				Reason: reasonOf(s.mux.Err()), Err: s.mux.Err(),
 			})
@@ -190,17 +228,20 @@ func (s *session) watchLoop() {
 	}
 }
 
-// linkLost closes the dead path and, where channels are open, calls again until there is a link or the session is over. Without a link it closes the session.
+// linkLost closes the dead path and goes back to the link that was kept; without one, where channels are open, it calls again until there is a link or the session is over. Without a link it closes the session.
 func (s *session) linkLost() {
 	e := s.event(EventLinkDown, time.Now())
 	e.Err = s.mux.LinkErr()
 	if !s.dropDead() {
 		return
 	}
-	s.m.events.push(e)
+	s.m.tell(e)
 	s.m.mu.Lock()
 	s.m.changedLocked(s.m.peerLocked(s.peer))
 	s.m.mu.Unlock()
+	if s.revive() {
+		return
+	}
 	if s.draining.Load() || s.mux.Stats().Channels == 0 {
 		s.mux.Close()
 		return

@@ -16,7 +16,7 @@ type counters struct {
 	attempts, failures, answered, answerFailures, refused atomic.Uint64
 	glares, resumed, linksLost, declinedBusy              atomic.Uint64
 
-	upgraded, upgradesFailed atomic.Uint64
+	upgraded, upgradesFailed, revived atomic.Uint64
 
 	mu         sync.Mutex // guards the fields below
 	paths      map[PathKind]uint64
@@ -65,9 +65,11 @@ type Stats struct {
 	EventsDropped            uint64
 	Paths                    map[PathKind]uint64 // established, by kind, first links and later ones
 	Upgraded, UpgradesFailed uint64              // tries for a direct path of a relayed session
+	Revived                  uint64              // times a session went back to the link that was kept for it
 	Migrations               map[Migration]uint64
 
 	Sessions, Lingering, Draining int
+	Warm                          int // relayed links that are kept for sessions that moved away from them
 	Channels                      int
 	ChannelsOpened                uint64 // by either side, on all sessions that there were
 	FileSent, FileCopied          uint64 // bytes of files on all those: sent by the kernel (sendfile), and through a buffer
@@ -81,7 +83,7 @@ func (m *Manager) Stats() Stats {
 		Attempts: c.attempts.Load(), Failures: c.failures.Load(), Answered: c.answered.Load(), AnswerFailures: c.answerFailures.Load(),
 		Refused: c.refused.Load(), Glares: c.glares.Load(), LinksLost: c.linksLost.Load(), Resumed: c.resumed.Load(),
 		DeclinedBusy: c.declinedBusy.Load(), Paths: map[PathKind]uint64{},
-		Upgraded: c.upgraded.Load(), UpgradesFailed: c.upgradesFailed.Load(), Migrations: map[Migration]uint64{},
+		Upgraded: c.upgraded.Load(), UpgradesFailed: c.upgradesFailed.Load(), Revived: c.revived.Load(), Migrations: map[Migration]uint64{},
 	}
 	c.mu.Lock()
 	for k, n := range c.paths {
@@ -98,6 +100,7 @@ func (m *Manager) Stats() Stats {
 	st.Dialling, st.Answering = m.dialling, m.answers
 	st.ChannelsOpened = m.opened
 	st.FileSent, st.FileCopied = m.fileSent, m.fileCopied
+	st.Warm = len(m.warm)
 	live := m.sessionsLocked()
 	m.mu.Unlock()
 	for _, info := range describe(live, m.self) {

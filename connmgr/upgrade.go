@@ -29,11 +29,11 @@ var (
 )
 
 // gatherFor gathers as an answerer: for an offer of direct paths alone no relay is asked.
-func (m *Manager) gatherFor(ctx context.Context, offer []byte) (PathAttempt, error) {
-	if m.upgrader != nil && m.upgrader.WantsDirect(offer) {
-		return m.upgrader.GatherDirect(ctx)
+func (m *Manager) gatherFor(ctx context.Context, from identity.DeviceID, offer []byte) (PathAttempt, error) {
+	if m.upgrader != nil && m.upgrader.WantsDirect(offer) && !m.stays(from) {
+		return m.gatherDirect(from)(ctx)
 	}
-	return m.cfg.Paths.Gather(ctx)
+	return m.gather(from)(ctx)
 }
 
 // upgradesBy tells whether a device's offer is its try for a direct path of a session that is relayed now.
@@ -51,7 +51,7 @@ func (m *Manager) upgradesBy(from identity.DeviceID, offer []byte) bool {
 // answered that one it is too late: it answers none while it makes its own, and makes none while it answers.
 func (m *Manager) yieldLocked(p *peer) error {
 	switch {
-	case m.cfg.NoUpgrade:
+	case m.stays(p.id):
 		return errStays
 	case p.upgrade == nil:
 	case m.self.Compare(p.id) < 0:
@@ -62,7 +62,7 @@ func (m *Manager) yieldLocked(p *peer) error {
 	return nil
 }
 
-// upgradeLoop looks for a direct path while the session is relayed, and watches over a new one. It ends with the session.
+// upgradeLoop looks for a direct path while the session is relayed. It ends with the session.
 func (s *session) upgradeLoop() {
 	up := s.m.upgrader
 	for {
@@ -80,9 +80,6 @@ func (s *session) upgradeLoop() {
 		}
 		select {
 		case <-timer:
-			if s.onProbation(time.Now()) {
-				_ = s.mux.Beacon(s.m.ctx)
-			}
 		case <-s.moved:
 		case <-changed:
 			s.mu.Lock()
@@ -108,9 +105,7 @@ func (s *session) upgradeDue(now time.Time) (wait time.Duration, due bool) {
 	switch {
 	case !s.up || s.over():
 		return 0, false
-	case r.Kind == ice.Direct && !s.pace.proved.IsZero():
-		return probeEvery, false
-	case r.Kind != ice.Relayed || r.Reason == reason.RelayPolicy:
+	case r.Kind != ice.Relayed || s.m.stays(s.peer) || r.Reason == reason.RelayPolicy && !s.freed:
 		return 0, false
 	case now.Before(s.pace.next):
 		return s.pace.next.Sub(now), false
@@ -118,24 +113,16 @@ func (s *session) upgradeDue(now time.Time) (wait time.Duration, due bool) {
 	return 0, true
 }
 
-// onProbation tells whether the direct path is to be asked for a sign of life.
-func (s *session) onProbation(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pace.proved.IsZero() {
-		return false
-	}
-	if now.Before(s.pace.proved) {
-		return true
-	}
-	s.pace.proved = time.Time{}
-	return false
-}
-
 // tryUpgrade makes one try and notes how it ended.
 func (s *session) tryUpgrade() {
 	m := s.m
+	s.mu.Lock()
+	s.trying = true
+	s.mu.Unlock()
 	err := s.upgrade()
+	s.mu.Lock()
+	s.trying = false
+	s.mu.Unlock()
 	if err == nil {
 		m.stats.upgraded.Add(1)
 		return
@@ -153,8 +140,12 @@ func (s *session) tryUpgrade() {
 	s.pace.tried(time.Now())
 }
 
-// upgrade calls for direct paths alone and, with one, moves the session there. What carries it meanwhile goes on until the new link does.
-func (s *session) upgrade() error {
+// upgrade calls for direct paths alone and, with one, moves the session there.
+func (s *session) upgrade() error { return s.move(s.m.gatherDirect(s.peer)) }
+
+// move calls for paths of the other kind over the session itself and, with one, moves the session there. What carries it meanwhile goes on
+// until the new link does.
+func (s *session) move(gather gatherFunc) error {
 	m := s.m
 	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.AttemptTimeout)
 	defer cancel()
@@ -177,11 +168,11 @@ func (s *session) upgrade() error {
 		m.changedLocked(p)
 		m.mu.Unlock()
 	}()
-	l, err := m.callBy(ctx, a, m.upgrader.GatherDirect)
+	l, err := m.callBy(ctx, a, gather, s.carry)
 	if err != nil {
 		return err
 	}
-	if l.path.Route.Kind == ice.Relayed || s.route().Kind != ice.Relayed {
+	if l.path.Route.Kind == s.route().Kind {
 		l.close() // the other side was faster
 		return nil
 	}
@@ -193,12 +184,15 @@ func (s *session) upgrade() error {
 // leave together, each opens its NAT before the other's comes.
 func (m *Manager) waitForDial(ctx context.Context, from identity.DeviceID) {
 	m.mu.Lock()
-	var half time.Duration
-	if p := m.peers[from]; p != nil && p.current != nil {
-		half = min(p.current.mux.Stats().RoundTrip/2, time.Second)
+	var s *session
+	if p := m.peers[from]; p != nil {
+		s = p.current
 	}
 	m.mu.Unlock()
-	t := time.NewTimer(half)
+	if s == nil {
+		return
+	}
+	t := time.NewTimer(min(s.roundTrip()/2, time.Second))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -99,12 +99,17 @@ type twoWayAttempt struct {
 	PathAttempt
 	ways *twoWays
 	only bool
+	// relay: the path is to be a relayed one
+	relay bool
 }
 
 func (a twoWayAttempt) Offer() []byte {
 	o := a.PathAttempt.Offer()
 	if a.only {
 		o = append(o, 1)
+	}
+	if a.relay {
+		o = append(o, 1, 1)
 	}
 	return o
 }
@@ -126,7 +131,7 @@ func (a twoWayAttempt) Negotiate(ctx context.Context, role ice.Role, remote []by
 	}
 	a.ways.mu.Lock()
 	defer a.ways.mu.Unlock()
-	if open {
+	if open && !a.relay && len(remote) != 10 {
 		p.Route = ice.Route{Kind: ice.Direct, Via: "host/tcp", Reason: reason.PunchedTCP}
 		a.ways.direct = append(a.ways.direct, p.Conn)
 	} else {
@@ -253,8 +258,8 @@ func TestLowerIDTries(t *testing.T) {
 		}
 		ways.set(true)
 		on(t, ice.Direct, a, b)
-		if a.node.callCount() != 2 || b.node.callCount() != 1 {
-			t.Errorf("the lower id called %d times, the other %d; want 2 and 1", a.node.callCount(), b.node.callCount())
+		if a.node.callCount() != 0 || b.node.callCount() != 1 {
+			t.Errorf("the lower id called %d times, the other %d; want 0 and 1: the session carries its own offers", a.node.callCount(), b.node.callCount())
 		}
 		if st := a.Stats(); st.Upgraded != 1 || st.UpgradesFailed != 1 {
 			t.Errorf("upgraded %d, failed %d; want 1 and 1", st.Upgraded, st.UpgradesFailed)
@@ -273,10 +278,9 @@ func TestBothTryAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
-		if n := ways.tried(); n < 8 || n > 11 {
-			t.Errorf("%d tries in an hour, want about ten", n)
+		if n := ways.tried(); n < 11 || n > 14 {
+			t.Errorf("%d tries in an hour, want about a dozen", n)
 		}
-		before := b.node.callCount()
 		ways.set(true)
 		hold := make(chan struct{})
 		ways.mu.Lock()
@@ -293,8 +297,8 @@ func TestBothTryAtOnce(t *testing.T) {
 		close(hold)
 		on(t, ice.Direct, a, b)
 		roundTrip(t, ch, bytes.Repeat([]byte("over the one that stands "), 10_000))
-		if b.node.callCount() > before+1 {
-			t.Errorf("the higher id called %d times", b.node.callCount()-before)
+		if n := b.Stats().Upgraded; n != 0 {
+			t.Errorf("the higher id moved the session %d times", n)
 		}
 		time.Sleep(time.Hour)
 		if n := a.migrations(ice.Relayed, ice.Direct, reason.PunchedTCP); n != 1 {

@@ -29,6 +29,9 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 	}
 	out.LAN = c.Node.LAN
 	out.NoUpgrade = !c.Path.Upgrade
+	if out.Warm = c.Path.Warm; out.Warm == 0 {
+		out.Warm = -1 // which is "not at all" to who has a default for 0
+	}
 	out.PortMapping = c.Node.PortMapping == "auto"
 	if c.Identity.Dir != "" {
 		out.Home.Identity = c.Identity.Dir

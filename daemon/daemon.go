@@ -35,8 +35,9 @@ type Config struct {
 
 	DHT         DHTConfig
 	Policy      ice.Policy
-	TCPOnly     bool // paths do without UDP
-	NoUpgrade   bool // sessions stay on the relayed path they began on
+	TCPOnly     bool          // paths do without UDP
+	NoUpgrade   bool          // sessions stay on the relayed path they began on
+	Warm        time.Duration // how long the relayed link is kept after a move to a direct one [10 min; negative: not at all]
 	Relays      []RelayConfig
 	STUN        []string        // host:port of servers that say over UDP how they see this device, besides the relays [none]
 	Addrs       []netip.Addr    // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
@@ -261,7 +262,7 @@ func (d *Daemon) openNetwork(device *identity.Device) error {
 	d.manager = connmgr.New(connmgr.Config{
 		Device: device, Signaler: d.signaler, Paths: connmgr.ICE{Endpoint: d.endpoint},
 		Allowed: d.contacts.Knows, Revoked: d.contacts.Revoked, Accounts: d.contacts.versionsFor, Greeted: d.greeted,
-		Observe: d.observe, Mux: d.cfg.Mux, NoUpgrade: d.cfg.NoUpgrade,
+		Observe: d.observe, Mux: d.cfg.Mux, NoUpgrade: d.cfg.NoUpgrade, Warm: d.cfg.Warm, Policy: d.pathPolicy,
 	})
 	d.undo(func() { _ = d.manager.Close() })
 	return nil

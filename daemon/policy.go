@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"traverse.internal/config"
+	"traverse.internal/core/ice"
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
 	"traverse.internal/transfer"
@@ -16,6 +17,7 @@ import (
 
 // ContactPolicy is what differs for one contact. The zero value is any contact's.
 type ContactPolicy struct {
+	Path       string `json:"path,omitempty"`            // auto, direct-only or relay-only [path.policy]
 	Blocked    bool   `json:"blocked,omitempty"`         // treated as a stranger: it gets no answer at all
 	AutoAccept int64  `json:"auto_accept_max,omitempty"` // files up to so many bytes are taken unasked [as accept.default says]
 	Downloads  string `json:"download_dir,omitempty"`    // absolute path of the folder for its files [the node's]
@@ -27,6 +29,7 @@ var PolicyKeys = [][2]string{
 	{"auto-accept", "files up to this size are taken unasked, 2GiB for example; off: as accept.default says"},
 	{"download-dir", "folder for its files; off: the node's"},
 	{"listen", "on: it may have this device listen on loopback ports (`forward -R` there)"},
+	{"path", "which ways to it are used, whoever calls: auto, direct-only or relay-only; off: as path.policy says"},
 	{"blocked", "on: it gets no answer at all, as a stranger"},
 }
 
@@ -48,6 +51,13 @@ func (p *ContactPolicy) set(key, value string) (err error) {
 		p.Downloads = value
 	case "listen":
 		p.Listen, err = onOff(value)
+	case "path":
+		if value == "off" {
+			value = ""
+		} else if _, err = ice.ParsePolicy(value); value == "" {
+			err = errors.New("it is auto, direct-only, relay-only or off")
+		}
+		p.Path = value
 	case "blocked":
 		p.Blocked, err = onOff(value)
 	default:
@@ -163,6 +173,16 @@ func (c *Contacts) policyOf(id identity.DeviceID) ContactPolicy {
 	return have.Policy
 }
 
+// pathPolicy says which paths to the device are wanted.
+func (d *Daemon) pathPolicy(id identity.DeviceID) ice.Policy {
+	if p := d.contacts.policyOf(id); p.Path != "" {
+		if policy, err := ice.ParsePolicy(p.Path); err == nil {
+			return policy
+		}
+	}
+	return d.cfg.Policy
+}
+
 // acceptRule is what happens to a file of so many bytes that the device offers.
 func (d *Daemon) acceptRule(peer identity.DeviceID, size int64) Accept {
 	if p := d.contacts.policyOf(peer); p.AutoAccept > 0 && d.cfg.Accept != AcceptDeny {
@@ -205,6 +225,11 @@ func (d *Daemon) SetContact(who string, values map[string]string) (ContactObject
 	}
 	if have.Policy.Blocked {
 		d.disconnect(have)
+	}
+	if _, changed := values["path"]; changed {
+		for _, p := range have.meant(d.self) {
+			d.manager.Repolicy(p.Device)
+		}
 	}
 	return d.contactChanged(have, "changed"), nil
 }

@@ -18,6 +18,20 @@ type Why struct {
 	Path     *Path        `json:"path,omitempty"` // of the session that there is now
 	Attempts []WhyAttempt `json:"attempts"`       // the newest last; at most 8 for each of the contact's devices
 	Warnings []string     `json:"warnings,omitempty"`
+	Story    []WhyTurn    `json:"story"`          // what happened to the links, the newest last; at most 32 events for each device
+}
+
+// WhyTurn is one thing that happened to the link of a session.
+type WhyTurn struct {
+	Device string        `json:"device"`
+	Time   time.Time     `json:"time"`
+	What   string        `json:"what"`              // began, moved, died, again (another link of the same kind) or ended
+	Path   *Path         `json:"path,omitempty"`    // the link's; after a move the new one's
+	From   *Path         `json:"from,omitempty"`    // moved: the one before
+	Took   time.Duration `json:"took_ns,omitempty"` // to bring the link
+	Kept   bool          `json:"kept,omitempty"`    // it was kept since the session moved away from it
+	Alive  bool          `json:"alive,omitempty"`   // moved: the link before still lived
+	Error  string        `json:"error,omitempty"`   // died, ended: the sign by which that was seen
 }
 
 // WhyAttempt is one attempt to find a path, and what was decided.
@@ -66,11 +80,12 @@ func (d *Daemon) Why(who string, last int) (Why, error) {
 	if err != nil {
 		return Why{}, err
 	}
-	w := Why{Envelope: envelope("why"), Peer: PeerRef{c.Name, c.Device.String()}, Attempts: []WhyAttempt{}}
+	w := Why{Envelope: envelope("why"), Peer: PeerRef{c.Name, c.Device.String()}, Attempts: []WhyAttempt{}, Story: []WhyTurn{}}
 	for _, p := range c.meant(d.self) {
 		for _, r := range d.manager.Reports(p.Device) {
 			w.Attempts = append(w.Attempts, whyAttempt(p.Device.String(), r))
 		}
+		w.Story = append(w.Story, whyStory(p.Device.String(), d.manager.Story(p.Device))...)
 		for _, s := range d.sessions() {
 			if s.Peer == p.Device && s.State == connmgr.StateConnected {
 				w.Path = pathOf(s.Route)
@@ -81,10 +96,35 @@ func (d *Daemon) Why(who string, last int) (Why, error) {
 	if n := d.signaler.Stats().Expired; n > 0 {
 		w.Warnings = append(w.Warnings, clockWarning(n))
 	}
+	slices.SortStableFunc(w.Story, func(a, b WhyTurn) int { return a.Time.Compare(b.Time) })
 	if last > 0 {
 		w.Attempts = w.Attempts[max(0, len(w.Attempts)-last):]
 	}
 	return w, nil
+}
+
+// whyStory tells what happened to the links of sessions with a device.
+func whyStory(device string, events []connmgr.Event) (story []WhyTurn) {
+	words := map[connmgr.EventKind]string{
+		connmgr.EventConnected: "began", connmgr.EventPath: "moved", connmgr.EventLinkDown: "died",
+		connmgr.EventLinkUp: "again", connmgr.EventEnded: "ended",
+	}
+	for i, e := range events {
+		what, ok := words[e.Kind]
+		if !ok || e.Kind == connmgr.EventLinkUp && i+1 < len(events) && events[i+1].Kind == connmgr.EventPath && events[i+1].Session == e.Session {
+			continue // the move says it
+		}
+		t := WhyTurn{Device: device, Time: e.Time, What: what, Path: pathOf(e.Route), Kept: e.Kept, Alive: e.Alive, Error: whyError(e.Err)}
+		switch e.Kind {
+		case connmgr.EventPath:
+			t.From = pathOf(e.From)
+			t.Took = e.Setup
+		case connmgr.EventConnected, connmgr.EventLinkUp:
+			t.Took = e.Setup
+		}
+		story = append(story, t)
+	}
+	return story
 }
 
 func whyAttempt(device string, r connmgr.Report) WhyAttempt {

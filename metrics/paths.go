@@ -25,6 +25,8 @@ func newManager(read func() connmgr.Stats) prometheus.Collector {
 	established := counter("node_path_established_total", "Paths that came to carry a session, by kind, transport and why this one.", "kind", "transport", "reason")
 	migrations := counter("node_path_migrations_total", "Sessions that moved from one kind of path to another, by the reason of the new one.", "from", "to", "reason")
 	upgrades := counter("node_path_upgrades_total", "Tries for a direct path of a session over a relay, by outcome.", "outcome")
+	revived := counter("node_path_revived_total", "Sessions whose direct path died and that went back to the relayed link kept for them.")
+	warm := gauge("node_path_warm_links", "Relayed links that are kept for sessions on a direct path, at most 8.")
 	fallback := gauge("node_fallback_ratio", "Relayed paths among all established since the start; 0 before the first. For a window use the recording rule.")
 	attempts := counter("node_connect_attempts_total", "Attempts to reach a device, and requests answered.", "dir")
 	failures := counter("node_connect_failures_total", "Of those, the ones that led to no session.", "dir")
@@ -38,7 +40,7 @@ func newManager(read func() connmgr.Stats) prometheus.Collector {
 	files := counter("node_file_bytes_total", "Bytes of files given to the mux as references: sent by the kernel (sendfile), or read and copied when sent (copy).", "mode")
 	busy := counter("node_channels_declined_busy_total", "Channel requests declined because nobody took them.")
 	dropped := counter("node_events_dropped_total", "Events dropped because their observer was too slow.")
-	families := []family{established, migrations, upgrades, fallback, attempts, failures, dialling, refused, glares, links, sessions, channels, opened, files, busy, dropped}
+	families := []family{established, migrations, upgrades, revived, warm, fallback, attempts, failures, dialling, refused, glares, links, sessions, channels, opened, files, busy, dropped}
 	return collector{families, func(s scrape) {
 		st := read()
 		var relayed, all uint64
@@ -54,6 +56,8 @@ func newManager(read func() connmgr.Stats) prometheus.Collector {
 		}
 		s.count(upgrades, st.Upgraded, "direct")
 		s.count(upgrades, st.UpgradesFailed, "failed")
+		s.count(revived, st.Revived)
+		s.add(warm, float64(st.Warm))
 		s.add(fallback, float64(relayed)/float64(max(1, all)))
 		s.count(files, st.FileSent, "sendfile")
 		s.count(files, st.FileCopied, "copy")

@@ -106,7 +106,7 @@ func (a *app) contactSetCommand() *cobra.Command {
 	}
 	return &cobra.Command{
 		Use: "set NAME KEY=VALUE...", Short: "change what a contact may do", Args: minArgs(2), Long: long,
-		Example: "  node contact set phone auto-accept=2GiB download-dir=/home/me/phone\n  node contact set phone auto-accept=off",
+		Example: "  node contact set phone auto-accept=2GiB download-dir=/home/me/phone\n  node contact set phone path=direct-only\n  node contact set phone auto-accept=off",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			values := map[string]string{}
 			for _, pair := range args[1:] {
@@ -155,6 +155,9 @@ func policyText(p *daemon.ContactPolicy) string {
 	}
 	if p.Blocked {
 		parts = append(parts, "blocked=on")
+	}
+	if p.Path != "" {
+		parts = append(parts, "path="+p.Path)
 	}
 	if p.AutoAccept > 0 {
 		parts = append(parts, "auto-accept="+strings.ReplaceAll(cli.Size(p.AutoAccept), " ", ""))

@@ -16,8 +16,9 @@ func (a *app) whyCommand() *cobra.Command {
 	var last int
 	cmd := &cobra.Command{
 		Use: "why PEER", Short: "why the path to a contact is what it is, and what would change it", Args: exactArgs(1),
-		Long: "Why shows the last attempts to find a path to a contact, by either side: every candidate pair with its state and time, the decision, " +
-			"its reason, and what would change it. The node keeps 8 attempts of each device while it is up.",
+		Long: "Why shows what happened to the links with a contact: when each came, moved to another path or died, and by what sign. Then the last attempts to " +
+			"find a path, by either side: every candidate pair with its state and time, the decision, its reason, and what would change it. The node keeps 32 events and " +
+			"8 attempts of each device while it is up.",
 		Example: "  node why bob\n  node why bob --last 1 --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if last < 0 {
@@ -45,6 +46,12 @@ func printWhy(w io.Writer, why daemon.Why, say func(string) string) {
 		fmt.Fprintf(w, "%s is connected, %s %s (%s)\n", why.Peer.Name, p.Kind, p.Via, p.Reason)
 	} else {
 		fmt.Fprintf(w, "%s is not connected\n", why.Peer.Name)
+	}
+	if len(why.Story) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, t := range why.Story {
+		fmt.Fprintf(w, "%s  %s\n", t.Time.Local().Format("2006-01-02 15:04:05.000"), turnText(t))
 	}
 	if len(why.Attempts) == 0 {
 		fmt.Fprintf(w, "No attempt since the node is up. Make one: %s%s\n", say("node ping "), why.Peer.Name)
@@ -89,6 +96,39 @@ func printAttempt(w io.Writer, at daemon.WhyAttempt) {
 		fmt.Fprintf(tw, "  pair\t%s %s\t%s to %s\t%s\t%s\t%d dials\t%s\n", p.Kind, p.Via, local, p.Remote, p.State, shortly(p.After), p.Dials, p.Error)
 	}
 	tw.Flush()
+}
+
+// turnText is one event of the story as a line.
+func turnText(t daemon.WhyTurn) string {
+	path := "-"
+	if p := t.Path; p != nil {
+		path = fmt.Sprintf("%s %s", p.Kind, p.Via)
+	}
+	line := ""
+	switch t.What {
+	case "began":
+		line = fmt.Sprintf("began on %s (%s) after %s", path, t.Path.Reason, shortly(t.Took))
+	case "moved":
+		line = fmt.Sprintf("moved to %s (%s) after %s", path, t.Path.Reason, shortly(t.Took))
+		switch {
+		case t.Kept && t.Alive:
+			line += ", back on the link that was kept, as the other side asked"
+		case t.Kept:
+			line += ", back on the link that was kept"
+		case t.Alive:
+			line += ", while the link before lived"
+		}
+	case "again":
+		line = fmt.Sprintf("has a new link, %s (%s), after %s", path, t.Path.Reason, shortly(t.Took))
+	case "died":
+		line = path + " died"
+	case "ended":
+		line = "ended on " + path
+	}
+	if t.Error != "" {
+		line += ": " + t.Error
+	}
+	return line
 }
 
 func networkText(n daemon.WhyNetwork) string {

@@ -90,16 +90,16 @@ func credentials() (ufrag, password string) {
 	return base64.StdEncoding.EncodeToString(b[:6]), base64.StdEncoding.EncodeToString(b[6:])
 }
 
-func newAttempt(e *Endpoint) *Attempt {
+func newAttempt(e *Endpoint, policy Policy) *Attempt {
 	a := &Attempt{
-		ep: e, wants: e.cfg.Policy, policy: e.cfg.Policy, began: time.Now(),
+		ep: e, wants: policy, policy: policy, began: time.Now(),
 		gate: make(chan struct{}), wake: make(chan struct{}, 1), relaySlots: make(chan struct{}, maxStreams/4),
 		legs: make(map[netip.AddrPort]*leg), streams: make(map[*stream]struct{}),
 	}
 	a.ufrag, a.password = credentials()
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.boxes = [2]*mailbox{newMailbox(a, false), newMailbox(a, true)}
-	if e.cfg.Policy != RelayOnly {
+	if policy != RelayOnly {
 		a.udp = newUDPAgent(a)
 	}
 	return a

@@ -39,7 +39,7 @@ func TestWhatIsDialled(t *testing.T) {
 		e := &Endpoint{cfg: Config{
 			Mapped: func() (netip.AddrPort, Mapping) { return netip.MustParseAddrPort("198.51.100.1:40000"), MapPCP },
 		}.withDefaults()}
-		at := newAttempt(e)
+		at := newAttempt(e, Auto)
 		at.hosts = []netip.AddrPort{netip.MustParseAddrPort("192.168.1.5:40000"), netip.MustParseAddrPort("[2001:db8::5]:40000")}
 		addr := netip.MustParseAddrPort(c.addr)
 		for name, way := range map[string]struct {
@@ -67,7 +67,7 @@ func TestTenThousandCandidates(t *testing.T) {
 		})
 		o.Relays, o.Sources = append(o.Relays, at), append(o.Sources, at.Addr())
 	}
-	at := newAttempt(&Endpoint{cfg: Config{}.withDefaults()})
+	at := newAttempt(&Endpoint{cfg: Config{}.withDefaults()}, Auto)
 	defer at.cancel()
 	if err := at.begin(&o); err != nil {
 		t.Fatal(err)

@@ -16,9 +16,12 @@ func (e *Endpoint) GatherDirect(ctx context.Context) (*Attempt, error) {
 	if e.cfg.Policy == RelayOnly {
 		return nil, &NoPathError{Code: reason.RelayPolicy, Policy: RelayOnly, Err: errPolicies}
 	}
-	a := newAttempt(e)
-	a.wants, a.policy = DirectOnly, DirectOnly
-	return e.begin(ctx, a)
+	return e.GatherWith(ctx, DirectOnly)
+}
+
+// GatherWith is Gather by another policy than the Config's.
+func (e *Endpoint) GatherWith(ctx context.Context, policy Policy) (*Attempt, error) {
+	return e.begin(ctx, newAttempt(e, policy))
 }
 
 // Punch is Negotiate that begins at a time: when both sides' dials leave together, each opens its NAT before the other's comes.

@@ -127,7 +127,9 @@ func (e *Endpoint) allocateOne(ctx context.Context, r Relay, v6 bool) (*lent, er
 
 // Gather begins an attempt: it lists our addresses and asks the relays for theirs, within a bound that keeps a dead relay
 // from delaying a direct path. A relay's failure is in RelayErr; it is fatal only if relayed paths are all we want.
-func (e *Endpoint) Gather(ctx context.Context) (*Attempt, error) { return e.begin(ctx, newAttempt(e)) }
+func (e *Endpoint) Gather(ctx context.Context) (*Attempt, error) {
+	return e.GatherWith(ctx, e.cfg.Policy)
+}
 
 func (e *Endpoint) begin(ctx context.Context, a *Attempt) (*Attempt, error) {
 	if err := e.remember(a); err != nil {

@@ -62,7 +62,7 @@ func (s *Session) attach(link io.ReadWriteCloser, exporter []byte) error {
 	case answer.Epoch <= s.epoch:
 		return &ResumeError{Code: framing.CodeFenced, What: "a newer link was attached meanwhile"}
 	}
-	return s.resumeLocked(link, answer, m.Received, nil)
+	return s.resumeLocked(s.newLink(link, exporter), answer, m.Received, nil)
 }
 
 // downIfUnlinkedLocked tells that the link was lost, when that was kept back for the sake of an Attach that may replace
@@ -170,18 +170,17 @@ func (s *Session) attachAnswer(link io.ReadWriteCloser, m *framing.Resume, expor
 		answer.Epoch = s.lastEpoch
 	}
 	answer.MAC = framing.ResumeMAC(s.key, s.role.side(), answer, exporter)
-	return s.resumeLocked(link, m, s.received, answer)
+	return s.resumeLocked(s.newLink(link, exporter), m, s.received, answer)
 }
 
-// resumeLocked lets link carry the session: the peer has what m counts, and was told that this side has received. First
+// resumeLocked lets l carry the session: the peer has what m counts, and was told that this side has received. First
 // goes out before all else.
-func (s *Session) resumeLocked(link io.ReadWriteCloser, m *framing.Resume, received uint64, first *framing.Resume) error {
+func (s *Session) resumeLocked(l *link, m *framing.Resume, received uint64, first *framing.Resume) error {
 	if !s.retained.resumable(s.codec, m.Received) {
 		return &ResumeError{Code: framing.CodeProtocol, What: "peer has received what is not kept here, or part of a frame"}
 	}
 	s.retained.ack(m.Received)
 	s.ackedHere = false
-	l := s.newLink(link)
 	l.greeted = true
 	l.rxPos, l.txPos = received, m.Received
 	s.retained.trim(l.txPos)

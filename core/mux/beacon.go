@@ -13,6 +13,27 @@ type liveness struct {
 	after, timeout time.Duration
 	asked          time.Duration
 	asking         bool
+
+	watched time.Duration // until when less silence is taken
+	owed    time.Duration // how much, while the peer owes an ACK; 0: it owes none
+}
+
+// While a link is watched.
+const (
+	watchIdle  = 5 * time.Second        // how much silence is taken while nothing is owed
+	watchLeast = 250 * time.Millisecond // and at least, while something is: five times as long as an ACK may wait
+	watchTrips = 4                      // round trips; where those are longer
+)
+
+// patience is how much silence is taken at now.
+func (v *liveness) patience(now time.Duration) time.Duration {
+	switch {
+	case now >= v.watched:
+		return v.after
+	case v.owed > 0:
+		return min(v.owed, v.after)
+	}
+	return min(watchIdle, v.after)
 }
 
 // sign is what liveness wants.
@@ -35,12 +56,20 @@ func (v *liveness) tick(now, heard time.Duration) (sign, time.Duration) {
 	case v.asking && now-v.asked >= v.timeout:
 		return signDead, 0
 	case v.asking:
-		return signWait, v.asked + v.timeout - now
-	case now-heard >= v.after:
+		return signWait, v.soon(now, v.asked+v.timeout-now)
+	case now-heard >= v.patience(now):
 		v.asking, v.asked = true, now
-		return signAsk, v.timeout
+		return signAsk, v.soon(now, v.timeout)
 	}
-	return signWait, heard + v.after - now
+	return signWait, v.soon(now, heard+v.patience(now)-now)
+}
+
+// soon has a watched link looked at again before something that comes to be owed meanwhile waits long.
+func (v *liveness) soon(now, wait time.Duration) time.Duration {
+	if now < v.watched {
+		return min(wait, watchLeast)
+	}
+	return wait
 }
 
 // beatTick looks after the link.
@@ -55,6 +84,10 @@ func (s *Session) beatTick() {
 		s.lostLocked(l, errLateHello)
 		return
 	}
+	s.live.owed = 0
+	if s.retained.sent > s.retained.acked {
+		s.live.owed = max(watchLeast, watchTrips*s.trip)
+	}
 	verdict, again := s.live.tick(time.Since(s.created), time.Duration(l.heard.Load()))
 	switch verdict {
 	case signDead:
@@ -64,6 +97,18 @@ func (s *Session) beatTick() {
 		s.askLocked()
 	}
 	s.beatTimer.Reset(again)
+}
+
+// Watch has the link that carries the session now, which is young, looked at closely for so long: the peer is asked for a sign of life after
+// 5 s of silence, and after four round trips (250 ms at least) while it owes an ACK.
+func (s *Session) Watch(d time.Duration) {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.link == nil || s.err != nil || !s.link.greeted {
+		return
+	}
+	s.live.watched = time.Since(s.created) + d
+	s.beatTimer.Reset(min(watchLeast, s.cfg.BeaconAfter))
 }
 
 // askLocked queues a BEACON and returns its nonce. One that has not been sent yet serves again.
@@ -135,10 +180,13 @@ func (s *Session) Beacon(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.unlock()
 	delete(s.probes, nonce)
-	if err == ErrNoBeaconAnswer {
-		if time.Duration(l.heard.Load()) > asked {
-			return nil // busy, but alive
-		}
+	switch {
+	case err != ErrNoBeaconAnswer:
+	case time.Duration(l.heard.Load()) > asked:
+		return nil // busy, but alive
+	case s.link != l:
+		return ErrLinkDown // another carries the session, and this one may be kept
+	default:
 		s.lostLocked(l, err)
 	}
 	return err

@@ -24,6 +24,9 @@ func (s *Session) endLocked(err error, how ending, bye *framing.GoAway) {
 	s.beatTimer.Stop()
 	s.lingerTimer.Stop()
 	s.downLocked()
+	if s.kept != nil {
+		s.giveUpLocked(s.kept)
+	}
 	if s.link == nil {
 		how = endSilent
 	}

@@ -29,12 +29,17 @@ type link struct {
 	rxPos    uint64          // as Session.received, for what this link has brought, be it new or known
 	txPos    uint64          // where in the retained stream its writer is
 	finished bool            // given up
+	exporter []byte          // that its RESUMEs are bound to
+	running  bool            // its goroutines are
+	kept     bool            // replaced, and may come back
+	back     chan struct{}   // of a kept link: closed when it carries the session again
+	asked    *framing.Resume // sent on the kept link, or about to be, and not answered
 	said     bool            // our last GOAWAY has been written
 	heardBye bool            // the peer's has been read, after our session ended
 }
 
-func (s *Session) newLink(rwc io.ReadWriteCloser) *link {
-	l := &link{s: s, rwc: rwc, gauge: gaugeOf(rwc), kick: make(chan struct{}, 1), gone: make(chan struct{})}
+func (s *Session) newLink(rwc io.ReadWriteCloser, exporter []byte) *link {
+	l := &link{s: s, rwc: rwc, gauge: gaugeOf(rwc), kick: make(chan struct{}, 1), gone: make(chan struct{}), exporter: exporter}
 	l.hear()
 	return l
 }
@@ -52,22 +57,35 @@ func (l *link) hear() { l.heard.Store(int64(time.Since(l.s.created))) }
 
 // installLocked lets l carry the session from now on, and fences the link before it.
 func (s *Session) installLocked(l *link) {
-	if s.link != nil {
-		s.giveUpLocked(s.link)
+	if l.kept {
+		l.kept, s.kept = false, nil
+		close(l.back)
 	}
-	s.link = l
+	switch old := s.link; {
+	case old == nil || old == l:
+	case s.keepLink && old.greeted && s.err == nil:
+		s.keepLocked(old)
+	default:
+		s.giveUpLocked(old)
+	}
+	s.link, s.keepLink = l, false
 	if s.isDown {
 		s.down, s.isDown = make(chan struct{}), false
 	}
 	s.batch.drop() // the old writer may still be writing from it
 	s.lingerTimer.Stop()
 	s.live.reset()
+	s.live.watched = 0
 	s.trip = 0
 	if l.greeted {
 		s.beatTimer.Reset(s.cfg.BeaconAfter)
 	} else {
 		s.beatTimer.Reset(firstFrameTime)
 	}
+	if l.running {
+		return // it was kept
+	}
+	l.running = true
 	s.running += 2
 	go l.readLoop()
 	go l.writeLoop()
@@ -84,6 +102,10 @@ func (s *Session) giveUpLocked(l *link) {
 	if s.link == l {
 		s.link = nil
 	}
+	if s.kept == l {
+		s.kept, l.kept = nil, false
+	}
+	s.unaskLocked(l)
 }
 
 // lost takes note that a link cannot be used any more. When it carried the session, the session lingers.

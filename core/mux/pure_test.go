@@ -169,6 +169,35 @@ func TestLiveness(t *testing.T) {
 	}
 }
 
+// TestWatched: a link that is watched is asked sooner, soonest while the peer owes something.
+func TestWatched(t *testing.T) {
+	const ms, s = time.Millisecond, time.Second
+	v := liveness{after: 30 * s, timeout: 3 * s, watched: 60 * s}
+	for _, c := range []struct {
+		name             string
+		now, heard, owed time.Duration
+		want             sign
+		again            time.Duration
+	}{
+		{"idle", 2 * s, 0, 0, signWait, 250 * ms},
+		{"idle for 5 s", 5 * s, 0, 0, signAsk, 250 * ms},
+		{"answered", 6 * s, 5*s + 100*ms, 0, signWait, 250 * ms},
+		{"owed, heard just now", 6 * s, 5900 * ms, 250 * ms, signWait, 150 * ms},
+		{"owed for too long", 6200 * ms, 5900 * ms, 250 * ms, signAsk, 250 * ms},
+		{"no answer yet", 9 * s, 5900 * ms, 250 * ms, signWait, 200 * ms},
+		{"dead", 9200 * ms, 5900 * ms, 250 * ms, signDead, 0},
+	} {
+		v.owed = c.owed
+		if got, again := v.tick(c.now, c.heard); got != c.want || again != c.again {
+			t.Errorf("%s: %v, %v; want %v, %v", c.name, got, again, c.want, c.again)
+		}
+	}
+	v = liveness{after: 30 * s, timeout: 3 * s, watched: 60 * s, owed: 250 * ms}
+	if got, again := v.tick(60*s, 55*s); got != signWait || again != 25*s {
+		t.Errorf("afterwards: %v, %v; want to wait for 25 s", got, again)
+	}
+}
+
 // TestRing: who comes when.
 func TestRing(t *testing.T) {
 	var r ring

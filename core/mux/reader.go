@@ -16,21 +16,21 @@ func (l *link) readLoop() {
 	defer s.exit()
 	err := l.read()
 	var broken *ProtocolError
-	if errors.As(err, &broken) {
-		s.broken(l, broken)
+	if errors.As(err, &broken) && s.broken(l, broken) {
 		err = l.discard()
 	}
 	s.lost(l, noEOF(err))
 }
 
-// broken ends the session because of what its peer sent on l, and tells the peer.
-func (s *Session) broken(l *link, err *ProtocolError) {
+// broken ends the session because of what its peer sent on l, and tells the peer. It reports false where l is only kept: the session goes on.
+func (s *Session) broken(l *link, err *ProtocolError) bool {
 	s.mu.Lock()
 	defer s.unlock()
 	if s.link == l {
 		s.stats.Violations++
 		s.endLocked(err, endGoAway, &framing.GoAway{Code: err.Code, Reason: err.What})
 	}
+	return !l.kept
 }
 
 // discard reads on until the link ends, so that the peer can read our GOAWAY: closing a TCP connection with unread
@@ -200,6 +200,12 @@ func (l *link) control(channel framing.ChannelID, length int, m framing.Message,
 	s := l.s
 	s.mu.Lock()
 	defer s.unlock()
+	if again, ok := m.(*framing.Resume); ok && l.greeted && (l.kept || s.link == l) {
+		return s.resumedLocked(l, again)
+	}
+	if l.kept {
+		return nil // sent before the peer knew
+	}
 	if channel == framing.SessionChannel {
 		if s.link != l {
 			return errOver
@@ -228,6 +234,9 @@ func (l *link) control(channel framing.ChannelID, length int, m framing.Message,
 // countLocked counts a frame outside channel 0xffff. It reports false for one that is not to be looked at: it came over
 // an earlier link too, or the session has ended.
 func (s *Session) countLocked(l *link, length int) (bool, error) {
+	if l.kept {
+		return false, nil
+	}
 	if s.link != l {
 		return false, errOver
 	}

@@ -37,6 +37,8 @@ type Session struct {
 	dead    []io.ReadWriteCloser // to be closed by unlock
 
 	link      *link // carries the session; nil while it lingers
+	kept      *link // carried it before, lives, and may again; nil: none
+	keepLink  bool  // link is to be kept when another replaces it
 	down      chan struct{}
 	isDown    bool // down is closed
 	linkErr   error

@@ -22,7 +22,7 @@ func Start(link io.ReadWriteCloser, cfg Config) (*Session, error) {
 		_, _ = rand.Read(id[:]) // never fails
 	}
 	s := newSession(Offerer, id, cfg)
-	l := s.newLink(link)
+	l := s.newLink(link, cfg.Secret)
 	l.first = cfg.hello(id)
 	s.mu.Lock()
 	defer s.unlock()
@@ -113,7 +113,7 @@ func Answer(link io.ReadWriteCloser, op *Opening, cfg Config) (*Session, error) 
 	}
 	cfg.SessionID = op.Hello.SessionID
 	s := newSession(Answerer, cfg.SessionID, cfg)
-	l := s.newLink(link)
+	l := s.newLink(link, cfg.Secret)
 	l.first = cfg.hello(s.id)
 	l.greeted = true
 	s.mu.Lock()

@@ -78,6 +78,9 @@ func (l *link) poll(wait bool) (batch, bool) {
 	s := l.s
 	s.mu.Lock()
 	defer s.unlock()
+	if l.kept {
+		return s.gatherKeptLocked(l), true
+	}
 	if s.link != l {
 		return batch{}, false
 	}

@@ -217,7 +217,7 @@ func (d *device) connect(m message) {
 	began := time.Now()
 	out := message{Kind: "connected", ID: m.ID, Device: m.Device}
 	ch, info, err := d.m.ConnectWith(context.Background(), m.Device, "echo", connmgr.Options{Timeout: 30 * time.Second})
-	out.Route, out.Setup = info.Route, time.Since(began)
+	out.Route, out.Setup = d.settled(info), time.Since(began)
 	if err == nil {
 		var b [4]byte
 		if _, err = ch.Write([]byte("ping")); err == nil {
@@ -231,6 +231,12 @@ func (d *device) connect(m message) {
 	d.write(out)
 }
 
+// settled is a session's route with the reason that the attempt gave, where the session says that a direct path is still being tried.
+func (d *device) settled(info connmgr.Info) ice.Route {
+	info.Route.Reason = info.Found
+	return info.Route
+}
+
 // echo answers what other devices send, and tells the test which way they came.
 func (d *device) echo() {
 	for {
@@ -242,7 +248,7 @@ func (d *device) echo() {
 		if err != nil {
 			continue
 		}
-		d.write(message{Kind: "accepted", Device: in.Peer, Route: in.Route})
+		d.write(message{Kind: "accepted", Device: in.Peer, Route: d.settled(in.Info)})
 		go func() {
 			_, _ = io.Copy(ch, ch)
 			_ = ch.CloseWrite()
