@@ -18,7 +18,7 @@ type Why struct {
 	Path     *Path        `json:"path,omitempty"` // of the session that there is now
 	Attempts []WhyAttempt `json:"attempts"`       // the newest last; at most 8 for each of the contact's devices
 	Warnings []string     `json:"warnings,omitempty"`
-	Story    []WhyTurn    `json:"story"`          // what happened to the links, the newest last; at most 32 events for each device
+	Story    []WhyTurn    `json:"story"` // what happened to the links, the newest last; at most 32 events for each device
 }
 
 // WhyTurn is one thing that happened to the link of a session.

@@ -77,9 +77,9 @@ func (h *home) run(t *testing.T, args ...string) string {
 }
 
 // up runs the daemon until the test ends.
-func (h *home) up(t *testing.T) {
+func (h *home) up(t *testing.T, flags ...string) {
 	t.Helper()
-	cmd := exec.Command(h.program, "--home", h.path, "up", "--private-dht", "--accept", "auto", "--json")
+	cmd := exec.Command(h.program, append([]string{"--home", h.path, "up", "--private-dht", "--accept", "auto", "--json"}, flags...)...)
 	said := &tail{}
 	cmd.Stderr = said
 	ready := make(chan struct{}, 1)

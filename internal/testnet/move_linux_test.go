@@ -1,7 +1,6 @@
 package testnet
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -18,17 +17,7 @@ func TestMove(t *testing.T) {
 	w := newWorld(t)
 	sites := []*Site{w.Site(t, Public, 1), w.Site(t, Public, 1)}
 	a, b := w.device(t, "a", sites[0], 0), w.device(t, "b", sites[1], 0)
-	var between string
-	for i, x := range sites[0].Addrs[0] {
-		y, family := sites[1].Addrs[0][i], "ip"
-		if x.Is6() {
-			family += "6"
-		}
-		between += fmt.Sprintf("\t\t%[1]s saddr %[2]v %[1]s daddr %[3]v drop\n\t\t%[1]s saddr %[3]v %[1]s daddr %[2]v drop\n", family, x, y)
-	}
-	block := func() {
-		w.core.Feed(t, "table inet between {\n\tchain through {\n\t\ttype filter hook forward priority filter;\n"+between+"\t}\n}\n", "nft", "-f", "-")
-	}
+	block, unblock := w.between(t, sites[0], sites[1])
 	said := a.channel(a.results, b.id)
 	next := func(kind string) message {
 		t.Helper()
@@ -48,7 +37,7 @@ func TestMove(t *testing.T) {
 	if m := next("connected"); m.Route.Kind != "relayed" {
 		t.Fatalf("began %+v", m.Route)
 	}
-	w.core.Run(t, "nft", "delete", "table", "inet", "between")
+	unblock()
 	began := time.Now()
 	if m := next("path"); m.Route.Kind != "direct" || m.Reason != reason.DirectPublic {
 		t.Fatalf("moved to %+v, want a direct path", m.Route)

@@ -77,7 +77,7 @@ func TestReach(t *testing.T) {
 		for _, c := range cells {
 			rows = append(rows, c.want.row(c.setup.Round(time.Millisecond).String()))
 		}
-		if err := os.WriteFile(page, []byte(render(rows, time.Now())), 0o644); err != nil {
+		if err := os.WriteFile(page, []byte(render(t, rows, time.Now())), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -113,9 +113,29 @@ The networks with a NAT have IPv4 only.
 `
 
 // render is the page.
-func render(rows []string, when time.Time) string {
+func render(t *testing.T, rows []string, when time.Time) string {
 	return head + fmt.Sprintf("Run of %s:\n\n", when.UTC().Format(time.DateOnly)) +
-		"| from | to | path | transport | set-up | reason |\n|---|---|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n"
+		"| from | to | path | transport | set-up | reason |\n|---|---|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n" + tailOf(t)
+}
+
+// movePage is what a run of `make show-move` printed.
+const movePage = "testdata/move.md"
+
+const moveHead = `
+## A transfer that moves
+
+`
+
+// tailOf is the end of the page.
+func tailOf(t *testing.T) string {
+	t.Helper()
+	said, err := os.ReadFile(movePage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return moveHead + "`make show-move`, as root, sends a file between two real nodes of two networks on the same Internet. What is between the two is blocked at first, so the\n" +
+		"transfer starts over the relay; then it is not, and the transfer moves while it runs; then nftables drops every packet between them without a word, and it goes\n" +
+		"on over the relay, whose link was kept. `make test` does the same with 32 MiB (TestShowMove). The limit of the transfer gives each part its seconds.\n\n" + string(said)
 }
 
 func (p pair) row(setup string) string {
@@ -142,7 +162,7 @@ func TestReachPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if said != render(rows, when) {
-		t.Errorf("docs/reach.md is not what is expected; as root: go test ./internal/testnet -run TestReach -update\ngot:\n%s\nwant:\n%s", said, render(rows, when))
+	if said != render(t, rows, when) {
+		t.Errorf("docs/reach.md is not what is expected; as root: go test ./internal/testnet -run TestReach -update\ngot:\n%s\nwant:\n%s", said, render(t, rows, when))
 	}
 }
