@@ -249,3 +249,43 @@ func TestRoute(t *testing.T) {
 		t.Errorf("flows: got %d, want 0", got)
 	}
 }
+
+// TestGateway relays to peers behind a gateway, of either family, and follows when it changes.
+func TestGateway(t *testing.T) {
+	l := newLab(t, Config{})
+	if l == nil {
+		return
+	}
+	l.peer.Run(t, "sh", "-c", "ip addr add 203.0.113.9/32 dev lo; ip addr add 2001:db8:2::9/128 dev lo nodad; ip link set lo up")
+	far4, far6 := flow4, flow6
+	far4.Peer, far6.Peer = at("203.0.113.9:9999"), at("[2001:db8:2::9]:9999")
+	netlab.Run(t, "ip", "route", "add", "203.0.113.0/24", "via", "10.2.0.2")
+	netlab.Run(t, "ip", "route", "add", "2001:db8:2::/48", "via", "fd02::2")
+	l.relay.Sweep()
+	client, client6 := socket(t, l.client, net.UDPAddrFromAddrPort(far4.Client)), socket(t, l.client, net.UDPAddrFromAddrPort(far6.Client))
+	peer, peer6 := socket(t, l.peer, net.UDPAddrFromAddrPort(far4.Peer)), socket(t, l.peer, net.UDPAddrFromAddrPort(far6.Peer))
+	h, h6 := l.insert(t, far4), l.insert(t, far6)
+	through := func(want4, want6 string) {
+		t.Helper()
+		for h, want := range map[Handle]string{h: want4, h6: want6} {
+			if got := l.relay.flows[h].out[up].hop.String(); got != want {
+				t.Errorf("the next hop: got %s, want %s", got, want)
+			}
+			l.relay.Renew(h, MaxLease)
+		}
+		before := l.relay.Counts(h).Up.Packets + l.relay.Counts(h6).Down.Packets
+		l.exchange(t, client, peer, far4)
+		l.exchange(t, client6, peer6, far6)
+		if got := l.relay.Counts(h).Up.Packets + l.relay.Counts(h6).Down.Packets - before; got != 4 {
+			t.Errorf("in the kernel: got %d of 4; left: %v", got, l.relay.Stats().Left)
+		}
+	}
+	through("10.2.0.2", "fd02::2")
+
+	t.Log("another gateway, and IPv4 by one of IPv6 (RFC 5549)")
+	l.peer.Run(t, "ip", "addr", "add", "fd02::3/64", "dev", "eth0", "nodad")
+	netlab.Run(t, "ip", "route", "replace", "203.0.113.0/24", "via", "inet6", "fd02::2", "dev", "peer")
+	netlab.Run(t, "ip", "route", "replace", "2001:db8:2::/48", "via", "fd02::3")
+	l.relay.Sweep()
+	through("fd02::2", "fd02::3")
+}

@@ -27,7 +27,7 @@ func (r *Relay) Insert(f Flow) (Handle, error) {
 	defer r.mu.Unlock()
 	h, err := r.insertLocked(f)
 	for i, refusal := range refusals {
-		if errors.Is(err, refusal.err) {
+		if errors.Is(err, refusal.err) && !f.Again {
 			r.refused[i]++
 		}
 	}
@@ -106,6 +106,8 @@ func (e *entry) values(h Handle) [2]kernelFlow {
 		toPeer.Counter++
 		toClient.Counter++
 	}
+	toPeer.setHop(e.out[up].hop)
+	toClient.setHop(e.out[down].hop)
 	return [2]kernelFlow{toPeer, toClient}
 }
 
@@ -120,6 +122,15 @@ func flowOf(from, to, newFrom, newTo netip.AddrPort, more uint16) kernelFlow {
 		Delta:  fold(uint32(fold(is)) + uint32(^fold(was)) + uint32(more)),
 		Pseudo: fold(was - ports + protocol),
 	}
+}
+
+// setHop says who takes the packets next.
+func (k *kernelFlow) setHop(hop netip.Addr) {
+	if hop.Is4() {
+		k.Via, k.Hop[0] = unix.AF_INET, words(hop)[3]
+		return
+	}
+	k.Via, k.Hop = unix.AF_INET6, words(hop)
 }
 
 func keyOf(from, to netip.AddrPort, channel uint16) kernelKey {

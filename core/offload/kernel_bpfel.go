@@ -29,6 +29,7 @@ type kernelFlow struct {
 	_       structs.HostLayout
 	Src     [4]uint32
 	Dst     [4]uint32
+	Hop     [4]uint32
 	Sport   uint16
 	Dport   uint16
 	Channel uint16
@@ -39,7 +40,7 @@ type kernelFlow struct {
 	Bucket  uint32
 	Pseudo  uint16
 	Counter uint8
-	Zero    uint8
+	Via     uint8
 }
 
 type kernelKey struct {

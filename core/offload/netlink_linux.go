@@ -134,7 +134,10 @@ func attrs(b []byte, yield func(kind uint16, value []byte)) {
 }
 
 // route is a way out. mtu 0: the interface's.
-type route struct{ ifindex, mtu uint32 }
+type route struct {
+	ifindex, mtu uint32
+	hop          netip.Addr // the gateway, of either family, or the destination itself
+}
 
 // route asks which way what goes from src to dst leaves.
 func (n *netlink) route(src, dst netip.Addr) (out route, err error) {
@@ -157,8 +160,13 @@ func (n *netlink) route(src, dst netip.Addr) (out route, err error) {
 	default:
 		return out, ErrRoute
 	}
+	out.hop = dst
 	attrs(body[unix.SizeofRtMsg:], func(kind uint16, value []byte) {
 		switch {
+		case kind == unix.RTA_GATEWAY:
+			out.hop, _ = netip.AddrFromSlice(value)
+		case kind == unix.RTA_VIA && len(value) > 2: // struct rtvia: IPv4 by a neighbour of IPv6, RFC 5549
+			out.hop, _ = netip.AddrFromSlice(value[2:])
 		case kind == unix.RTA_OIF && len(value) == 4:
 			out.ifindex = binary.NativeEndian.Uint32(value)
 		case kind == unix.RTA_METRICS:
@@ -169,6 +177,9 @@ func (n *netlink) route(src, dst netip.Addr) (out route, err error) {
 			})
 		}
 	})
+	if !out.hop.IsValid() {
+		return out, ErrRoute
+	}
 	return out, nil
 }
 

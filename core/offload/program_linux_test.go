@@ -43,7 +43,7 @@ func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 func put(t *testing.T, r *Relay, f Flow) {
 	t.Helper()
 	e := &entry{flow: f, keys: [2]kernelKey{keyOf(f.Client, f.Server, f.Channel), keyOf(f.Peer, f.Relayed, 0)}}
-	e.out = [2]route{{1, 1500}, {1, 1500}}
+	e.out = [2]route{{1, 1500, f.Peer.Addr()}, {1, 1500, f.Client.Addr()}}
 	if err := r.putLocked(1, e, ebpf.UpdateAny); err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,7 @@ struct key {
 // flow says what becomes of them. It does not change under way, except that user space replaces it when routes do.
 struct flow {
 	__be32 src[4], dst[4]; // the new ones
+	__be32 hop[4];         // who takes them next: a gateway, or dst itself
 	__be16 sport, dport;
 	__be16 channel;  // to put in front; 0: the one in front is taken away
 	__u16 delta;     // one's complement sum of what is new less what was, without lengths
@@ -47,7 +48,7 @@ struct flow {
 	__u32 bucket;    // index in buckets; 0: no limit
 	__u16 pseudo;    // one's complement sum of the old pseudo header, without the length
 	__u8 counter;    // index in counters: up 4, up 6, down 4, down 6
-	__u8 zero;
+	__u8 via;        // the family of hop, AF_INET or AF_INET6
 };
 
 // lease is what is counted and what can be ended at once: user space has it in its memory.
@@ -354,7 +355,11 @@ int relay(struct __sk_buff *skb)
 		payload[1] = clen;
 	}
 	count(to.counter, bytes);
-	return bpf_redirect_neigh(to.ifindex, NULL, 0, 0);
+	// The neighbour's address is the kernel's matter, who the neighbour is the table's: to have the route looked up here costs
+	// more than all the rest of the program.
+	struct bpf_redir_neigh hop = {.nh_family = to.via};
+	__builtin_memcpy(hop.ipv6_nh, to.hop, sizeof(hop.ipv6_nh)); // over IPv4 the first word
+	return bpf_redirect_neigh(to.ifindex, &hop, sizeof(hop), 0);
 }
 
 char _license[] SEC("license") = "Apache-2.0"; // no helper above is for GPL programs alone

@@ -48,7 +48,7 @@ func (r *Relay) selfTest() error {
 func (r *Relay) tryLocked(f Flow) error {
 	const h = 0 // a handle that nobody gets
 	e := &entry{flow: f, keys: [2]kernelKey{up: keyOf(f.Client, f.Server, f.Channel), down: keyOf(f.Peer, f.Relayed, 0)}}
-	e.out = [2]route{{1, 1500}, {1, 1500}}
+	e.out = [2]route{{1, 1500, f.Peer.Addr()}, {1, 1500, f.Client.Addr()}}
 	if err := r.putLocked(h, e, ebpf.UpdateNoExist); err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// MaxFlows is how many channels fit: two flows of 96 bytes in the kernel's hash (taken as they come, 12 MiB when it is
+	// MaxFlows is how many channels fit: two flows of 192 bytes in the kernel's hash (taken as they come, 12 MiB when it is
 	// full) and two leases of 64 bytes (4 MiB, taken at once) each. More stay in user space and are counted.
 	MaxFlows = kernelFlows/2 - 1
 	// MaxLease is how long the kernel relays on without hearing from this process.
@@ -36,6 +36,7 @@ type Flow struct {
 	Relayed, Peer  netip.AddrPort
 	Channel        uint16
 	Up, Down       Bucket // quotas of the directions; 0: none
+	Again          bool   // it was refused before, and is not counted once more
 }
 
 // Handle names a flow that was inserted. The zero value is none.
