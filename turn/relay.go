@@ -39,6 +39,8 @@ type relay struct {
 	chain   chain
 	udp     *udp.Conn
 	shared  *sharedRelay // whose udp is; nil: its own
+	direct  atomic.Pointer[direct]
+	streak  streak // the work goroutine's
 	tcp     *tcpRelay
 	charged netip.Addr      // whose quota it counts in
 	made    alloc.Transport // that it is counted under
@@ -130,6 +132,7 @@ func (r *relay) close() {
 func (r *relay) free() {
 	s := r.shard.server
 	r.endOffloads()
+	r.disconnect()
 	protocol := 0
 	if r.tcp != nil {
 		protocol = 1

@@ -19,6 +19,8 @@ type uplink struct {
 	own   int            // of relay's datagrams, in out
 	bytes uint64         // and their bytes
 	whole bool           // out must not be cut: DONT-FRAGMENT
+
+	connects bool // it may connect sockets to peers
 }
 
 // channelData relays a ChannelData message of a stream: RFC 8656 §12.6. A datagram for a peer is then not ECN-capable, and
@@ -112,12 +114,13 @@ func (u *uplink) add(r *relay, data []byte, peer netip.AddrPort, tos uint8, whol
 		u.shard.stats.drop(DropRate)
 		return
 	}
-	if u.relay != r || u.out.Full() || u.whole != whole {
-		if u.relay == nil || u.conn != r.udp || u.out.Full() || u.whole != whole {
+	conn := u.way(r, peer)
+	if u.relay != r || u.conn != conn || u.out.Full() || u.whole != whole {
+		if u.relay == nil || u.conn != conn || u.out.Full() || u.whole != whole {
 			u.send()
 		}
 		u.count()
-		u.relay, u.conn, u.whole = r, r.udp, whole
+		u.relay, u.conn, u.whole = r, conn, whole
 		if u.out == nil {
 			u.out = u.shard.sends.Get().(*udp.SendBatch)
 		}

@@ -23,6 +23,9 @@ type shard struct {
 	strangers *strangers
 	closed    bool // no more allocations
 	mobile    map[ticketID]*alloc.Allocation
+	directs   map[*direct]struct{}
+
+	mostDirects int // set before Serve
 }
 
 func newShard(s *Server, index int) (*shard, error) {
@@ -32,6 +35,9 @@ func newShard(s *Server, index int) (*shard, error) {
 		table:     alloc.NewTable(s.config.Limits, s.now()),
 		strangers: newStrangers(s.config.StrangerRate),
 		mobile:    make(map[ticketID]*alloc.Allocation),
+		directs:   make(map[*direct]struct{}),
+
+		mostDirects: udp.MaxToward() / s.config.Shards,
 	}
 	sh.sends = &sync.Pool{New: func() any { return udp.NewSendBatch(&sh.stats.io) }}
 	var err error

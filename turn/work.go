@@ -54,7 +54,7 @@ func newWorker(sh *shard) *worker {
 		shard:  sh,
 		up:     udp.NewRecvBatch(io),
 		down:   udp.NewRecvBatch(io),
-		uplink: uplink{shard: sh},
+		uplink: uplink{shard: sh, connects: true},
 		answer: udp.NewSendBatch(io),
 		ids:    rand.NewChaCha8(seed),
 	}
@@ -89,6 +89,11 @@ func (sh *shard) work() error {
 			case *relay:
 				if w.fromPeers(now, owner.udp, owner, nil, w.ready[i].Failed, share) != nil {
 					_ = owner.udp.Close() // what is broken would come again and again
+				}
+			case *direct:
+				owner.used = true
+				if w.fromPeers(now, owner.conn, owner.relay, nil, w.ready[i].Failed, share) != nil {
+					owner.relay.disconnect()
 				}
 			case *sharedRelay:
 				err = w.fromPeers(now, owner.conn, nil, owner, w.ready[i].Failed, share)

@@ -13,11 +13,12 @@ import (
 
 const canShare = true
 
-// Conn is an unconnected UDP socket that never waits. Close may be called at any time, by anyone; the other methods say so
-// themselves.
+// Conn is a UDP socket that never waits, unconnected but where Toward made it. Close may be called at any time, by anyone;
+// the other methods say so themselves.
 type Conn struct {
 	descriptor
 	local    netip.AddrPort
+	peer     netip.AddrPort // of Toward; the zero value: anybody
 	is4      bool
 	failures int // of Recv in a row
 	whole    atomic.Bool

@@ -53,6 +53,12 @@ func listen(addr netip.AddrPort, o Options, _ bool) (*Conn, error) {
 
 func (c *Conn) share() error { return nil }
 
+// Toward does not exist here.
+func (c *Conn) Toward(netip.AddrPort, Options) (*Conn, error) { return nil, errors.ErrUnsupported }
+
+// MaxToward is 0: there is no Toward.
+func MaxToward() int { return 0 }
+
 // Close ends the socket.
 func (c *Conn) Close() error { return c.udp.Close() }
 

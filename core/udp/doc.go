@@ -43,6 +43,8 @@
 // A socket on an unspecified address remembers at which address each datagram arrived ([RecvBatch.To]), so that an
 // answer can leave from there. An IPv6 socket never sees IPv4.
 //
+// [Conn.Toward] opens a second socket at an address, connected to one peer: sending by it spares the kernel looking up the way.
+//
 // With Options.Errors what came back by ICMP waits in [Conn.NextError]. The kernel also fails one later call with it, which
 // is why an error of a Send counts for a datagram only when it comes twice.
 package udp

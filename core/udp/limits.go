@@ -17,6 +17,9 @@ const (
 	// occupy one page of 4 KiB each.
 	MaxPacket = 65535
 
+	// mostToward bounds MaxToward: 4,096 sockets are 8 MiB of the kernel's memory or less.
+	mostToward = 4096
+
 	// stride is odd in cache lines, so that the slots' heads do not fall on the same cache sets.
 	stride = Headroom + MaxPacket + 1 + Tailroom + 56
 

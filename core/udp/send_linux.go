@@ -128,6 +128,9 @@ func (c *Conn) Send(b *SendBatch) Drops {
 	}
 	b.drops = Drops{}
 	if c.use() {
+		if c.peer.IsValid() {
+			b.unname()
+		}
 		b.send(uintptr(c.fd))
 		c.done()
 	} else {
@@ -135,6 +138,14 @@ func (c *Conn) Send(b *SendBatch) Drops {
 	}
 	b.n, b.packets, b.parts, b.used = 0, 0, 0, 0
 	return b.drops
+}
+
+// unname leaves the addresses out: a connected socket has its own, and looks the way up anew for any other.
+func (b *SendBatch) unname() {
+	for i := range b.n {
+		h := &b.hdrs[i].hdr
+		h.Name, h.Namelen = nil, 0
+	}
 }
 
 func (b *SendBatch) send(fd uintptr) {
