@@ -131,6 +131,9 @@ type Config struct {
 	DataIdle time.Duration
 }
 
+// processors is how many there were at the start: a program may give the runtime more later, as turnd does.
+var processors = runtime.GOMAXPROCS(0)
+
 // withDefaults returns the configuration with every zero field filled in, and relay addresses unmapped.
 func (c Config) withDefaults() Config {
 	c = c.instead()
@@ -153,7 +156,7 @@ func (c Config) withDefaults() Config {
 	if c.Mobility {
 		c.Shards = 1
 	}
-	number(&c.Shards, runtime.GOMAXPROCS(0))
+	number(&c.Shards, processors)
 	if c.RelayMode == RelayShared {
 		c.Shards = min(c.Shards, int(c.PortMax)-int(c.PortMin)+1) // each takes a port
 	}
