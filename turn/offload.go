@@ -3,6 +3,7 @@ package turn
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,9 +33,15 @@ const (
 	offloadSweep = int(time.Second / tick)
 	// offloadLease outlives one sweep that comes late. What ends sooner has the shorter lease.
 	offloadLease = 2500 * time.Millisecond
-	// offloadTries is how often a channel is offered that another's addresses are in the way of: those of one that has
-	// ended are gone with the next tick.
+	// offloadTries is how often a channel is offered, tick by tick, that another's addresses are in the way of: those of one
+	// that has ended are gone with the next one.
 	offloadTries = 5
+	// offloadAgain is when a channel that was refused is offered again: the table may have room then, or the peer a route. It
+	// doubles with each refusal, up to offloadAtLast.
+	offloadAgain  = time.Second
+	offloadAtLast = time.Minute
+	// offloadBatch is how many are offered again at once, at most; a refusal costs some microseconds.
+	offloadBatch = 256
 )
 
 // offloaded is a channel that is relayed past this process, or is going to be.
@@ -50,7 +57,9 @@ type offloaded struct {
 	tuple alloc.FiveTuple // that it was inserted for
 	seen  offload.Both    // counted already
 	over  bool            // stopped; what was on its way then is counted with the next tick
-	tries int
+	tries int             // in vain, because of another's addresses
+	wait  time.Duration   // for the next offer, after it was refused; 0: it was not
+	due   time.Time       // the next offer
 }
 
 // kernel is what the server knows of the channels that are relayed past it. Without an Offloader nothing here does anything.
@@ -60,11 +69,13 @@ type kernel struct {
 	moved  [2][2]moved // by direction and family
 	stale  atomic.Bool // the policy has changed since leases were renewed
 
-	mu     sync.Mutex // guards wanted
+	mu     sync.Mutex // guards the fields below
 	wanted []*offloaded
+	sweeps int // that have ended
 
 	// Of the goroutine that ticks.
 	flows   map[*offloaded]struct{}
+	later   []*offloaded // refused, to be offered again
 	meters  map[*relay]*meter
 	policy  *policy // that the flows were judged by
 	metered bool    // as the flows are
@@ -150,16 +161,22 @@ func (k *kernel) tick(now time.Time) {
 	wanted := k.wanted
 	k.wanted = nil
 	k.mu.Unlock()
+	if regular {
+		wanted = append(wanted, k.takeDue(now)...)
+	}
 	for _, f := range wanted {
 		k.insert(now, f)
 	}
 	k.meter(metered)
 	if regular {
 		k.off.Sweep()
+		k.mu.Lock()
+		k.sweeps++
+		k.mu.Unlock()
 	}
 }
 
-// insert puts a channel into the kernel's table. Who is refused stays here, until the channel is bound anew.
+// insert puts a channel into the kernel's table. Who is refused stays here, and is offered again later.
 func (k *kernel) insert(now time.Time, f *offloaded) {
 	r, sh := f.relay, f.relay.shard
 	sh.mu.Lock()
@@ -170,7 +187,7 @@ func (k *kernel) insert(now time.Time, f *offloaded) {
 	var err error
 	if !skip {
 		h, err = k.off.Insert(offload.Flow{
-			Client: f.tuple.Client, Server: f.tuple.Server, Relayed: r.at, Peer: f.peer, Channel: f.number,
+			Client: f.tuple.Client, Server: f.tuple.Server, Relayed: r.at, Peer: f.peer, Channel: f.number, Again: f.wait > 0,
 		})
 	}
 	if errors.Is(err, offload.ErrClash) && f.tries < offloadTries {
@@ -178,8 +195,14 @@ func (k *kernel) insert(now time.Time, f *offloaded) {
 		k.want(f)
 		return
 	}
-	if skip || err != nil {
+	if skip || errors.Is(err, offload.ErrClosed) {
 		k.forget(f)
+		return
+	}
+	if err != nil {
+		if !errors.Is(err, offload.ErrFamily) && !errors.Is(err, offload.ErrScope) { // which stay as they are
+			k.postpone(now, f)
+		}
 		return
 	}
 	sh.mu.Lock()
@@ -187,7 +210,44 @@ func (k *kernel) insert(now time.Time, f *offloaded) {
 	sh.mu.Unlock()
 	k.flows[f] = struct{}{}
 	k.open(f, k.server.metered.Load())
+	if !f.over {
+		f.wait = 0
+	}
 	k.look(now, f, true)
+}
+
+// postpone has a channel offered again, each time later.
+func (k *kernel) postpone(now time.Time, f *offloaded) {
+	f.wait = min(max(offloadAgain, 2*f.wait), offloadAtLast)
+	f.due = now.Add(f.wait)
+	k.later = append(k.later, f)
+}
+
+// again has a channel offered later that was taken, and could not be kept.
+func (k *kernel) again(f *offloaded) {
+	next := &offloaded{relay: f.relay, number: f.number, peer: f.peer, wait: f.wait}
+	f.relay.shard.mu.Lock()
+	ours := f.relay.offloads[f.number] == f
+	if ours {
+		f.relay.offloads[f.number] = next
+	}
+	next.ended = f.ended
+	f.relay.shard.mu.Unlock()
+	if ours {
+		k.postpone(k.server.now(), next)
+	}
+}
+
+// takeDue returns what is to be offered again now.
+func (k *kernel) takeDue(now time.Time) (due []*offloaded) {
+	k.later = slices.DeleteFunc(k.later, func(f *offloaded) bool {
+		if len(due) == offloadBatch || now.Before(f.due) {
+			return false
+		}
+		due = append(due, f)
+		return true
+	})
+	return due
 }
 
 // forget lets the channel be offered again.

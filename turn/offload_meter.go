@@ -35,7 +35,7 @@ func (k *kernel) limit(f *offloaded, m *meter, metered bool) {
 		if !ok {
 			k.off.Stop(f.handle)
 			f.over = true
-			k.forget(f)
+			k.again(f)
 			return
 		}
 		m.buckets[dir] = b
