@@ -46,7 +46,7 @@ func (k *fickleKernel) Grant(offload.Bucket, int64) int64                    { r
 func (k *fickleKernel) FreeBucket(offload.Bucket)                            {}
 func (k *fickleKernel) Invalidate()                                          {}
 func (k *fickleKernel) Sweep()                                               {}
-func (k *fickleKernel) Stats() offload.Stats { return offload.Stats{} }
+func (k *fickleKernel) Stats() offload.Stats                                 { return offload.Stats{} }
 
 func (k *fickleKernel) set(change func()) { k.mu.Lock(); defer k.mu.Unlock(); change() }
 
