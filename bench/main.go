@@ -83,6 +83,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	defer set.pool.close()
 	began := time.Now()
 	rows, err := runAll(ctx, all(), set)
+	if err == nil && set.gate {
+		rows, err = lookAgain(ctx, all(), set, rows)
+	}
 	if err == nil {
 		err = tell(stdout, set, rows, time.Since(began))
 	}
