@@ -6,7 +6,7 @@ TEST_TIMEOUT ?= 10m
 FUZZ_TIME    ?= 20s
 
 # Tests that count: allocations of a packet and of a message, system calls of a packet, writes of a flush.
-COUNTERS := Allocat|Syscall|SystemCall|Calls|Writes|Count|Gather
+COUNTERS := Nothing|NotAllocate|NoAllocations|AllocateLittle|CallsForAChunk|Gathered|CostOfAnAllocation|RelayBatches
 
 .PHONY: build cross test lint race nat show-move k8s image release release-test fuzz bench bench-deps gate microbench deps clean
 

@@ -140,7 +140,7 @@ func (yamuxOnLink) receive(ctx context.Context, _ []string, say func(string)) (r
 	if err != nil {
 		return report{}, err
 	}
-	return yamuxReceive(link)
+	return yamuxMux.receiveOn(link)
 }
 
 func (yamuxOnLink) send(ctx context.Context, addr string, args []string) (report, error) {
@@ -148,5 +148,5 @@ func (yamuxOnLink) send(ctx context.Context, addr string, args []string) (report
 	if err != nil {
 		return report{}, err
 	}
-	return yamuxSend(link, args)
+	return yamuxMux.sendOn(link, args)
 }

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/yamux"
-
 	"traverse.internal/core/mux"
 )
 
@@ -230,36 +228,4 @@ func (muxPingKind) send(ctx context.Context, addr string, args []string) (report
 		c.SetPriority(mux.Interactive)
 		return c, nil
 	}, func(io.ReadWriter) error { return nil }, args)
-}
-
-// yamuxPingKind is yamux. That a stream is there it says with the first byte back.
-type yamuxPingKind struct{}
-
-func (yamuxPingKind) receive(ctx context.Context, _ []string, say func(string)) (report, error) {
-	conn, err := acceptPlain(ctx, say)
-	if err != nil {
-		return report{}, err
-	}
-	s, err := yamux.Server(conn, yamuxConfig())
-	if err != nil {
-		return report{}, err
-	}
-	defer s.Close()
-	return answerPings(func() (io.ReadWriteCloser, error) { return s.Accept() })
-}
-
-func (yamuxPingKind) send(ctx context.Context, addr string, args []string) (report, error) {
-	conn, err := dialPlain(ctx, addr)
-	if err != nil {
-		return report{}, err
-	}
-	s, err := yamux.Client(conn, yamuxConfig())
-	if err != nil {
-		return report{}, err
-	}
-	defer s.Close()
-	return measurePings(func() (io.ReadWriteCloser, error) { return s.Open() }, func(c io.ReadWriter) error {
-		_, err := echo(c)
-		return err
-	}, args)
 }

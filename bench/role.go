@@ -45,12 +45,12 @@ type kind interface {
 
 var kinds = map[string]kind{
 	"mux":               muxKind{},
-	"yamux":             yamuxKind{},
+	"yamux":             yamuxMux,
 	"yamux on our link": yamuxOnLink{},
 	"mux ping":          muxPingKind{},
-	"yamux ping":        yamuxPingKind{},
-	"smux":              smuxKind{},
-	"smux ping":         smuxPingKind{},
+	"yamux ping":        otherPing{yamuxMux},
+	"smux":              smuxMux,
+	"smux ping":         otherPing{smuxMux},
 	"slow":              slowKind{},
 	"warm":              warmKind{},
 	"transfer":          transferKind{},

@@ -64,31 +64,24 @@ Exit codes: 0 measured, 9 not reachable, 10 credentials refused, 17 something el
 
 // benchConfig reads URL and flags.
 func (a *app) benchConfig(ctx context.Context, url string, f benchFlags) (load.Config, error) {
-	wrong := func(format string, args ...any) error {
-		return cli.Errorf("E_USAGE", format, args...).Hint("turnd bench turn:user@192.0.2.1:3478 --pass-file FILE")
-	}
+	wrong := usageOf("bench")
 	c := f.config
-	server, err := parseServer(url)
-	switch {
-	case err != nil:
-		return c, wrong("%q is no server: %v", url, err)
-	case server.tls:
-		return c, wrong("%q: only turn: can be loaded, over UDP or with --tcp over TCP", url)
-	case server.transport == "tcp" && !c.TCP:
-		return c, wrong("%q: over TCP there are only the connections of --tcp", url)
-	}
-	if c.User = f.user; c.User == "" {
-		c.User = server.user
-	}
-	if c.User == "" {
-		return c, wrong("no user, in the URL or by --user")
-	}
-	if c.Password, err = a.password(f.checkFlags); err != nil {
+	server, err := a.serverOf(url, f.checkFlags, wrong, func(s server) string {
+		switch {
+		case s.tls:
+			return "only turn: can be loaded, over UDP or with --tcp over TCP"
+		case s.transport == "tcp" && !c.TCP:
+			return "over TCP there are only the connections of --tcp"
+		}
+		return ""
+	})
+	if err != nil {
 		return c, err
 	}
+	c.User, c.Password = server.user, server.password
 	at, err := resolve(ctx, server.host)
 	if err != nil {
-		return c, cli.Errorf("E_NO_PATH", "the server cannot be found").Because(err).Hint("check the name %q", server.host)
+		return c, server.notFound(err)
 	}
 	c.Server = netip.AddrPortFrom(at, server.portFor("udp"))
 	if err := c.Check(); err != nil {

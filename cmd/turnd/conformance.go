@@ -74,17 +74,18 @@ Exit codes: 0 nothing failed, 9 not reachable, 10 credentials refused, 18 someth
 
 // conformanceConfig reads URL and flags.
 func (a *app) conformanceConfig(ctx context.Context, url string, f conformanceFlags) (conformance.Config, error) {
-	wrong := func(format string, args ...any) error {
-		return cli.Errorf("E_USAGE", format, args...).Hint("turnd conformance turn:user@192.0.2.1:3478 --pass-file FILE")
-	}
+	wrong := usageOf("conformance")
 	c := f.config
-	server, err := parseServer(url)
-	switch {
-	case err != nil:
-		return c, wrong("%q is no server: %v", url, err)
-	case server.transport != "" && !server.tls:
-		return c, wrong("%q: the suite asks over UDP and TCP, at the port of both", url)
+	server, err := a.serverOf(url, f.checkFlags, wrong, func(s server) string {
+		if s.transport != "" && !s.tls {
+			return "the suite asks over UDP and TCP, at the port of both"
+		}
+		return ""
+	})
+	if err != nil {
+		return c, err
 	}
+	c.User, c.Password = server.user, server.password
 	network := "udp"
 	switch {
 	case server.tls && server.transport == "udp":
@@ -94,15 +95,6 @@ func (a *app) conformanceConfig(ctx context.Context, url string, f conformanceFl
 	}
 	if c.Roots, err = readRoots(f.ca); err != nil {
 		return c, wrong("--ca %s: %v", f.ca, err)
-	}
-	if c.User = f.user; c.User == "" {
-		c.User = server.user
-	}
-	if c.User == "" {
-		return c, wrong("no user, in the URL or by --user")
-	}
-	if c.Password, err = a.password(f.checkFlags); err != nil {
-		return c, err
 	}
 	if c.OtherUser != "" {
 		if c.OtherPassword, err = a.password(checkFlags{pass: f.otherPass}); err != nil {
@@ -116,7 +108,7 @@ func (a *app) conformanceConfig(ctx context.Context, url string, f conformanceFl
 	}
 	ips, err := resolveBoth(ctx, server.host)
 	if err != nil {
-		return c, cli.Errorf("E_NO_PATH", "the server cannot be found").Because(err).Hint("check the name %q", server.host)
+		return c, server.notFound(err)
 	}
 	for _, ip := range ips {
 		c.Servers = append(c.Servers, netip.AddrPortFrom(ip, server.portFor(network)))
