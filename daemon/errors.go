@@ -20,6 +20,9 @@ func explain(err error, peer string) *cli.Error {
 	if errors.As(err, &done) {
 		return done
 	}
+	if reason.Of(err) == reason.AuthRevoked { // whatever was going on: it does not go on when the connection is back
+		return explainReason(err, peer)
+	}
 	if e := explainTransfer(err, peer); e != nil {
 		return e
 	}
