@@ -19,6 +19,9 @@ func (c *Config) check() error {
 			return wrong("node.listen", "ports %d and %d; a device has one", c.Node.Listen[0].Port(), a.Port())
 		}
 	}
+	if c.Signalling.Patience > c.Signalling.Timeout {
+		return wrong("signalling.patience", "%v are more than signalling.timeout, %v", c.Signalling.Patience, c.Signalling.Timeout)
+	}
 	for i, r := range c.Relays {
 		name := func(key string) string { return originName(key, i) }
 		switch {

@@ -8,17 +8,18 @@ import (
 
 // Config is what Load returns: every key has a value, checked.
 type Config struct {
-	Identity Identity
-	Node     Node
-	DHT      DHT
-	Path     Path
-	Relays   []Relay
-	Transfer Transfer
-	Accept   Accept
-	API      API
-	Metrics  Metrics
-	Log      Log
-	Turnd    Turnd
+	Identity   Identity
+	Node       Node
+	DHT        DHT
+	Signalling Signalling
+	Path       Path
+	Relays     []Relay
+	Transfer   Transfer
+	Accept     Accept
+	API        API
+	Metrics    Metrics
+	Log        Log
+	Turnd      Turnd
 
 	// UnknownEnv lists variables that begin with TRAVERSE_ and are no key's. They are not an error, since a container's
 	// environment can hold some for other reasons (Kubernetes adds TRAVERSE_PORT beside a service of that name), but a
@@ -40,6 +41,12 @@ type Node struct {
 	DownloadDir string           // "" means in the home
 	PortMapping string           // "auto" or "off"
 	LAN         bool             // look for contacts on the link, and be found there
+}
+
+// Signalling is how long a call to another device waits.
+type Signalling struct {
+	Timeout  time.Duration // for its answer
+	Patience time.Duration // for a device that has published no presence that holds
 }
 
 // DHT is where devices are found.

@@ -85,6 +85,16 @@ var mainKeys = []Key{
 		field: list(func(c *Config) *[]string { return &c.DHT.Bootstrap }, "hosts", single(parseHostPort)),
 	},
 	{
+		Name: "signalling.timeout", Flag: "signalling-timeout", Default: "30s", Programs: nodeOnly,
+		Help:  "how long a call to another device waits for its answer; 1s to 2m",
+		field: one(func(c *Config) *time.Duration { return &c.Signalling.Timeout }, "duration", within(time.Second, 2*time.Minute)),
+	},
+	{
+		Name: "signalling.patience", Flag: "signalling-patience", Default: "10s", Programs: nodeOnly,
+		Help:  "how long a call waits for a device that has published no presence that holds; at most signalling.timeout",
+		field: one(func(c *Config) *time.Duration { return &c.Signalling.Patience }, "duration", within(time.Second, 2*time.Minute)),
+	},
+	{
 		Name: "path.policy", Flag: "path", Default: "auto", Programs: nodeOnly,
 		Help:  "which ways to a peer are used; what either side sets holds for both",
 		field: choice(func(c *Config) *string { return &c.Path.Policy }, "auto", "direct-only", "relay-only"),

@@ -83,6 +83,17 @@ func parseBool(s string) (bool, error) {
 	return false, fmt.Errorf("%q is not true or false", s)
 }
 
+// within is parseDuration with limits.
+func within(least, most time.Duration) func(string) (time.Duration, error) {
+	return func(s string) (time.Duration, error) {
+		d, err := parseDuration(s)
+		if err == nil && (d < least || d > most) {
+			err = fmt.Errorf("%v is not within %v and %v", d, least, most)
+		}
+		return d, err
+	}
+}
+
 // parseDuration reads 90s, 10m, 1h30m: not negative, a day at most.
 func parseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)

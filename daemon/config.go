@@ -18,6 +18,8 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 		Home: h, Name: c.Node.Name,
 		DHT:       DHTConfig{Private: c.DHT.Mode == "private", Listen: c.DHT.Listen, Bootstrap: c.DHT.Bootstrap},
 		STUN:      c.Path.STUN,
+		Timeout:   c.Signalling.Timeout,
+		Patience:  c.Signalling.Patience,
 		Accept:    Accept(c.Accept.Default),
 		Downloads: c.Node.DownloadDir,
 		MinFree:   int64(c.Transfer.MinFree),

@@ -33,6 +33,9 @@ type Config struct {
 	Home Home
 	Name string // what this device is called [its short id]
 
+	Timeout  time.Duration // of a call to another device, for its answer [30s]
+	Patience time.Duration // of a call to a device that has published nothing that holds [10s]
+
 	DHT         DHTConfig
 	Policy      ice.Policy
 	TCPOnly     bool          // paths do without UDP
@@ -262,7 +265,7 @@ func (d *Daemon) openNetwork(device *identity.Device) error {
 	d.manager = connmgr.New(connmgr.Config{
 		Device: device, Signaler: d.signaler, Paths: connmgr.ICE{Endpoint: d.endpoint},
 		Allowed: d.contacts.Knows, Revoked: d.contacts.Revoked, Accounts: d.contacts.versionsFor, Greeted: d.greeted,
-		Observe: d.observe, Mux: d.cfg.Mux, NoUpgrade: d.cfg.NoUpgrade, Warm: d.cfg.Warm, Policy: d.pathPolicy,
+		AttemptTimeout: d.attemptTimeout(), Observe: d.observe, Mux: d.cfg.Mux, NoUpgrade: d.cfg.NoUpgrade, Warm: d.cfg.Warm, Policy: d.pathPolicy,
 	})
 	d.undo(func() { _ = d.manager.Close() })
 	return nil

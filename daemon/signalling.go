@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"slices"
+	"time"
 
 	"traverse.internal/dht"
 	"traverse.internal/identity"
@@ -43,11 +44,23 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 	}
 	d.signaler, err = signalling.New(signalling.Config{
 		Device: device, Allowed: d.contacts.Knows, Peers: d.contacts.Devices, Routes: routes, Presence: courier,
+		Timeout: d.cfg.Timeout, Patience: d.cfg.Patience,
 	})
 	if err != nil {
 		return cli.Errorf("E_CONFIG", "cannot start signalling").Because(err)
 	}
 	return nil
+}
+
+// relayRetries is how long the path of a call may take once there is an answer: whoever dials a relay tries for ten seconds.
+const relayRetries = 10 * time.Second
+
+// attemptTimeout is the time for one attempt to reach a device, from the call to the link; 0: connmgr's own.
+func (d *Daemon) attemptTimeout() time.Duration {
+	if d.cfg.Timeout == 0 {
+		return 0
+	}
+	return d.cfg.Timeout + relayRetries
 }
 
 // disconnect ends the sessions with the devices that a contact stands for.
