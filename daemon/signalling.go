@@ -44,7 +44,7 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 	}
 	d.signaler, err = signalling.New(signalling.Config{
 		Device: device, Allowed: d.contacts.Knows, Peers: d.contacts.Devices, Routes: routes, Presence: courier,
-		Timeout: d.cfg.Timeout, Patience: d.cfg.Patience,
+		Timeout: d.callTimeout(), Patience: d.cfg.Patience,
 	})
 	if err != nil {
 		return cli.Errorf("E_CONFIG", "cannot start signalling").Because(err)
@@ -55,13 +55,16 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 // relayRetries is how long the path of a call may take once there is an answer: whoever dials a relay tries for ten seconds.
 const relayRetries = 10 * time.Second
 
-// attemptTimeout is the time for one attempt to reach a device, from the call to the link; 0: connmgr's own.
-func (d *Daemon) attemptTimeout() time.Duration {
+// callTimeout is how long a call waits for its answer: as configured, or as long as the DHT's slots may need.
+func (d *Daemon) callTimeout() time.Duration {
 	if d.cfg.Timeout == 0 {
-		return 0
+		return d.courier.CallTimeout()
 	}
-	return d.cfg.Timeout + relayRetries
+	return d.cfg.Timeout
 }
+
+// attemptTimeout is the time for one attempt to reach a device, from the call to the link.
+func (d *Daemon) attemptTimeout() time.Duration { return d.callTimeout() + relayRetries }
 
 // disconnect ends the sessions with the devices that a contact stands for.
 func (d *Daemon) disconnect(c Contact) (sessions int) {

@@ -187,6 +187,11 @@ func (c *Courier) pollInterval(n int) time.Duration {
 	return min(max(c.cfg.Poll, spread), maxPoll)
 }
 
+// CallTimeout is how long a call should wait for its answer: by a slot it takes up to two intervals, and a lookup on the way may have to be repeated.
+func (c *Courier) CallTimeout() time.Duration {
+	return min(max(signalling.DefaultTimeout, c.cfg.Poll*5/2), signalling.MaxLife)
+}
+
 // callPoll is how often an answer is looked for while a call waits.
 func (c *Courier) callPoll() time.Duration { return max(c.cfg.Poll/4, 50*time.Millisecond) }
 

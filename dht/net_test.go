@@ -182,6 +182,9 @@ func (d *device) carry(t testing.TB, routes RouteSet, change func(*CourierConfig
 		t.Fatal(err)
 	}
 	sc.Routes, sc.Presence = d.courier.Routes(), d.courier
+	if sc.Timeout == 0 {
+		sc.Timeout = d.courier.CallTimeout()
+	}
 	if d.sig, err = signalling.New(sc); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import "sync/atomic"
 type stats struct {
 	gets, found, puts, stored, putsFailed atomic.Uint64
 	queriesIn, queriesOut, timeouts       atomic.Uint64
-	readErrors, refusedOut                atomic.Uint64
+	readErrors, refusedOut, doubted       atomic.Uint64
 	drops                                 [numDropReasons]atomic.Uint64
 
 	polls, presencePuts, presenceFails, lookups      atomic.Uint64
@@ -25,6 +25,7 @@ type Stats struct {
 	Timeouts                 uint64 // queries nobody answered
 	ReadErrors               uint64
 	RefusedOut               uint64 // packets not sent because the mode refuses the address
+	Doubted                  uint64 // nodes not asked, because who named them had named too many that do not answer
 
 	Polls                       uint64 // gets of mailboxes, idle or not: part of Gets
 	PresencePuts, PresenceFails uint64 // own records written; that no node took
@@ -44,7 +45,7 @@ func (n *Node) Stats() Stats {
 		Nodes: lib.Nodes, GoodNodes: lib.GoodNodes, Items: items, ItemBytes: size,
 		Gets: c.gets.Load(), Found: c.found.Load(), Puts: c.puts.Load(), Stored: c.stored.Load(), PutsFailed: c.putsFailed.Load(),
 		QueriesIn: c.queriesIn.Load(), QueriesOut: c.queriesOut.Load(), Timeouts: c.timeouts.Load(),
-		ReadErrors: c.readErrors.Load(), RefusedOut: c.refusedOut.Load(),
+		ReadErrors: c.readErrors.Load(), RefusedOut: c.refusedOut.Load(), Doubted: c.doubted.Load(),
 		Polls: c.polls.Load(), PresencePuts: c.presencePuts.Load(), PresenceFails: c.presenceFails.Load(), Lookups: c.lookups.Load(),
 		DirectSent: c.directSent.Load(), DirectResent: c.directResent.Load(), DirectAcks: c.directAcks.Load(), DirectReceived: c.directRecv.Load(),
 		CalltoPuts: c.calltoPuts.Load(), CalltoPinned: c.calltoPinned.Load(),

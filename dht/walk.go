@@ -21,7 +21,7 @@ const (
 	bucketK  = 8   // BEP 5: an item lives on the 8 nodes nearest to its target
 	alpha    = 8   // queries of a walk in flight
 	maxAsked = 128 // queries of one walk; 20 to 40 find the nearest of millions of nodes. What a hostile node adds ends here.
-	maxTold  = 16  // nodes taken from one answer and family; the protocol says 8
+	maxTold  = 8   // nodes taken from one answer and family, as the protocol says
 )
 
 // near is a node that answered a walk.
@@ -75,16 +75,25 @@ func (n *Node) walk(ctx context.Context, w walk) ([]near, int) {
 	}
 	var asked, answered atomic.Int32
 	said := answers{target: int160.FromByteArray(w.target)}
+	var d doubt
 	op := traversal.Start(traversal.OperationInput{
 		Target: w.target, Alpha: alpha, K: bucketK, NodeFilter: n.walkable,
 		DoQuery: func(ctx context.Context, addr krpc.NodeAddr) (out traversal.QueryResult) {
+			from := unmapped(netip.AddrPortFrom(ipOf(addr), uint16(addr.Port)))
+			if d.skips(from) {
+				n.stats.doubted.Add(1)
+				return out
+			}
 			if asked.Add(1) > maxAsked {
 				return out
 			}
 			r := w.ask(ctx, mainline.NewAddr(addr.UDP())).Reply.R
 			if r == nil {
+				d.silent(from)
 				return out
 			}
+			nodes, nodes6 := w.told(r.Nodes), w.told(r.Nodes6)
+			d.tell(from, addrsOf(nodes, nodes6))
 			answered.Add(1)
 			token := ""
 			if r.Token != nil {
@@ -95,7 +104,7 @@ func (n *Node) walk(ctx context.Context, w walk) ([]near, int) {
 			}
 			return traversal.QueryResult{
 				ResponseFrom: &krpc.NodeInfo{Addr: addr, ID: r.ID}, ClosestData: token,
-				Nodes: w.told(r.Nodes), Nodes6: w.told(r.Nodes6),
+				Nodes: nodes, Nodes6: nodes6,
 			}
 		},
 	})
@@ -129,6 +138,20 @@ func (n *Node) walk(ctx context.Context, w walk) ([]near, int) {
 		closest = append(closest, near{addr: mainline.NewAddr(e.Addr.UDP()), id: e.ID.Int160(), token: token})
 	})
 	return closest, int(answered.Load())
+}
+
+func ipOf(a krpc.NodeAddr) netip.Addr {
+	ip, _ := netip.AddrFromSlice(a.IP)
+	return ip.Unmap()
+}
+
+func addrsOf(lists ...[]krpc.NodeInfo) (out []netip.AddrPort) {
+	for _, list := range lists {
+		for _, node := range list {
+			out = append(out, netip.AddrPortFrom(ipOf(node.Addr), uint16(node.Addr.Port)))
+		}
+	}
+	return out
 }
 
 // told returns the nodes of an answer that are to be asked.
