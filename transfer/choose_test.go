@@ -286,7 +286,7 @@ func TestNoteAndReadBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n, b := range [][]byte{content(ChunkLen), []byte("hello")} {
-		if err := errors.Join(p.write(0, int64(n)*ChunkLen, b), p.verified(0, uint32(n), plain(b))); err != nil {
+		if err := errors.Join(p.write(0, 0, int64(n)*ChunkLen, b), p.verified(0, uint32(n), plain(b))); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,9 +8,20 @@ import (
 	"github.com/cloudflare/circl/xof/k12"
 )
 
+// A sink is where a body goes: a [part], or a share of one.
+type sink interface {
+	list() *manifest
+	missing(n uint32) bool // chunk n is one that is to come
+	toCome() int64         // bytes, at most
+	write(i int, n uint32, at int64, b []byte) error
+	verified(i int, n uint32, sum Digest) error // chunk n of entry i is right
+	whole(want Digest) (Digest, error)          // compares the digest over everything; what is wrong then is errBad
+	flush()                                     // at the end of a block
+}
+
 // A consumer takes the bytes of the body, in blocks of any length, checks them and stores them.
 type consumer struct {
-	p     *part
+	to    sink
 	meter meter
 	in    chan block
 	free  chan *[blockSize]byte
@@ -41,12 +52,12 @@ const (
 // errShort is the end of the stream before the end of the body.
 var errShort = errors.New("transfer: the body ended early")
 
-func startConsumer(p *part, m meter) *consumer {
+func startConsumer(to sink, m meter) *consumer {
 	c := &consumer{
-		p: p, meter: m, in: make(chan block, ringBlocks), free: make(chan *[blockSize]byte, ringBlocks), over: make(chan struct{}),
+		to: to, meter: m, in: make(chan block, ringBlocks), free: make(chan *[blockSize]byte, ringBlocks), over: make(chan struct{}),
 		state: k12.NewDraft10(nil), want: 1,
 	}
-	for range min(ringBlocks, 1+p.left/blockSize) {
+	for range min(ringBlocks, 1+to.toCome()/blockSize) {
 		c.free <- blocks.Get().(*[blockSize]byte)
 	}
 	go c.storeLoop()
@@ -74,7 +85,7 @@ func (c *consumer) storeLoop() {
 	defer close(c.over)
 	for b := range c.in {
 		c.err = c.take(b.buf[:b.n])
-		c.p.journal.flush()
+		c.to.flush()
 		c.free <- b.buf
 		if c.err != nil {
 			return
@@ -108,7 +119,7 @@ func (c *consumer) take(b []byte) error {
 }
 
 func (c *consumer) bytes(b []byte) error {
-	if err := c.p.write(c.entry, c.at, b); err != nil {
+	if err := c.to.write(c.entry, c.num, c.at, b); err != nil {
 		return err
 	}
 	c.state.Write(b)
@@ -133,18 +144,18 @@ func (c *consumer) next() error {
 			return protocolError("a record of kind %d", c.head[0])
 		}
 	case atNumber:
-		n := binary.BigEndian.Uint32(c.head)
-		if n >= c.p.m.chunks() || c.p.journal.have.has(n) || c.p.unwanted.has(n) {
+		n, m := binary.BigEndian.Uint32(c.head), c.to.list()
+		if n >= m.chunks() || !c.to.missing(n) {
 			return protocolError("chunk %d, which is not missing", n)
 		}
-		if n < c.p.m.first[c.entry] {
+		if n < m.first[c.entry] {
 			return protocolError("chunk %d after a later one", n)
 		}
-		for n >= c.p.m.first[c.entry+1] {
+		for n >= m.first[c.entry+1] {
 			c.entry++
 		}
 		c.num = n
-		c.at, c.left = c.p.m.span(c.entry, n)
+		c.at, c.left = m.span(c.entry, n)
 		c.state.Reset()
 		c.phase = atBytes
 	case atSum:
@@ -153,7 +164,8 @@ func (c *consumer) next() error {
 		if sum != Digest(c.head) {
 			return &Error{Kind: ErrIntegrity, By: Local, Detail: fmt.Sprintf("chunk %d", c.num)}
 		}
-		return c.p.verified(c.entry, c.num, sum)
+		c.meter.total.verified.Add(1)
+		return c.to.verified(c.entry, c.num, sum)
 	case atRoot:
 		return c.finish()
 	}
@@ -161,16 +173,8 @@ func (c *consumer) next() error {
 }
 
 // finish compares the digest over everything.
-func (c *consumer) finish() error {
+func (c *consumer) finish() (err error) {
 	c.phase = atEnd
-	j := c.p.journal
-	if j.count != c.p.wanted() {
-		return protocolError("the end, and %d chunks of %d are here", j.count, c.p.wanted())
-	}
-	if c.root = rootOf(c.p.m, j.sums, c.p.unwanted); c.root != Digest(c.head) {
-		// Each chunk was what the sender said then, and together they are not what it says now: which are wrong nobody knows.
-		j.forget()
-		return &Error{Kind: ErrIntegrity, By: Local, Detail: "the whole", Cause: errBad}
-	}
-	return nil
+	c.root, err = c.to.whole(Digest(c.head))
+	return err
 }

@@ -208,7 +208,7 @@ func (p *part) compareFile(i int) (wasted int64, err error) {
 }
 
 // write stores bytes of an entry.
-func (p *part) write(i int, at int64, b []byte) error {
+func (p *part) write(i int, _ uint32, at int64, b []byte) error {
 	if p.file == nil || p.entry != i {
 		if err := p.closeFile(); err != nil {
 			return err
@@ -231,6 +231,29 @@ func (p *part) redeem(n int64) {
 	n = min(n, p.left)
 	p.dir.redeem(n)
 	p.left -= n
+}
+
+func (p *part) list() *manifest { return p.m }
+
+func (p *part) missing(n uint32) bool { return !p.journal.have.has(n) && !p.unwanted.has(n) }
+
+func (p *part) toCome() int64 { return p.left }
+
+func (p *part) flush() { p.journal.flush() }
+
+// whole compares the digest over everything.
+func (p *part) whole(want Digest) (Digest, error) {
+	j := p.journal
+	if j.count != p.wanted() {
+		return Digest{}, protocolError("the end, and %d chunks of %d are here", j.count, p.wanted())
+	}
+	root := rootOf(p.m, j.sums, p.unwanted)
+	if root != want {
+		// Each chunk was what the sender said then, and together they are not what it says now: which are wrong nobody knows.
+		j.forget()
+		return root, &Error{Kind: ErrIntegrity, By: Local, Detail: "the whole", Cause: errBad}
+	}
+	return root, nil
 }
 
 // verified notes a chunk whose digest is right.
@@ -315,7 +338,7 @@ func (p *part) put(opt AcceptOptions, err error) {
 // settle completes what has come: empty files, links, the folders' modes and times; and makes it durable.
 func (p *part) settle(noSync bool) error {
 	if p.m.single() && p.file == nil && p.takes(0) {
-		if err := p.write(0, 0, nil); err != nil { // an empty one
+		if err := p.write(0, 0, 0, nil); err != nil { // an empty one
 			return err
 		}
 	}

@@ -132,8 +132,8 @@ func sayGo(s Stream, have, without []byte, again int64) error {
 var errBad = errors.New("after the end")
 
 // body reads the stream to its end. Checking and storing is one goroutine's, a ring of blocks behind the reading.
-func (in *Incoming) body(ctx context.Context, p *part, first byte, stall time.Duration) (Digest, error) {
-	c := startConsumer(p, in.meter)
+func (in *Incoming) body(ctx context.Context, to sink, first byte, stall time.Duration) (Digest, error) {
+	c := startConsumer(to, in.meter)
 	err := in.readBlocks(ctx, c, first, stall)
 	root, bad := c.end()
 	switch {
