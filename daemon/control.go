@@ -202,7 +202,11 @@ func (d *Daemon) Resume(id string) (Transfer, error) {
 
 // goOn starts a transfer that no run has in hand.
 func (d *Daemon) goOn(e *entry, shown Transfer) {
+	_, keep := d.table.record(e)
 	switch {
+	case keep.Get != nil && (len(keep.Get.Sources) > 1 || shown.State == StateFailed):
+		d.table.reopen(e, func(e *entry) { e.shown.State, e.shown.PausedBy, e.shown.Error = StateConnecting, "", nil })
+		d.startGet(e)
 	case shown.Direction == "receive":
 		d.table.reopen(e, func(e *entry) {
 			e.shown.State, e.shown.PausedBy, e.shown.Error = StateQueued, "", nil

@@ -108,6 +108,8 @@ type Daemon struct {
 	store     *store.Store
 	sums      *sums
 	places    *places // of transfers that are being sent
+	lanes     lanes
+	known     sumCache // SHA3-256 of what was asked for
 	counters  transfer.Counters
 	events    eventRing
 	logged    eventLog

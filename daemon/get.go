@@ -126,16 +126,24 @@ func (d *Daemon) startGet(e *entry) {
 // getTask asks one device after the other.
 func (d *Daemon) getTask(e *entry) {
 	_, keep := d.table.record(e)
-	g := keep.Get
+	sources := keep.Get.Sources
 	var last error
-	for n, source := range g.Sources {
+	if len(sources) > 1 {
+		if last = d.gather(e); last == nil || d.ctx.Err() != nil {
+			return
+		}
+		if !gatherable(last) || !d.nothingCame(e) {
+			sources = nil // what has come is kept for a retry
+		}
+	}
+	for n, source := range sources {
 		if d.ctx.Err() != nil {
 			return
 		}
 		d.table.reopen(e, func(e *entry) { e.shown.Peer, e.shown.State, e.shown.Error = d.refOf(source), StateConnecting, nil })
 		err := d.askFor(e, source)
 		if err == nil {
-			err = d.awaitGot(e, n+1 < len(g.Sources))
+			err = d.awaitGot(e, n+1 < len(sources))
 		}
 		if err == nil {
 			return // it is here, or somebody on this side has ended it
@@ -154,50 +162,26 @@ func (d *Daemon) getTask(e *entry) {
 	})
 }
 
+// nothingCame tells whether no chunk of what was asked for is here.
+func (d *Daemon) nothingCame(e *entry) bool {
+	journal, err := d.openJournal(e)
+	if err != nil {
+		return true
+	}
+	defer journal.Close()
+	return journal.Bytes() == 0
+}
+
 // askFor sends the request to one device. It returns when that device has said that it offers it.
 func (d *Daemon) askFor(e *entry, source identity.DeviceID) error {
 	shown, keep := d.table.record(e)
-	g := keep.Get
-	ctx, cancel := context.WithTimeout(d.ctx, answerTimeout)
-	defer cancel()
-	reach := ctx
-	if len(g.Sources) > 1 {
-		var done context.CancelFunc
-		reach, done = context.WithTimeout(ctx, askTimeout)
-		defer done()
+	patience := answerTimeout
+	if len(keep.Get.Sources) > 1 {
+		patience = askTimeout
 	}
-	ch, _, err := d.manager.Connect(reach, source, requestChannel)
+	answer, err := d.askHolder(d.ctx, source, keep.Get, shown.ID, patience)
 	if err != nil {
-		return explain(err, shown.Peer.Name)
-	}
-	defer ch.Close()
-	stop := context.AfterFunc(ctx, func() { _ = ch.Close() })
-	defer stop()
-	_ = ch.SetDeadline(time.Now().Add(answerTimeout))
-	req := dataRequest{
-		Type: requestType, Conversation: g.Conversation, Interaction: g.Interaction, SHA3: g.SHA3, DeviceID: d.self.String(), Transfer: shown.ID,
-	}
-	line, _ := json.Marshal(req)
-	if _, err := ch.Write(line); err != nil {
-		return explain(err, shown.Peer.Name)
-	}
-	_ = ch.CloseWrite()
-	raw, err := io.ReadAll(io.LimitReader(ch, maxRequestSums+1))
-	var answer dataAnswer
-	if err == nil {
-		err = json.Unmarshal(raw, &answer)
-	}
-	if err != nil {
-		return cli.Errorf("E_NO_PATH", "%s did not answer the request", shown.Peer.Name).Because(err)
-	}
-	if answer.Status != "offered" {
-		return cli.Errorf("E_DENIED", "%s does not send it", shown.Peer.Name).Because(errors.New(printable(answer.Reason))).
-			Hint("was it announced to this account, and is it still there?")
-	}
-	if g.SHA3 != "" {
-		if len(answer.Files) != 1 || answer.Files[0].SHA3 != g.SHA3 {
-			return cli.Errorf("E_INTEGRITY", "%s offers another file", shown.Peer.Name)
-		}
+		return err
 	}
 	d.table.reopen(e, func(e *entry) {
 		again := *e.kept.Get
@@ -205,6 +189,48 @@ func (d *Daemon) askFor(e *entry, source identity.DeviceID) error {
 		e.kept.Get = &again
 	})
 	return nil
+}
+
+// askHolder asks one device to offer something under the given id; patience is for reaching it.
+func (d *Daemon) askHolder(ctx context.Context, source identity.DeviceID, g *getting, id string, patience time.Duration) (answer dataAnswer, err error) {
+	name := d.contacts.NameOf(source)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	reach, done := context.WithTimeout(ctx, patience)
+	defer done()
+	ch, _, err := d.manager.Connect(reach, source, requestChannel)
+	if err != nil {
+		return answer, explain(err, name)
+	}
+	defer ch.Close()
+	stop := context.AfterFunc(ctx, func() { _ = ch.Close() })
+	defer stop()
+	_ = ch.SetDeadline(time.Now().Add(answerTimeout))
+	req := dataRequest{
+		Type: requestType, Conversation: g.Conversation, Interaction: g.Interaction, SHA3: g.SHA3, DeviceID: d.self.String(), Transfer: id,
+	}
+	line, _ := json.Marshal(req)
+	if _, err := ch.Write(line); err != nil {
+		return answer, explain(err, name)
+	}
+	_ = ch.CloseWrite()
+	raw, err := io.ReadAll(io.LimitReader(ch, maxRequestSums+1))
+	if err == nil {
+		err = json.Unmarshal(raw, &answer)
+	}
+	if err != nil {
+		return answer, cli.Errorf("E_NO_PATH", "%s did not answer the request", name).Because(err)
+	}
+	if answer.Status != "offered" {
+		return answer, cli.Errorf("E_DENIED", "%s does not send it", name).Because(errors.New(printable(answer.Reason))).
+			Hint("was it announced to this account, and is it still there?")
+	}
+	if g.SHA3 != "" {
+		if len(answer.Files) != 1 || answer.Files[0].SHA3 != g.SHA3 {
+			return answer, cli.Errorf("E_INTEGRITY", "%s offers another file", name)
+		}
+	}
+	return answer, nil
 }
 
 // printable makes a peer's words fit for a log and a terminal.

@@ -82,9 +82,11 @@ type Transfer struct {
 	Path          *Path      `json:"path,omitempty"`
 	// Devices are those that a transfer to several goes to. State is then the most advanced of any of theirs, and there is an error only where all have one.
 	Devices []DeviceTransfer `json:"devices,omitempty"`
-	Created time.Time        `json:"created"`
-	Ended   *time.Time       `json:"ended,omitempty"`
-	Error   *cli.Error       `json:"error,omitempty"` // how it ended, or why it is queued
+	// Sources are the devices from which something that this one has asked for comes.
+	Sources []SourceObject `json:"sources,omitempty"`
+	Created time.Time      `json:"created"`
+	Ended   *time.Time     `json:"ended,omitempty"`
+	Error   *cli.Error     `json:"error,omitempty"` // how it ended, or why it is queued
 }
 
 // State is the phase of a transfer.

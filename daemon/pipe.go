@@ -40,6 +40,8 @@ type PipeRequest struct {
 type ListenRequest struct {
 	Name string `json:"name"`
 	From string `json:"from,omitempty"` // contact [any]
+
+	Listening func() `json:"-"` // called when pipes find the listener from now on; may be nil
 }
 
 // postPipe opens a channel and carries it on the connection.
@@ -221,6 +223,7 @@ func (d *Daemon) postListener(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer close(l.done)
+	w.WriteHeader(http.StatusProcessing) // from now on pipes find it
 	var in *connmgr.Incoming
 	select {
 	case in = <-l.got:
@@ -273,16 +276,16 @@ func (s *Stream) Close() error { return s.c.Close() }
 
 // Pipe opens a channel to a program or a service at a contact.
 func (c *Client) Pipe(ctx context.Context, req PipeRequest) (*Stream, error) {
-	return c.stream(ctx, "/v1/pipes", req)
+	return c.stream(ctx, "/v1/pipes", req, nil)
 }
 
 // Listen waits for a channel that a contact opens.
 func (c *Client) Listen(ctx context.Context, req ListenRequest) (*Stream, error) {
-	return c.stream(ctx, "/v1/listeners", req)
+	return c.stream(ctx, "/v1/listeners", req, req.Listening)
 }
 
-// stream posts a request whose answer is a connection. ctx bounds the opening alone.
-func (c *Client) stream(ctx context.Context, path string, in any) (*Stream, error) {
+// stream posts a request whose answer is a connection. ctx bounds the opening alone; waiting, which may be nil, is called when it is waited for.
+func (c *Client) stream(ctx context.Context, path string, in any, waiting func()) (*Stream, error) {
 	raw, err := json.Marshal(in)
 	if err != nil {
 		return nil, err
@@ -302,6 +305,12 @@ func (c *Client) stream(ctx context.Context, path string, in any) (*Stream, erro
 	from := bufio.NewReader(conn)
 	var res *http.Response
 	if err = req.Write(conn); err == nil {
+		res, err = http.ReadResponse(from, req)
+	}
+	if err == nil && res.StatusCode == http.StatusProcessing {
+		if waiting != nil {
+			waiting()
+		}
 		res, err = http.ReadResponse(from, req)
 	}
 	if err != nil {

@@ -47,7 +47,7 @@ func (d *Daemon) acceptLoop() {
 			d.serve(in, d.requestTask)
 		case !isFile:
 			_ = in.Decline("no such service")
-		case d.cfg.Accept == AcceptDeny && !d.askedFor(in):
+		case d.cfg.Accept == AcceptDeny && !d.askedFor(in) && !d.gathers(in):
 			_ = in.Decline("files are not accepted here")
 		default:
 			d.serve(in, d.receiveTask)
@@ -119,6 +119,10 @@ func (d *Daemon) receiveTask(in *connmgr.Incoming) {
 		return
 	}
 	o := offer.Offer()
+	if l := d.lanes.find(o.ID, in.Peer); l != nil {
+		d.laneTask(l, offer)
+		return
+	}
 	t := Transfer{
 		ID: o.ID, Interaction: o.Interaction, Direction: "receive", State: StateOffered, Peer: PeerRef{d.contacts.NameOf(in.Peer), in.Peer.String()},
 		File: shownName(o.Name), Note: o.Note, Size: o.Size, Files: offer.Files(), Entries: o.Entries, Path: pathOf(in.Route),
@@ -215,6 +219,12 @@ func (d *Daemon) take(ctx context.Context, e *entry, in *connmgr.Incoming, offer
 			return err
 		}
 	}
+	d.stored(e, dir, res)
+	return nil
+}
+
+// stored shows where what has come is now.
+func (d *Daemon) stored(e *entry, dir *transfer.Dir, res transfer.Result) {
 	d.table.change(e, func(e *entry) {
 		e.shown.File, e.shown.Digest, e.shown.Names = filepath.Join(dir.Path(), res.Name), digestText(res.Digest), nil
 		for _, name := range res.Names {
@@ -223,7 +233,6 @@ func (d *Daemon) take(ctx context.Context, e *entry, in *connmgr.Incoming, offer
 			}
 		}
 	})
-	return nil
 }
 
 // settleOffer notes how an offer ended that nobody has taken. One whose sender is gone stays in the inbox.

@@ -233,9 +233,13 @@ func (d *Daemon) digestsOf(src *transfer.Source) ([]fileDigest, error) {
 		if len(out) == maxSummed {
 			break
 		}
-		sum, ok := d.sumFile(src.Path(i), buf)
+		mod := time.Unix(0, x.Mod)
+		sum, ok := d.known.get(src.Path(i), x.Size, mod)
 		if !ok {
-			return nil, os.ErrNotExist
+			if sum, ok = d.sumFile(src.Path(i), buf); !ok {
+				return nil, os.ErrNotExist
+			}
+			d.known.put(src.Path(i), x.Size, mod, sum)
 		}
 		out = append(out, fileDigest{x.Path, hex.EncodeToString(sum[:])})
 	}

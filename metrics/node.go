@@ -13,7 +13,10 @@ func newTransfers(read func() transfer.Stats) prometheus.Collector {
 	total := counter("node_transfer_total", "Transfers that have ended, by how.", "dir", "state")
 	active := gauge("node_transfers_active", "Transfers begun and not ended, pending offers included.", "dir")
 	bytes := counter("node_transfer_bytes_total", "Bytes of file bodies moved, also by transfers that failed later.", "dir")
-	return collector{[]family{total, active, bytes}, func(s scrape) {
+	resumed := counter("node_transfer_resumed_total", "Conversations about a transfer that went on where an earlier one had ended.", "dir")
+	kept := counter("node_transfer_resumed_bytes_total", "Bytes that were there from an earlier conversation and did not move again.", "dir")
+	verified := counter("node_transfer_chunks_verified_total", "Chunks that came and matched their digest.")
+	return collector{[]family{total, active, bytes, resumed, kept, verified}, func(s scrape) {
 		st := read()
 		for dir, d := range map[string]transfer.DirectionStats{"send": st.Send, "receive": st.Receive} {
 			for state, n := range d.Outcomes {
@@ -21,7 +24,10 @@ func newTransfers(read func() transfer.Stats) prometheus.Collector {
 			}
 			s.add(active, float64(d.Active), dir)
 			s.count(bytes, d.Bytes, dir)
+			s.count(resumed, d.Resumed, dir)
+			s.count(kept, d.Kept, dir)
 		}
+		s.count(verified, st.Receive.Verified)
 	}}
 }
 

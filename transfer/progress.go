@@ -70,6 +70,9 @@ type Counters struct {
 type counters struct {
 	active   atomic.Int64
 	bytes    atomic.Uint64
+	resumed  atomic.Uint64                 // conversations that found something there
+	kept     atomic.Uint64                 // bytes that they found
+	verified atomic.Uint64                 // chunks
 	outcomes [len(kinds) + 1]atomic.Uint64 // by index in kinds; the last is done
 }
 
@@ -82,6 +85,9 @@ type Stats struct {
 type DirectionStats struct {
 	Active   int64             // begun, not ended; a pending offer counts
 	Bytes    uint64            // of bodies, also of transfers that failed later
+	Resumed  uint64            // conversations that found something of an earlier one there
+	Kept     uint64            // bytes that they found, and that were not sent again
+	Verified uint64            // chunks that came and were right; of the receiver
 	Outcomes map[string]uint64 // by the words of Outcome; all of them, also at 0
 }
 
@@ -94,6 +100,9 @@ func (c *counters) stats() DirectionStats {
 	s := DirectionStats{
 		Active:   c.active.Load(),
 		Bytes:    c.bytes.Load(),
+		Resumed:  c.resumed.Load(),
+		Kept:     c.kept.Load(),
+		Verified: c.verified.Load(),
 		Outcomes: make(map[string]uint64, len(c.outcomes)),
 	}
 	for i := range kinds {
@@ -133,6 +142,10 @@ func (m meter) had(n, again int64) {
 	m.progress.bytes.Store(n)
 	m.progress.start.Store(n)
 	m.progress.again.Store(again)
+	if n > 0 {
+		m.total.resumed.Add(1)
+		m.total.kept.Add(uint64(n))
+	}
 }
 
 // unwanted notes what the receiver does not take.

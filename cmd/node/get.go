@@ -13,8 +13,8 @@ func (a *app) getCommand() *cobra.Command {
 	var wait string
 	cmd := &cobra.Command{
 		Use: "get PEER:TRANSFER | HASH", Short: "ask for a file again that was announced earlier", Args: exactArgs(1),
-		Long: `Get asks the devices of a contact, or of this account, for what was sent to any device of this account or by it: for a transfer by its id, or for a file by its SHA3-256. One
-device after the other is asked until one has sent it whole, and the file is checked against the digest. Nobody has to accept anything.`,
+		Long: `Get asks the devices of a contact, or of this account, for what was sent to any device of this account or by it: for a transfer by its id, or for a file by its SHA3-256. Where
+several devices have it up to four send at once, each a part; who is slow or gone holds up nothing, and what is there is checked against the digest. Nobody has to accept anything.`,
 		Example: "  node get alice:t-x5wd3yhfbdcnl4k2tpvq6ma7ze # the id that `node transfers ls` shows on a device that has it\n  node get me:t-x5wd3yhfbdcnl4k2tpvq6ma7ze\n  node get 3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532 --from any",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if wait != "none" && wait != "done" {

@@ -189,6 +189,13 @@ func printTransfer(w io.Writer, t daemon.Transfer, list daemon.EntryList) {
 		}
 		row(dev.Peer.Name, "%s  %s  %s of %s", dev.ID, how, cli.Size(dev.Bytes), cli.Size(t.Size))
 	}
+	for _, source := range t.Sources {
+		how := cli.Size(source.Bytes)
+		if source.Error != nil {
+			how += ", " + source.Error.Error()
+		}
+		row("from "+source.Peer.Name, "%s", how)
+	}
 	row("re-sent", "%d bytes (%s) in %d runs", t.Resent, cli.Size(t.Resent), t.Runs)
 	if t.UnwantedFiles > 0 {
 		row("not taken", "%d files of %s", t.UnwantedFiles, cli.Size(t.UnwantedBytes))
