@@ -23,6 +23,9 @@ func explain(err error, peer string) *cli.Error {
 	if reason.Of(err) == reason.AuthRevoked { // whatever was going on: it does not go on when the connection is back
 		return explainReason(err, peer)
 	}
+	if reason.Of(err) == reason.AuthRevoked { // also where it broke a transfer in the middle
+		return explainReason(err, peer)
+	}
 	if e := explainTransfer(err, peer); e != nil {
 		return e
 	}
