@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 )
 
 // slack is how far below its target a ratio may be in a gate: what two runs of one program differ by on a busy machine. Costs
@@ -13,6 +14,9 @@ const slack = 0.75
 // secondLook is how many times the rounds a row gets that was below its floor: a neighbour that took the core in the first look
 // is not likely to be there again, and the best round counts.
 const secondLook = 3
+
+// lookLimit is how long those second looks may take together.
+const lookLimit = 3 * time.Minute
 
 // fault says why a row fails the gate; empty: it does not. A row that could not be measured fails nothing.
 func (r row) fault() string {
@@ -32,7 +36,7 @@ func (r row) fault() string {
 // lookAgain measures the benches once more that have a row at fault, with more rounds, and puts what it finds in their place.
 func lookAgain(ctx context.Context, list []bench, set settings, rows []row) ([]row, error) {
 	set.rounds *= secondLook
-	set.limit = 0 // those are few, and each is short
+	began := time.Now()
 	for _, b := range list {
 		doubted := false
 		for _, r := range rows {
@@ -41,8 +45,8 @@ func lookAgain(ctx context.Context, list []bench, set settings, rows []row) ([]r
 				doubted = true
 			}
 		}
-		if !doubted || !set.selects(b) {
-			continue
+		if !doubted || time.Since(began) > lookLimit {
+			continue // what there is no time for stays as it was: at fault
 		}
 		for _, better := range runOne(ctx, b, set) {
 			for i, r := range rows {

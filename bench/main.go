@@ -162,6 +162,9 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 		}
 		if !given["limit"] {
 			set.limit = 105 * time.Second
+			if set.gate { // which has to see every row, on a busy machine, too
+				set.limit = 4 * time.Minute
+			}
 		}
 		if !given["file"] {
 			set.file = 128 << 20
