@@ -368,6 +368,30 @@ func (d *Daemon) RevokeDevice(who string) (DeviceObject, error) {
 	return DeviceObject{envelope("device"), DeviceEntry{ListedDevice: gone}}, nil
 }
 
+// RenameDevice calls a device of the account something else: bob:desk to contacts.
+func (d *Daemon) RenameDevice(who, name string) (DeviceObject, error) {
+	var renamed identity.ListedDevice
+	err := d.signList(func(all []identity.ListedDevice) ([]identity.ListedDevice, error) {
+		if err := identity.CheckDeviceName(name); err != nil {
+			return nil, cli.Errorf("E_USAGE", "a device cannot be called %q", name).Because(err).Hint("use letters, digits, dot, dash and underscore")
+		}
+		i := slices.IndexFunc(all, func(dev identity.ListedDevice) bool { return dev.Name == who || dev.ID.String() == who })
+		if i < 0 {
+			return nil, cli.Errorf("E_PEER_UNKNOWN", "the account has no device %q", who).Hint("see `node device ls`")
+		}
+		if j := slices.IndexFunc(all, func(dev identity.ListedDevice) bool { return dev.Name == name }); j >= 0 && j != i {
+			return nil, cli.Errorf("E_USAGE", "the account has a device %q already", name).Hint("choose another name")
+		}
+		all[i].Name = name
+		renamed = all[i]
+		return all, nil
+	})
+	if err != nil {
+		return DeviceObject{}, err
+	}
+	return DeviceObject{envelope("device"), DeviceEntry{ListedDevice: renamed, Self: renamed.ID == d.self}}, nil
+}
+
 // makeAccount makes the account of a device that has none: its key, and the first list.
 func (d *Daemon) makeAccount() error {
 	if _, ok := d.contacts.Own(); ok {

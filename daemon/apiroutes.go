@@ -82,6 +82,16 @@ func (d *Daemon) routes() []route {
 			},
 		},
 		{
+			method: "POST", path: "/v1/devices/{device}", summary: "rename a device of the account", in: deviceRequest{}, out: DeviceObject{},
+			answer: func(r *http.Request) (any, error) {
+				var req deviceRequest
+				if err := read(r, &req); err != nil {
+					return nil, err
+				}
+				return d.RenameDevice(r.PathValue("device"), req.Name)
+			},
+		},
+		{
 			method: "DELETE", path: "/v1/devices/{device}", summary: "revoke a device of the account, by name or device id", out: DeviceObject{},
 			answer: func(r *http.Request) (any, error) { return d.RevokeDevice(r.PathValue("device")) },
 		},
@@ -171,6 +181,10 @@ func (d *Daemon) handler() http.Handler {
 		})
 	}
 	return mux
+}
+
+type deviceRequest struct {
+	Name string `json:"name"` // what it is to be called
 }
 
 type policyRequest struct {

@@ -272,6 +272,11 @@ func (c *Client) Get(ctx context.Context, req GetRequest) (t Transfer, err error
 	return t, c.do(ctx, http.MethodPost, "/v1/gets", req, &t)
 }
 
+// RenameDevice calls a device of the account something else.
+func (c *Client) RenameDevice(ctx context.Context, who, name string) (o DeviceObject, err error) {
+	return o, c.do(ctx, http.MethodPost, "/v1/devices/"+url.PathEscape(who), deviceRequest{name}, &o)
+}
+
 // RevokeDevice takes a device off the account's list.
 func (c *Client) RevokeDevice(ctx context.Context, who string) (o DeviceObject, err error) {
 	return o, c.do(ctx, http.MethodDelete, "/v1/devices/"+url.PathEscape(who), nil, &o)

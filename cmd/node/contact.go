@@ -22,7 +22,7 @@ func (a *app) contactCommand() *cobra.Command {
 		Use: "contact", Short: "the devices this one knows", Args: noArgs,
 		Long: `Contacts are the devices this one talks to. Both sides must know each other: strangers get no answer at all.
 The devices of an account have the same contacts: what is added, renamed, blocked, removed, or taken unasked (auto-accept) at one of them is so at all, as soon as they meet.
-A folder for files (download-dir) and ports (listen) are each device's own.`,
+A folder for files (download-dir), ports (listen) and the kind of path are each device's own.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(

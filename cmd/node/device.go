@@ -40,6 +40,23 @@ it has to be up once in three days or so, else the others' time runs out after s
 			},
 		},
 		&cobra.Command{
+			Use: "rename NAME NEW", Short: "call a device of the account something else, here and at its contacts", Args: exactArgs(2),
+			Example: "  node device rename phone old-phone",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				c, err := a.client()
+				if err != nil {
+					return err
+				}
+				ctx, cancel := a.limit(cmd.Context(), quick)
+				defer cancel()
+				o, err := c.RenameDevice(ctx, args[0], args[1])
+				if err != nil {
+					return err
+				}
+				return a.print(o, func(w io.Writer) { fmt.Fprintf(w, "%s  %s  renamed\n", o.Name, o.ID) })
+			},
+		},
+		&cobra.Command{
 			Use: "revoke NAME", Aliases: []string{"rm"}, Short: "take a device off the account, by name or id: contacts refuse it from then on", Args: exactArgs(1),
 			Long: `Revoke signs a list without the device. Contacts and the account's devices that are connected get it at once, others when they meet one of the account's devices; until
 then, for seven days at most, they know the old list. Sessions with the device end with AUTH_REVOKED.`,
