@@ -41,6 +41,7 @@ type Node struct {
 	DownloadDir string           // "" means in the home
 	PortMapping string           // "auto" or "off"
 	LAN         bool             // look for contacts on the link, and be found there
+	Push        string           // "auto" or "off"
 }
 
 // Signalling is how long a call to another device waits.
@@ -135,6 +136,7 @@ type Turnd struct {
 	NoUDPRelays   bool             // TCP allocations only
 	OtherUDP      []netip.AddrPort // RFC 5780
 	Mobility      bool             // allocations that move, RFC 8016
+	Push          string           // "users" or "off"
 	MobilityGrace time.Duration
 
 	Offload     string           // "off", "auto" or "tc": the relay in the kernel

@@ -70,6 +70,11 @@ var mainKeys = []Key{
 		field: one(func(c *Config) *bool { return &c.Node.LAN }, typeBool, parseBool),
 	},
 	{
+		Name: "node.push", Flag: "push", Default: "auto", Programs: nodeOnly,
+		Help:  "whether contacts' requests come by push: one connection is kept to each of the first two relays, which hands them over at once; off: nothing is asked of relays before a call, and none is called by",
+		field: choice(func(c *Config) *string { return &c.Node.Push }, "auto", "off"),
+	},
+	{
 		Name: "dht.mode", Flag: "private-dht", Switch: "private", Default: "mainline", Programs: nodeOnly,
 		Help:  "which DHT devices are found on: BitTorrent's, or one of your own nodes",
 		field: choice(func(c *Config) *string { return &c.DHT.Mode }, "mainline", "private"),
@@ -313,6 +318,11 @@ var mainKeys = []Key{
 		Name: "turnd.other_udp", Flag: "other-udp", Programs: both,
 		Help:  "another address and port for the discovery of NAT behaviour (RFC 5780), one a family; the first of listen_udp names its address then",
 		field: list(func(c *Config) *[]netip.AddrPort { return &c.Turnd.OtherUDP }, "addresses", single(parseAddrPort)),
+	},
+	{
+		Name: "turnd.push", Flag: "relay-push", Default: "users", Programs: both,
+		Help:  "who may register for signalling by push, at every TCP and TLS listener: users, devices among them, or nobody (off)",
+		field: choice(func(c *Config) *string { return &c.Turnd.Push }, "users", "off"),
 	},
 	{
 		Name: "turnd.mobility", Flag: "mobility", Default: "false", Programs: both,

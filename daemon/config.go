@@ -30,6 +30,7 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 		Dashboard:   c.API.Dashboard,
 	}
 	out.LAN = c.Node.LAN
+	out.NoPush = c.Node.Push == "off"
 	out.NoUpgrade = !c.Path.Upgrade
 	if out.Warm = c.Path.Warm; out.Warm == 0 {
 		out.Warm = -1 // which is "not at all" to who has a default for 0

@@ -23,6 +23,7 @@ import (
 	"traverse.internal/metrics"
 	"traverse.internal/service"
 	"traverse.internal/signalling"
+	"traverse.internal/signalling/relay"
 	"traverse.internal/transfer"
 	"traverse.internal/transfer/store"
 	"traverse.internal/turn"
@@ -46,6 +47,7 @@ type Config struct {
 	Addrs       []netip.Addr    // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
 	Port        uint16          // TCP port for paths [any]
 	LAN         bool            // look for contacts on the link by multicast DNS, and be found there [no]
+	NoPush      bool            // no signalling through relays
 	PortMapping bool            // ask the router for a port that leads to ours [no]
 	Accept      Accept          // [AcceptAsk]
 	Downloads   string          // [Home.Downloads]
@@ -94,6 +96,7 @@ type Daemon struct {
 	dht       *dht.Node
 	courier   *dht.Courier
 	signaler  *signalling.Signaler
+	push      *relay.Route // nil: no signalling through relays
 	endpoint  *ice.Endpoint
 	mappings  []mapping // of ports at the router; none where that is off
 	manager   *connmgr.Manager
@@ -329,6 +332,9 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	d.startSaved()
 	d.spawn(d.acceptLoop)
 	d.spawn(func() { d.endpoint.Follow(d.ctx) })
+	if d.push != nil {
+		d.spawn(d.followNetwork)
+	}
 	for _, m := range d.mappings {
 		d.spawn(func() { _ = m.Serve(d.ctx) })
 	}

@@ -28,6 +28,9 @@ func (d *Daemon) openMetrics() error {
 			return metrics.Account{Devices: len(own.list.Devices), Expires: own.list.Expires}
 		},
 	}
+	if d.push != nil {
+		src.Push = d.push.Stats
+	}
 	if d.turnd != nil {
 		src.Turnd = d.turnd.Stats
 	}

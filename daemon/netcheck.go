@@ -21,6 +21,7 @@ type Netcheck struct {
 	PortMapping NetcheckMapping   `json:"port_mapping"`
 	DHT         DHTStatus         `json:"dht"`
 	Relays      []NetcheckRelay   `json:"relays"`
+	Push        []PushStatus      `json:"push,omitempty"`
 	Clock       NetcheckClock     `json:"clock"`
 	Warnings    []NetcheckWarning `json:"warnings"`
 }
@@ -97,7 +98,7 @@ const (
 // Netcheck asks the relays. It takes a second or two for each that does not answer.
 func (d *Daemon) Netcheck(ctx context.Context) Netcheck {
 	n := Netcheck{
-		Envelope: envelope("netcheck"), Time: time.Now(), UDP: []NetcheckNAT{}, Relays: []NetcheckRelay{}, DHT: d.dhtStatus(),
+		Envelope: envelope("netcheck"), Time: time.Now(), UDP: []NetcheckNAT{}, Relays: []NetcheckRelay{}, DHT: d.dhtStatus(), Push: d.pushStatus(),
 		PortMapping: d.mappingState(), Clock: NetcheckClock{d.signaler.Stats().Expired}, Warnings: []NetcheckWarning{},
 	}
 	var servers []netip.AddrPort

@@ -120,6 +120,7 @@ type Status struct {
 	Policy    string       `json:"path_policy"`
 	DHT       DHTStatus    `json:"dht"`
 	Relays    []string     `json:"relays"`
+	Push      []PushStatus `json:"push,omitempty"`  // of the relays that hand requests over at once
 	Turnd     []string     `json:"turnd,omitempty"` // listening addresses of the embedded relay
 	Metrics   string       `json:"metrics,omitempty"`
 	Dashboard string       `json:"dashboard,omitempty"` // URL of the status page

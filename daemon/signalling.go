@@ -23,8 +23,11 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 		return explainListen(err, "the DHT", c.Listen.String())
 	}
 	d.undo(func() { _ = d.dht.Close() })
+	if err := d.openPush(device); err != nil {
+		return err
+	}
 	courier, err := dht.NewCourier(d.dht, dht.CourierConfig{
-		Device: device, Peers: d.contacts.Devices,
+		Device: device, Peers: d.contacts.Devices, Relays: d.pushRelays,
 		// The callto box is for strangers, and only contacts are answered: polling it would be gets for nothing.
 		Routes: dht.RouteDirect | dht.RouteSlot, Mapped: d.mappedDHT,
 		Twin: d.sawTwin, Republish: c.republish,
@@ -34,13 +37,16 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 	}
 	d.courier = courier
 	routes := courier.Routes()
+	if d.push != nil {
+		routes = slices.Insert(routes, 1, signalling.Route(d.push)) // the direct way keeps its head start
+	}
 	if d.cfg.LAN && !c.Listen.Addr().IsLoopback() {
 		link, err := lan.Open(lan.Config{Device: device, Peers: d.contacts.Devices})
 		if err != nil {
 			return explainListen(err, "discovery on the LAN", "a UDP port")
 		}
 		d.undo(func() { _ = link.Close() })
-		routes = slices.Insert(routes, 1, signalling.Route(link)) // the direct way keeps its head start
+		routes = slices.Insert(routes, len(routes)-1, signalling.Route(link)) // before the slots
 	}
 	d.signaler, err = signalling.New(signalling.Config{
 		Device: device, Allowed: d.contacts.Knows, Peers: d.contacts.Devices, Routes: routes, Presence: courier,

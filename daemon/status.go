@@ -18,6 +18,7 @@ func (d *Daemon) Status() Status {
 	for _, r := range d.cfg.Relays {
 		s.Relays = append(s.Relays, r.URL.String())
 	}
+	s.Push = d.pushStatus()
 	if d.turnd != nil {
 		for _, a := range d.turnd.TCPAddrs() {
 			s.Turnd = append(s.Turnd, "tcp://"+a.String())

@@ -58,6 +58,9 @@ type CourierConfig struct {
 	// of the other one. Nil: nobody looks.
 	Twin func(other []netip.AddrPort)
 
+	// Relays are the addresses of the relays where this device is registered for push now, to publish beside, at most 4; nil: none.
+	Relays func() []netip.AddrPort
+
 	Poll       time.Duration // each contact's slot; private 2 s, Mainline 30 s; longer with many contacts, at most 50 s
 	CalltoPoll time.Duration // own callto box; private 10 s, Mainline 60 s
 	Republish  time.Duration // own presence; private 1 min, Mainline 20 min, at most 72 min; it holds for two and a half times as long, at least 10 s
@@ -195,7 +198,16 @@ func (c *Courier) CallTimeout() time.Duration {
 // callPoll is how often an answer is looked for while a call waits.
 func (c *Courier) callPoll() time.Duration { return max(c.cfg.Poll/4, 50*time.Millisecond) }
 
-// addresses are what we publish: where a contact can ask us directly.
+// places are what we publish: where a contact can ask us directly, and by which relays.
+func (c *Courier) places() places {
+	p := places{addrs: c.addresses()}
+	if c.cfg.Relays != nil {
+		p.relays = c.cfg.Relays()
+	}
+	return p
+}
+
+// addresses are where a contact can ask us directly.
 func (c *Courier) addresses() []netip.AddrPort {
 	if c.cfg.Announce != nil {
 		return c.cfg.Announce

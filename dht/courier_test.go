@@ -47,12 +47,12 @@ func TestCallsThatFailSayWhy(t *testing.T) {
 			b.start(t)
 		}, reason.NoRecord},
 		{"a device that went away long ago", func(t *testing.T, a, b *device) {
-			if _, err := b.courier.putRecord(t.Context(), a.ID(), b.courier.addresses(), time.Now().Add(-time.Second)); err != nil {
+			if _, err := b.courier.putRecord(t.Context(), a.ID(), b.courier.places(), time.Now().Add(-time.Second)); err != nil {
 				t.Fatal(err)
 			}
 		}, reason.RecordStale},
 		{"a device that went away just now", func(t *testing.T, a, b *device) {
-			if _, err := b.courier.putRecord(t.Context(), a.ID(), b.courier.addresses(), time.Now().Add(time.Minute)); err != nil {
+			if _, err := b.courier.putRecord(t.Context(), a.ID(), b.courier.places(), time.Now().Add(time.Minute)); err != nil {
 				t.Fatal(err)
 			}
 		}, reason.PeerSilent},

@@ -2,6 +2,8 @@ package dht
 
 import (
 	"context"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,6 +61,14 @@ func (c *Courier) watch(ctx context.Context, peer identity.DeviceID, each func(r
 			return
 		}
 	}
+}
+
+// WatchRelays calls each with the relays where peer is registered for push, as its presence says and our mode allows, and again
+// whenever a lookup has brought a record, until each returns false or ctx ends.
+func (c *Courier) WatchRelays(ctx context.Context, peer identity.DeviceID, each func([]netip.AddrPort) (more bool)) {
+	c.watch(ctx, peer, func(r record) bool {
+		return each(slices.DeleteFunc(slices.Clone(r.relays), func(a netip.AddrPort) bool { return !c.node.cfg.Mode.allowsDirect(a) }))
+	})
 }
 
 // recall returns what is known of peer without asking anybody.
@@ -184,9 +194,9 @@ func (c *Courier) openRecord(peer identity.DeviceID, sealed []byte) (record, boo
 	if err != nil || m.Kind != signalling.Record || m.From != peer || m.Expiry.After(time.Now().Add(signalling.MaxPresenceLife+signalling.Skew)) {
 		return record{}, false
 	}
-	addrs, err := parseRecord(m.Body)
+	where, err := parseRecord(m.Body)
 	if err != nil {
 		return record{}, false
 	}
-	return record{expiry: m.Expiry, addrs: addrs}, true
+	return record{m.Expiry, where}, true
 }

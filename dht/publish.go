@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,8 +63,8 @@ func (c *Courier) Serve(ctx context.Context) error {
 // step starts what is due.
 func (p *publisher) step(ctx context.Context, now time.Time) {
 	contacts := p.courier.contacts()
-	addrs := p.courier.addresses()
-	text := fmt.Sprint(addrs)
+	where := p.courier.places()
+	text := fmt.Sprint(where)
 	p.forget(contacts)
 	for _, peer := range contacts {
 		if !p.due(peer, now, text) {
@@ -79,7 +78,7 @@ func (p *publisher) step(ctx context.Context, now time.Time) {
 		p.start(peer)
 		p.wg.Go(func() {
 			defer func() { <-p.sem }()
-			p.publish(ctx, peer, addrs, text)
+			p.publish(ctx, peer, where, text)
 		})
 	}
 }
@@ -123,9 +122,9 @@ func (p *publisher) start(peer identity.DeviceID) {
 
 // publish writes the record for one contact and notes when to do it again. A record that only this node has is good
 // for whoever asks this node, but is soon tried again.
-func (p *publisher) publish(ctx context.Context, peer identity.DeviceID, addrs []netip.AddrPort, text string) {
+func (p *publisher) publish(ctx context.Context, peer identity.DeviceID, where places, text string) {
 	now := time.Now()
-	stored, err := p.courier.putRecord(ctx, peer, addrs, now.Add(p.courier.life()))
+	stored, err := p.courier.putRecord(ctx, peer, where, now.Add(p.courier.life()))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pub := p.byPeer[peer]
@@ -142,14 +141,14 @@ func (p *publisher) publish(ctx context.Context, peer identity.DeviceID, addrs [
 }
 
 // putRecord writes one presence record.
-func (c *Courier) putRecord(ctx context.Context, peer identity.DeviceID, addrs []netip.AddrPort, expiry time.Time) (Stored, error) {
+func (c *Courier) putRecord(ctx context.Context, peer identity.DeviceID, where places, expiry time.Time) (Stored, error) {
 	secret, err := c.secret(peer)
 	if err != nil {
 		return Stored{}, err
 	}
 	var id signalling.RequestID
 	rand.Read(id[:])
-	sealed, err := c.sealRecord(peer, id, addrs, expiry)
+	sealed, err := c.sealRecord(peer, id, where, expiry)
 	if err != nil {
 		return Stored{}, err
 	}
@@ -163,6 +162,6 @@ func (c *Courier) putRecord(ctx context.Context, peer identity.DeviceID, addrs [
 	return stored, nil
 }
 
-func (c *Courier) sealRecord(peer identity.DeviceID, id signalling.RequestID, addrs []netip.AddrPort, expiry time.Time) ([]byte, error) {
-	return signalling.Seal(c.cfg.Device, signalling.Message{Kind: signalling.Record, To: peer, ID: id, Expiry: expiry, Body: appendRecord(nil, addrs)})
+func (c *Courier) sealRecord(peer identity.DeviceID, id signalling.RequestID, where places, expiry time.Time) ([]byte, error) {
+	return signalling.Seal(c.cfg.Device, signalling.Message{Kind: signalling.Record, To: peer, ID: id, Expiry: expiry, Body: appendRecord(nil, where)})
 }

@@ -141,20 +141,28 @@ func TestVectorsOfDatagrams(t *testing.T) {
 }
 
 func TestVectorsOfRecords(t *testing.T) {
-	for _, v := range vectors(t, "record") {
-		var addrs []netip.AddrPort
-		for _, s := range strings.Split(v[0], ",") {
+	list := func(text string) (addrs []netip.AddrPort) {
+		for _, s := range strings.Split(text, ",") {
 			if s != "-" {
 				addrs = append(addrs, netip.MustParseAddrPort(s))
 			}
 		}
-		body := unhex(t, v[1])
-		if got, err := parseRecord(body); err != nil || !slices.Equal(got, addrs) {
-			t.Errorf("%s: parsed %v, %v", v[1], got, err)
+		return addrs
+	}
+	check := func(want places, text string) {
+		body := unhex(t, text)
+		if got, err := parseRecord(body); err != nil || !slices.Equal(got.addrs, want.addrs) || !slices.Equal(got.relays, want.relays) {
+			t.Errorf("%s: parsed %v, %v", text, got, err)
 		}
-		if got := appendRecord(nil, addrs); !bytes.Equal(got, body) {
-			t.Errorf("%v: built %x, want %x", addrs, got, body)
+		if got := appendRecord(nil, want); !bytes.Equal(got, body) {
+			t.Errorf("%v: built %x, want %x", want, got, body)
 		}
+	}
+	for _, v := range vectors(t, "record") {
+		check(places{addrs: list(v[0])}, v[1])
+	}
+	for _, v := range vectors(t, "recordvia") {
+		check(places{list(v[0]), list(v[1])}, v[2])
 	}
 	for _, v := range vectors(t, "norecord") {
 		if got, err := parseRecord(unhex(t, v[1])); err == nil {
@@ -238,7 +246,9 @@ func TestHoursToRead(t *testing.T) {
 }
 
 func FuzzParseRecord(f *testing.F) {
-	f.Add(appendRecord(nil, []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:17001"), netip.MustParseAddrPort("[::1]:17001")}))
+	two := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:17001"), netip.MustParseAddrPort("[::1]:17001")}
+	f.Add(appendRecord(nil, places{addrs: two}))
+	f.Add(appendRecord(nil, places{two, two}))
 	f.Add([]byte{1, 6})
 	f.Add([]byte{1, 1, 16})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -60,9 +60,9 @@ func (p *publisher) readOwn(ctx context.Context, now time.Time) {
 	if err != nil || m.Kind != signalling.Record || m.From != c.self || m.ID == own.run {
 		return
 	}
-	if addrs, err := parseRecord(m.Body); err == nil && now.Before(m.Expiry) {
+	if where, err := parseRecord(m.Body); err == nil && now.Before(m.Expiry) {
 		own.put = time.Time{} // so that the other one sees us too
-		c.cfg.Twin(addrs)
+		c.cfg.Twin(where.addrs)
 	}
 }
 
@@ -77,7 +77,7 @@ func (p *publisher) writeOwn(ctx context.Context, now time.Time) {
 	if err != nil {
 		return
 	}
-	sealed, err := c.sealRecord(c.self, own.run, addrs, now.Add(c.life()))
+	sealed, err := c.sealRecord(c.self, own.run, places{addrs: addrs}, now.Add(c.life()))
 	if err != nil {
 		return
 	}

@@ -63,8 +63,8 @@ func TestTwin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		addrs, err := parseRecord(m.Body)
-		return err == nil && len(addrs) == 1 && addrs[0] == by.Addr()
+		where, err := parseRecord(m.Body)
+		return err == nil && len(where.addrs) == 1 && where.addrs[0] == by.Addr()
 	}
 	eventually(t, "the first run publishes", func() bool { return published(nodes[1]) })
 	first.stop()

@@ -19,9 +19,11 @@ import (
 	"traverse.internal/dht"
 	"traverse.internal/internal/acme"
 	"traverse.internal/signalling"
+	"traverse.internal/signalling/relay"
 	"traverse.internal/transfer"
 	"traverse.internal/turn"
 	"traverse.internal/turn/mint"
+	"traverse.internal/turn/push"
 )
 
 var update = flag.Bool("update", false, "rewrite the table in docs/metrics.md")
@@ -45,6 +47,7 @@ func everything() Sources {
 		},
 		ICE:        func() ice.Stats { return ice.Stats{Direct: 3} },
 		Signalling: func() signalling.Stats { return signalling.Stats{Calls: 5, CallsAnswered: 3, CallsFailed: 1} },
+		Push:       func() relay.Stats { return relay.Stats{Up: 1} },
 		DHT: func() dht.Stats {
 			return dht.Stats{Nodes: 5, GoodNodes: 3, Drops: map[dht.DropReason]uint64{dht.DropFlood: 1}}
 		},
@@ -65,6 +68,7 @@ func everything() Sources {
 				Strangers:      1,
 				DTLSHandshakes: map[string]uint64{"done": 1},
 				CertExpires:    time.Unix(1, 0),
+				Push:           &push.Stats{},
 				Offload:        &offload.Stats{Relayed: []offload.Relayed{{Dir: "up", Family: "4"}}, Left: map[string]uint64{"mtu": 1}, Refused: map[string]uint64{"route": 1}},
 			}
 		},

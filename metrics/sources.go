@@ -15,6 +15,7 @@ import (
 	"traverse.internal/dht"
 	"traverse.internal/internal/acme"
 	"traverse.internal/signalling"
+	"traverse.internal/signalling/relay"
 	"traverse.internal/transfer"
 	"traverse.internal/turn"
 	"traverse.internal/turn/mint"
@@ -35,6 +36,7 @@ type Sources struct {
 	Manager    func() connmgr.Stats
 	ICE        func() ice.Stats
 	Signalling func() signalling.Stats
+	Push       func() relay.Stats
 	DHT        func() dht.Stats
 	Transfers  func() transfer.Stats
 	Account    func() Account
@@ -62,6 +64,9 @@ func (src Sources) register(r *prometheus.Registry) *prometheus.HistogramVec {
 	if src.Signalling != nil {
 		r.MustRegister(newSignalling(src.Signalling))
 	}
+	if src.Push != nil {
+		r.MustRegister(newPush(src.Push))
+	}
 	if src.DHT != nil {
 		r.MustRegister(newDHT(src.DHT))
 	}
@@ -72,7 +77,7 @@ func (src Sources) register(r *prometheus.Registry) *prometheus.HistogramVec {
 		r.MustRegister(newAccount(src.Account))
 	}
 	if src.Turnd != nil {
-		r.MustRegister(newTurnd(src.Turnd), newOffload(src.Turnd))
+		r.MustRegister(newTurnd(src.Turnd), newPusher(src.Turnd), newOffload(src.Turnd))
 	}
 	if src.ACME != nil {
 		r.MustRegister(newACME(src.ACME))

@@ -11,6 +11,7 @@ import (
 
 	"traverse.internal/identity"
 	"traverse.internal/turn/alloc"
+	"traverse.internal/turn/push"
 )
 
 // Config says where the server listens, whom it serves and what they may do. The zero value of a field means its
@@ -96,6 +97,12 @@ type Config struct {
 	// another port than the first of ListenUDP of that family has, which then names its address, too. Over UDP the server
 	// listens at all four combinations. None: no discovery.
 	OtherUDP []netip.AddrPort
+
+	// Push lets users register for signalling by push, at every TCP and TLS listener, and anybody hand in who knows a mailbox of
+	// theirs: docs/protocol/push.md.
+	Push bool
+	// PushLimits are its limits.
+	PushLimits push.Limits
 
 	// Shards share the work. Default one a core.
 	Shards int

@@ -59,6 +59,7 @@ func (s *Server) Reload(config Config) (restart []string, err error) {
 		sh.strangers.setRate(config.StrangerRate)
 		sh.mu.Unlock()
 	}
+	s.keepPushed()
 	s.recheck()
 	s.again.Store(true) // for a request that was judged by the policy before and is granted only now
 	return restart, nil

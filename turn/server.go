@@ -32,6 +32,7 @@ type Server struct {
 	tcp     []*net.TCPListener
 	tls     []*net.TCPListener
 	cert    *certificate // nil: none
+	pusher  *pusher      // nil: nothing is pushed
 	handed  []Inherited  // sockets that nobody has taken yet, while New runs
 
 	dtlsJobs   chan dtlsJob
@@ -93,6 +94,12 @@ func New(config Config) (*Server, error) {
 	s.users.replace(config.Users, config.Keys, config.Secrets)
 	s.setDevices(config.Devices)
 	s.alternates.Store(&config.Alternates)
+	if config.Push {
+		var err error
+		if s.pusher, err = newPusher(config.PushLimits); err != nil {
+			return nil, err
+		}
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for family := range s.ports {
 		for protocol := range s.ports[family] {

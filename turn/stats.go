@@ -8,6 +8,7 @@ import (
 	"traverse.internal/core/udp"
 	"traverse.internal/core/zerocopy"
 	"traverse.internal/turn/alloc"
+	"traverse.internal/turn/push"
 )
 
 // DropReason says why a packet was not relayed.
@@ -133,7 +134,8 @@ type Stats struct {
 	// DTLSHandshakes by how they ended: done, failed, timeout, refused (too many clients), dropped (too many at once); and
 	// asked, ClientHellos that were answered by a cookie and nothing else.
 	DTLSHandshakes map[string]uint64
-	DataPairs      int // peer connections joined with their client's
+	DataPairs      int         // peer connections joined with their client's
+	Push           *push.Stats // nil: nothing is pushed
 }
 
 // AllocationCount is the number of allocations of a relayed family ("4", "6") from a client transport ("udp", "tcp", "tls", "dtls").
@@ -170,6 +172,10 @@ func (s *Server) Stats() Stats {
 			"asked": d.asked.Load(), "done": d.done.Load(), "failed": d.failed.Load(), "timeout": d.timeout.Load(),
 			"refused": d.refused.Load(), "dropped": d.dropped.Load(),
 		}
+	}
+	if s.pusher != nil {
+		pushed := s.pusher.hub.Stats()
+		st.Push = &pushed
 	}
 	if s.cert != nil {
 		st.CertExpires, st.CertFailures = s.cert.expires(), s.cert.failures.Load()

@@ -78,7 +78,7 @@ func (s *Server) newStream(conn *net.TCPConn, client netip.AddrPort, transport a
 	st.uplink = uplink{shard: st.shard}
 	var err error
 	if transport == alloc.TLS {
-		config := s.askDevice(s.cert.tlsConfig())
+		config := s.askDevice(s.offerPush(s.cert.tlsConfig()))
 		st.records = &recordConn{TCPConn: conn, exact: newExactReader(conn, config)}
 		st.secure = stdtls.Server(st.records, config) // its handshake comes with the first read
 		st.conn = st.secure
@@ -110,7 +110,13 @@ func (st *stream) serve() {
 	defer st.close()
 	for {
 		st.setDeadline()
+		if st.secure != nil && st.pushed() {
+			return
+		}
 		if err := st.read(); err != nil {
+			return
+		}
+		if st.secure == nil && st.pushed() {
 			return
 		}
 		bound, err := st.frames()

@@ -64,6 +64,7 @@ func printNetcheck(w io.Writer, n daemon.Netcheck) {
 		fmt.Fprintf(tw, "Relay\t%s\t%s\ttcp %s\tudp %s\t%s\n", r.URL, orDash(r.Address), shortly(r.SetUp), shortly(r.RTT), r.Error)
 	}
 	tw.Flush()
+	printPush(w, n.Push, "Push      ")
 	for _, warning := range n.Warnings {
 		fmt.Fprintf(w, "Warning   %s\n  try: %s\n", warning.What, warning.Try)
 	}

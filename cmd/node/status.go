@@ -7,6 +7,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"traverse.internal/daemon"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -32,6 +34,7 @@ func (a *app) statusCommand() *cobra.Command {
 					fmt.Fprintf(w, ", relay %s", r)
 				}
 				fmt.Fprintln(w)
+				printPush(w, s.Push, "Push    ")
 				if len(s.Turnd) > 0 {
 					fmt.Fprintf(w, "Relay   %s\n", strings.Join(s.Turnd, ", "))
 				}
@@ -53,5 +56,19 @@ func (a *app) statusCommand() *cobra.Command {
 				printTransfers(w, s.Transfers)
 			})
 		},
+	}
+}
+
+// printPush prints a line for each relay that requests come from at once, or should.
+func printPush(w io.Writer, push []daemon.PushStatus, head string) {
+	for _, p := range push {
+		switch {
+		case p.Up:
+			fmt.Fprintf(w, "%sup at %s\n", head, p.Relay)
+		case p.Error != "":
+			fmt.Fprintf(w, "%snot at %s: %s\n", head, p.Relay, p.Error)
+		default:
+			fmt.Fprintf(w, "%snot yet at %s\n", head, p.Relay)
+		}
 	}
 }

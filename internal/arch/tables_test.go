@@ -12,12 +12,14 @@ var arrows = []struct {
 	{"core/reason", nil},
 	{"core/bufpool", nil},
 	{"core/stun", nil},
+	{"core/pushwire", nil},
 	{"core/zerocopy", nil},
 	{"core/ktls", nil},
 	{"core/dtlsserver", nil},
 	{"identity", nil},
 	{"config", nil},
 	{"turn/alloc", nil},
+	{"turn/push", []string{"core/pushwire"}},
 	{"core/framing", []string{"core/reason"}},
 	{"core/udp", []string{"core/bufpool"}},
 	{"core/offload", nil},
@@ -30,8 +32,9 @@ var arrows = []struct {
 	{"core/ice", []string{"core/turnclient", "core/stun", "core/udp", "core/reason"}},
 	{"signalling", []string{"identity", "core/reason"}},
 	{"signalling/lan", []string{"identity", "signalling"}},
+	{"signalling/relay", []string{"identity", "core/pushwire", "core/stun", "signalling"}},
 	{"dht", []string{"identity", "core/reason", "signalling"}},
-	{"turn", []string{"identity", "turn/alloc", "core/bufpool", "core/dtlsserver", "core/ktls", "core/offload", "core/stun", "core/udp", "core/zerocopy"}},
+	{"turn", []string{"identity", "turn/alloc", "turn/push", "core/bufpool", "core/dtlsserver", "core/ktls", "core/offload", "core/pushwire", "core/stun", "core/udp", "core/zerocopy"}},
 	{"turn/mint", []string{"turn"}},
 	{"turn/load", []string{"core/stun", "core/turnclient"}},
 	{"conformance", []string{"core/stun", "core/turnclient", "core/reason"}},
@@ -75,7 +78,7 @@ var sole = []struct {
 	by      []string
 	tests   []string
 }{
-	{foreign: "crypto/tls", by: []string{"internal/acme", "core/tls", "identity", "core/turnclient", "turn", "turn/mint", "turn/probe", "conformance", "bench"}}, // bench: opponents run on it
+	{foreign: "crypto/tls", by: []string{"internal/acme", "core/tls", "identity", "core/turnclient", "signalling/relay", "turn", "turn/mint", "turn/probe", "conformance", "bench"}}, // bench: opponents run on it
 	{foreign: "crypto/hpke", by: []string{"signalling"}},
 	{foreign: "filippo.io/age", by: []string{"identity"}},
 	{foreign: "filippo.io/edwards25519", by: []string{"identity"}},
