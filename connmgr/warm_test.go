@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -271,14 +272,15 @@ func (n policyNode) GatherWith(ctx context.Context, policy ice.Policy) (PathAtte
 
 // TestRepolicy: a session follows what is wanted for its device, and ends where there is no such path.
 func TestRepolicy(t *testing.T) {
-	policy := ice.Auto
+	var policy atomic.Uint32
+	is := func(p ice.Policy) { policy.Store(uint32(p)) }
 	run := func(name string, scenario func(t *testing.T, ways *twoWays, a, b *testDevice)) {
 		t.Run(name, func(t *testing.T) {
-			policy = ice.Auto
+			is(ice.Auto)
 			first := true
 			overTwoWays(t, scenario, func(c *Config) {
 				if first { // one device has a policy, the other none
-					c.Policy = func(identity.DeviceID) ice.Policy { return policy }
+					c.Policy = func(identity.DeviceID) ice.Policy { return ice.Policy(policy.Load()) }
 				}
 				c.Paths, first = policyNode{c.Paths.(twoWayNode)}, false
 			})
@@ -292,7 +294,7 @@ func TestRepolicy(t *testing.T) {
 	}
 	run("relay-only, by what is kept", func(t *testing.T, ways *twoWays, a, b *testDevice) {
 		ch := moved(t, ways, a, b)
-		policy = ice.RelayOnly
+		is(ice.RelayOnly)
 		me, other := owner(a, b)
 		me.Repolicy(other.self)
 		on(t, ice.Relayed, a, b)
@@ -306,7 +308,7 @@ func TestRepolicy(t *testing.T) {
 			t.Error("a direct path was looked for all the same")
 		}
 		on(t, ice.Relayed, a, b)
-		policy = ice.Auto
+		is(ice.Auto)
 		me.Repolicy(other.self)
 		on(t, ice.Direct, a, b)
 		roundTrip(t, ch, []byte("and back"))
@@ -314,7 +316,7 @@ func TestRepolicy(t *testing.T) {
 	run("relay-only, by a new link", func(t *testing.T, ways *twoWays, a, b *testDevice) {
 		ch := moved(t, ways, a, b)
 		time.Sleep(DefaultWarm + time.Second)
-		policy = ice.RelayOnly
+		is(ice.RelayOnly)
 		me, other := owner(a, b)
 		me.Repolicy(other.self)
 		on(t, ice.Relayed, a, b)
@@ -326,7 +328,7 @@ func TestRepolicy(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		policy = ice.DirectOnly
+		is(ice.DirectOnly)
 		me, other := owner(a, b)
 		me.Repolicy(other.self)
 		if _, err := ch.Read(make([]byte, 1)); err == nil {
@@ -340,7 +342,7 @@ func TestRepolicy(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		ways.set(true)
-		policy = ice.DirectOnly
+		is(ice.DirectOnly)
 		me, other := owner(a, b)
 		me.Repolicy(other.self)
 		on(t, ice.Direct, a, b)

@@ -80,3 +80,21 @@ func TestDamagedContactsAreKept(t *testing.T) {
 		}
 	}
 }
+
+// TestPathOfContact: what is set for a contact goes before what the node has for all, and is taken back.
+func TestPathOfContact(t *testing.T) {
+	var p ContactPolicy
+	for _, c := range []struct {
+		value string
+		ok    bool
+		want  string
+	}{
+		{"direct-only", true, "direct-only"}, {"relay-only", true, "relay-only"}, {"auto", true, "auto"},
+		{"off", true, ""}, {"", false, ""}, {"direct", false, ""},
+	} {
+		err := p.set("path", c.value)
+		if (err == nil) != c.ok || c.ok && p.Path != c.want {
+			t.Errorf("path=%s: %v, %q; want %v, %q", c.value, err, p.Path, c.ok, c.want)
+		}
+	}
+}

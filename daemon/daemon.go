@@ -476,7 +476,7 @@ func (d *Daemon) observe(e connmgr.Event) {
 	if e.Kind == connmgr.EventConnected {
 		d.peerIsHere(e.Peer)
 	}
-	if d.metrics != nil && (e.Kind == connmgr.EventConnected || e.Kind == connmgr.EventLinkUp) {
+	if d.metrics != nil && (e.Kind == connmgr.EventConnected || e.Kind == connmgr.EventLinkUp || e.Kind == connmgr.EventPath && e.Alive && !e.Kept) {
 		d.metrics.PathSetup(e.Route.Kind, e.Setup)
 	}
 	d.events.publish(d.sessionEvent(e))

@@ -31,6 +31,9 @@ func (a *Attempt) Negotiate(ctx context.Context, role Role, remote Offer) (*Path
 func (a *Attempt) count(p *Path) {
 	st := &a.ep.stats
 	all, punch := &st.direct, &st.punched
+	if p != nil && p.Pair != nil {
+		punch = &st.punchedUDP
+	}
 	switch {
 	case p == nil:
 		all, punch = &st.failed, &st.punchFailed

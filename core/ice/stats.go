@@ -9,7 +9,8 @@ type Stats struct {
 	Direct         uint64 // negotiations that ended in a direct path
 	Relayed        uint64 // ... in a relayed one
 	Failed         uint64 // ... without a path
-	Punched        uint64 // negotiations between two NATs that ended in a direct path
+	Punched        uint64 // negotiations between two NATs that ended in a direct path over TCP
+	PunchedUDP     uint64 // ... over UDP
 	PunchRelayed   uint64 // ... in a relayed one
 	PunchFailed    uint64 // ... without a path
 	Dials          uint64 // connections tried
@@ -32,6 +33,7 @@ type Stats struct {
 type stats struct {
 	attempts, direct, relayed, failed          atomic.Uint64
 	punched, punchRelayed, punchFailed         atomic.Uint64
+	punchedUDP                                 atomic.Uint64
 	dials, dialFailures                        atomic.Uint64
 	accepted, routed, stray, garbage           atomic.Uint64
 	silent, refused, evicted, crossed          atomic.Uint64
@@ -48,7 +50,7 @@ func (e *Endpoint) Stats() Stats {
 	return Stats{
 		Attempts: s.attempts.Load(), Live: live,
 		Direct: s.direct.Load(), Relayed: s.relayed.Load(), Failed: s.failed.Load(),
-		Punched: s.punched.Load(), PunchRelayed: s.punchRelayed.Load(), PunchFailed: s.punchFailed.Load(),
+		Punched: s.punched.Load(), PunchedUDP: s.punchedUDP.Load(), PunchRelayed: s.punchRelayed.Load(), PunchFailed: s.punchFailed.Load(),
 		Dials: s.dials.Load(), DialFailures: s.dialFailures.Load(),
 		Accepted: s.accepted.Load(), Routed: s.routed.Load(), Stray: s.stray.Load(), Garbage: s.garbage.Load(),
 		Silent: s.silent.Load(), Refused: s.refused.Load(), Evicted: s.evicted.Load(), Crossed: s.crossed.Load(),
