@@ -38,6 +38,7 @@ type station struct {
 	name  string
 	id    identity.DeviceID
 	close func() error
+	proc  *os.Process
 	said  *tail
 
 	mu      sync.Mutex
@@ -110,7 +111,7 @@ func (w *world) start(t *testing.T, name string, at *netlab.Host, p plan) *stati
 		in.Close()
 		return cmd.Wait()
 	})
-	s.said = cmd.Stderr.(*tail)
+	s.said, s.proc = cmd.Stderr.(*tail), cmd.Process
 	t.Cleanup(func() { s.end(t) })
 	m, err := s.read()
 	if err != nil || m.Kind != "ready" {
