@@ -89,8 +89,12 @@ func TestPathOfContact(t *testing.T) {
 		ok    bool
 		want  string
 	}{
-		{"direct-only", true, "direct-only"}, {"relay-only", true, "relay-only"}, {"auto", true, "auto"},
-		{"off", true, ""}, {"", false, ""}, {"direct", false, ""},
+		{"direct-only", true, "direct-only"},
+		{"relay-only", true, "relay-only"},
+		{"auto", true, "auto"},
+		{"off", true, ""},
+		{"", false, ""},
+		{"direct", false, ""},
 	} {
 		err := p.set("path", c.value)
 		if (err == nil) != c.ok || c.ok && p.Path != c.want {
