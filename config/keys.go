@@ -91,7 +91,7 @@ var mainKeys = []Key{
 	},
 	{
 		Name: "signalling.timeout", Flag: "signalling-timeout", Default: "30s", Programs: nodeOnly,
-		Help:  "how long a call to another device waits for its answer; 1s to 2m",
+		Help:  "how long a call to another device waits for its answer; 1s to 2m. Unless it is set, 75s on Mainline, where an answer may need two looks into a slot",
 		field: one(func(c *Config) *time.Duration { return &c.Signalling.Timeout }, "duration", within(time.Second, 2*time.Minute)),
 	},
 	{

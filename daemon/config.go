@@ -29,6 +29,9 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 		WebConfig:   c.Metrics.WebConfig,
 		Dashboard:   c.API.Dashboard,
 	}
+	if c.Origin("signalling.timeout").Layer == config.LayerDefault {
+		out.Timeout = 0 // as the DHT needs it
+	}
 	out.LAN = c.Node.LAN
 	out.NoPush = c.Node.Push == "off"
 	out.NoUpgrade = !c.Path.Upgrade

@@ -34,7 +34,7 @@ type Config struct {
 	Home Home
 	Name string // what this device is called [its short id]
 
-	Timeout  time.Duration // of a call to another device, for its answer [30s]
+	Timeout  time.Duration // of a call to another device, for its answer [30s, on Mainline 75s]
 	Patience time.Duration // of a call to a device that has published nothing that holds [10s]
 
 	DHT         DHTConfig

@@ -3,6 +3,9 @@ package daemon
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"traverse.internal/config"
 )
 
 func TestParseRelayURL(t *testing.T) {
@@ -79,6 +82,27 @@ func TestParseSecureRelayURL(t *testing.T) {
 	for _, raw := range []string{"turns:@relay.example", "turns:a:b@relay.example", "turns:", "turnss:x"} {
 		if u, err := ParseRelayURL(raw); err == nil {
 			t.Errorf("%s is taken: %+v", raw, u)
+		}
+	}
+}
+
+// TestACallWaitsAsLongAsTheDHTNeeds: unless somebody says for how long.
+func TestACallWaitsAsLongAsTheDHTNeeds(t *testing.T) {
+	for said, want := range map[string]time.Duration{"": 0, "30s": 30 * time.Second} {
+		var env []string
+		if said != "" {
+			env = []string{"TRAVERSE_SIGNALLING_TIMEOUT=" + said}
+		}
+		c, err := config.Load("", env, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := FromConfig(HomeAt(t.TempDir()), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Timeout != want {
+			t.Errorf("with %q: %v, want %v", said, d.Timeout, want)
 		}
 	}
 }
