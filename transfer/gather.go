@@ -22,7 +22,6 @@ type Gathering struct {
 	opt AcceptOptions
 
 	progress *Progress
-	begun    time.Time
 
 	mu      sync.Mutex // guards the fields below, and the part
 	p       *part      // nil before the first offer

@@ -93,11 +93,12 @@ func (s *silentStream) CloseWrite() error { return nil }
 
 // TestGather: several holders send a file at once; one that is slow, one that dies and one that falls silent do not keep it from coming, whole.
 func TestGather(t *testing.T) {
-	const size = 24*ChunkLen + 12345
+	const size = 12*ChunkLen + 12345
 	want := content(size)
+	evenly := func(s Stream) Stream { return slowStream{s, 10 * time.Millisecond} }
 	for name, wraps := range map[string][]func(Stream) Stream{
 		"one":          {nil},
-		"three":        {nil, nil, nil},
+		"three":        {evenly, evenly, evenly},
 		"one is slow":  {func(s Stream) Stream { return slowStream{s, 3 * time.Second} }, nil},
 		"one dies":     {func(s Stream) Stream { return &cutStream{Stream: s, after: 5*ChunkLen + 99} }, nil, nil},
 		"one is mute":  {func(s Stream) Stream { return &silentStream{s, 3*ChunkLen + 7} }, nil},
