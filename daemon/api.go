@@ -17,6 +17,7 @@ import (
 
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
+	"traverse.internal/internal/httpserve"
 )
 
 // Limits of the local API. Only this user's programs reach it, but one of them may be broken.
@@ -217,21 +218,5 @@ func serveAPI(ctx context.Context, l net.Listener, h http.Handler) error {
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // it is not the daemon's log, and has one line a second while descriptors are short
 	}
-	closed := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(closed)
-		grace, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if srv.Shutdown(grace) != nil {
-			srv.Close()
-		}
-	})
-	err := srv.Serve(l)
-	if !stop() {
-		<-closed // Serve returns at once; answers may still be on their way
-	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
+	return httpserve.Until(ctx, srv, time.Second, func() error { return srv.Serve(l) })
 }

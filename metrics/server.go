@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/net/netutil"
+
+	"traverse.internal/internal/httpserve"
 )
 
 // Limits of the HTTP server. A scraper makes one request every few seconds; what
@@ -103,27 +105,12 @@ func (s *Server) Serve(ctx context.Context) error {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          log.New(io.Discard, "", 0), // strangers must not write our log
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.serveHTTP(srv) }()
-	var err error
-	select {
-	case err = <-ended:
-	case <-ctx.Done():
-		down, cancel := context.WithTimeout(context.Background(), grace)
-		defer cancel()
-		if srv.Shutdown(down) != nil {
-			srv.Close()
-		}
-		err = <-ended
+	err := httpserve.Until(ctx, srv, grace, func() error { // behind what the web configuration asks for
+		flags := &web.FlagConfig{WebConfigFile: &s.guard}
+		return web.Serve(netutil.LimitListener(s.listener, maxConns), srv, flags, slog.New(slog.DiscardHandler))
+	})
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
 	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return fmt.Errorf("metrics: %w", err)
-}
-
-// serveHTTP is http.Server.Serve, behind what the web configuration asks for.
-func (s *Server) serveHTTP(srv *http.Server) error {
-	flags := &web.FlagConfig{WebConfigFile: &s.guard}
-	return web.Serve(netutil.LimitListener(s.listener, maxConns), srv, flags, slog.New(slog.DiscardHandler))
+	return nil
 }

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"traverse.internal/core/bufpool"
+	"traverse.internal/internal/filestamp"
 )
 
 const (
@@ -22,6 +22,9 @@ const (
 	// copyBuffer of a direction of a data connection over TLS: one record.
 	copyBuffer = 16 << 10
 )
+
+// ErrCertificate says that the listeners' certificate or its key cannot be used.
+var ErrCertificate = errors.New("turn: certificate")
 
 // protocols of ours, RFC 7443 §3.
 var protocols = []string{"stun.turn", "stun.nat-discovery"}
@@ -46,21 +49,7 @@ type certificate struct {
 
 	mu     sync.Mutex // guards the fields below
 	looked time.Time
-	seen   [2]fileStamp
-}
-
-// fileStamp tells a changed file.
-type fileStamp struct {
-	modified time.Time
-	size     int64
-}
-
-func stampOf(path string) fileStamp {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fileStamp{}
-	}
-	return fileStamp{info.ModTime(), info.Size()}
+	seen   [2]filestamp.Stamp
 }
 
 // newCertificate does not load yet.
@@ -83,15 +72,15 @@ func (c *certificate) load() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen = [2]fileStamp{stampOf(c.certFile), stampOf(c.keyFile)}
+	c.seen = [2]filestamp.Stamp{filestamp.Of(c.certFile), filestamp.Of(c.keyFile)}
 	pair, err := stdtls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		c.failures.Add(1)
-		return fmt.Errorf("turn: certificate: %w", err)
+		return fmt.Errorf("%w: %w", ErrCertificate, err)
 	}
 	if pair.Leaf == nil {
 		if pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0]); err != nil {
-			return fmt.Errorf("turn: certificate: %w", err)
+			return fmt.Errorf("%w: %w", ErrCertificate, err)
 		}
 	}
 	c.current.Store(&pair)
@@ -108,7 +97,7 @@ func (c *certificate) follow(now time.Time) {
 	if due {
 		c.looked = now
 	}
-	changed := due && c.seen != [2]fileStamp{stampOf(c.certFile), stampOf(c.keyFile)}
+	changed := due && !(c.seen[0].Same(filestamp.Of(c.certFile)) && c.seen[1].Same(filestamp.Of(c.keyFile)))
 	c.mu.Unlock()
 	if changed {
 		_ = c.load() // counted; one of the two files may be written just now

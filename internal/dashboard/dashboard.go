@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"traverse.internal/internal/httpserve"
 )
 
 //go:embed page
@@ -120,23 +122,11 @@ func (s *Server) Serve(ctx context.Context) error {
 		Handler: s.Handler(), ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: 2 * readTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 	}
-	ended := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(ended)
-		down, cancel := context.WithTimeout(context.Background(), grace)
-		defer cancel()
-		if srv.Shutdown(down) != nil {
-			_ = srv.Close()
-		}
-	})
-	err := srv.Serve(netutil.LimitListener(s.listener, maxConns))
-	if !stop() {
-		<-ended
+	err := httpserve.Until(ctx, srv, grace, func() error { return srv.Serve(netutil.LimitListener(s.listener, maxConns)) })
+	if err != nil {
+		return fmt.Errorf("dashboard: %w", err)
 	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return fmt.Errorf("dashboard: %w", err)
+	return nil
 }
 
 // Handler is the page, its parts, and GET /view.

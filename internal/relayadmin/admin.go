@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"traverse.internal/internal/cli"
+	"traverse.internal/internal/httpserve"
 	"traverse.internal/turn"
 )
 
@@ -91,23 +92,7 @@ func (o *Operator) ServeAdmin(l net.Listener) func(context.Context) error {
 		srv := &http.Server{
 			Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
 		}
-		ended := make(chan struct{})
-		stop := context.AfterFunc(ctx, func() {
-			defer close(ended)
-			grace, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			if srv.Shutdown(grace) != nil {
-				_ = srv.Close()
-			}
-		})
-		err := srv.Serve(l)
-		if !stop() {
-			<-ended // answers may still be on their way
-		}
-		if errors.Is(err, http.ErrServerClosed) {
-			return nil
-		}
-		return err
+		return httpserve.Until(ctx, srv, time.Second, func() error { return srv.Serve(l) })
 	}
 }
 

@@ -3,7 +3,6 @@ package mint
 import (
 	"context"
 	stdtls "crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"traverse.internal/internal/httpserve"
 )
 
 // Limits of the HTTP server: an application asks once for each of its users' calls, over a connection that it keeps.
@@ -29,30 +30,16 @@ func (s *Server) Serve(ctx context.Context) error {
 		MaxHeaderBytes: maxHeader,
 		ErrorLog:       log.New(io.Discard, "", 0), // strangers must not write our log
 	}
-	ended := make(chan error, 1)
-	go s.serveHTTP(srv, ended)
-	var err error
-	select {
-	case err = <-ended:
-	case <-ctx.Done():
-		down, cancel := context.WithTimeout(context.Background(), grace)
-		defer cancel()
-		if srv.Shutdown(down) != nil {
-			srv.Close()
-		}
-		err = <-ended
+	if err := httpserve.Until(ctx, srv, grace, func() error { return s.serveHTTP(srv) }); err != nil {
+		return fmt.Errorf("mint: %w", err)
 	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return fmt.Errorf("mint: %w", err)
+	return nil
 }
 
-func (s *Server) serveHTTP(srv *http.Server, ended chan<- error) {
+func (s *Server) serveHTTP(srv *http.Server) error {
 	l := netutil.LimitListener(s.listener, maxConns)
 	if !s.secure {
-		ended <- srv.Serve(l)
-		return
+		return srv.Serve(l)
 	}
 	srv.TLSConfig = &stdtls.Config{
 		MinVersion: stdtls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
@@ -61,5 +48,5 @@ func (s *Server) serveHTTP(srv *http.Server, ended chan<- error) {
 			return &s.state.Load().tls.Certificates[0], nil
 		},
 	}
-	ended <- srv.ServeTLS(l, "", "")
+	return srv.ServeTLS(l, "", "")
 }
