@@ -3,6 +3,7 @@ package prometheus_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +40,41 @@ func readRules(t *testing.T) []rule {
 		rules = append(rules, g.Rules...)
 	}
 	return rules
+}
+
+// page reads the golden page of a program, which a test of package metrics holds against what is served: the names on it.
+func page(t *testing.T, program string) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile("../../metrics/testdata/" + program + ".metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := make(map[string]bool)
+	for _, line := range regexp.MustCompile(`(?m)^([a-z0-9_]+)[{ ]`).FindAllStringSubmatch(string(text), -1) {
+		names[line[1]] = true
+	}
+	if len(names) < 15 {
+		t.Fatalf("the page of %s has %d names, it was not understood", program, len(names))
+	}
+	return names
+}
+
+// TestPagesAreTheTable: what the two programs serve together is what docs/metrics.md lists, so that whoever goes by either is
+// right.
+func TestPagesAreTheTable(t *testing.T) {
+	names, node, turnd := served(t), page(t, "node"), page(t, "turnd")
+	for name := range names {
+		if names[name+"_bucket"] == nil && !node[name] && !turnd[name] {
+			t.Errorf("%s is on neither page", name)
+		}
+	}
+	for _, page := range []map[string]bool{node, turnd} {
+		for name := range page {
+			if _, ok := names[name]; !ok {
+				t.Errorf("%s is not in docs/metrics.md", name)
+			}
+		}
+	}
 }
 
 // served reads docs/metrics.md, which a test of package metrics holds against /metrics: the labels of each name.
@@ -147,10 +183,10 @@ func TestRulesNameWhatIsServed(t *testing.T) {
 
 // TestDashboardsNameWhatIsServed: a panel over a metric that does not exist is an empty panel, found by nobody.
 func TestDashboardsNameWhatIsServed(t *testing.T) {
-	names := served(t)
+	all := served(t)
 	for _, r := range readRules(t) {
 		if r.Record != "" {
-			names[r.Record] = nil
+			all[r.Record] = nil
 		}
 	}
 	files, err := filepath.Glob("../grafana/*.json")
@@ -159,6 +195,11 @@ func TestDashboardsNameWhatIsServed(t *testing.T) {
 	}
 	uids := make(map[string]bool)
 	for _, file := range files {
+		own := page(t, strings.TrimSuffix(filepath.Base(file), ".json"))
+		names := maps.Clone(all)
+		maps.DeleteFunc(names, func(name string, _ []string) bool { // the other program's
+			return !own[name] && !strings.Contains(name, ":")
+		})
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
