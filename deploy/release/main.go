@@ -1,5 +1,5 @@
 // Command release leaves everything a release has in dist/: static programs in archives, .deb and .rpm packages, an OCI
-// image, a bill of materials, and checksums. `make release` runs it.
+// image, a bill of materials, and checksums, signed where there is a key. `make release` runs it.
 //
 // The same commit gives the same bytes, wherever and whenever it is built: programs are built with -trimpath and without
 // cgo, every time in an archive is the commit's, every owner is root, and every list is sorted.
@@ -41,6 +41,7 @@ type release struct {
 	when         time.Time // of the commit
 	targets      []target
 	formats      []string
+	key          string // file of an SSH key that signs; "": nobody does
 	out          io.Writer
 }
 
@@ -64,13 +65,14 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	version := flags.String("version", "", "version of the packages; default: from git")
 	only := flags.String("targets", "", "comma-separated os/arch; default: all")
 	formats := flags.String("formats", strings.Join(allFormats, ","), "comma-separated, of these")
+	key := flags.String("key", os.Getenv("TRAVERSE_RELEASE_KEY"), "file of the SSH key (Ed25519) that signs the checksums, or its public half where an agent has it; default: TRAVERSE_RELEASE_KEY")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("%q is no flag; see -h", flags.Arg(0))
 	}
-	r := &release{source: *source, dist: *dist, version: *version, formats: strings.Split(*formats, ","), out: out}
+	r := &release{source: *source, dist: *dist, version: *version, formats: strings.Split(*formats, ","), key: *key, out: out}
 	for _, f := range r.formats {
 		if !slices.Contains(allFormats, f) {
 			return fmt.Errorf("-formats %s: known are %v", f, allFormats)
@@ -91,6 +93,11 @@ func (r *release) prepare(ctx context.Context, only string) error {
 	}
 	if n := len(strings.Split(only, ",")); only != "" && n != len(r.targets) {
 		return fmt.Errorf("-targets %s: known are %v", only, allTargets)
+	}
+	if r.key != "" { // before anything is built
+		if _, err := os.Stat(r.key); err != nil {
+			return fmt.Errorf("the key that signs: %w", err)
+		}
 	}
 	var err error
 	if r.source, err = filepath.Abs(r.source); err != nil {
@@ -185,7 +192,10 @@ func (r *release) make(ctx context.Context) error {
 			return fmt.Errorf("image: %w", err)
 		}
 	}
-	return r.sums()
+	if err := r.sums(); err != nil {
+		return err
+	}
+	return r.sign(ctx)
 }
 
 const sumsFile = "SHA256SUMS"
