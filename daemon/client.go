@@ -117,6 +117,11 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, c.do(ctx, http.MethodGet, "/v1/status", nil, &s)
 }
 
+// Reload has the node apply its configuration as it is now.
+func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
+	return r, c.do(ctx, http.MethodPost, "/v1/reload", nil, &r)
+}
+
 // Contacts lists the contacts.
 func (c *Client) Contacts(ctx context.Context) (l ContactList, err error) {
 	return l, c.do(ctx, http.MethodGet, "/v1/contacts", nil, &l)

@@ -146,7 +146,7 @@ func (d *Daemon) Cancel(id string) (Transfer, error) {
 			e.shown.Error = cli.Errorf("E_CANCELLED", "the transfer was cancelled").Because(errCancelledHere).Hint("take it up again: node transfers retry")
 		})
 	}
-	if shown.Direction == "receive" && d.cfg.Accept == AcceptAsk {
+	if shown.Direction == "receive" && d.rules.Load().accept == AcceptAsk {
 		d.table.reopen(e, func(e *entry) { e.kept.Accepted = false }) // who offers it again asks again
 	}
 	if !live && keep.Offered {

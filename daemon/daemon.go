@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"traverse.internal/config"
 	"traverse.internal/connmgr"
 	"traverse.internal/core/ice"
 	"traverse.internal/core/mux"
@@ -43,24 +44,24 @@ type Config struct {
 	NoUpgrade   bool          // sessions stay on the relayed path they began on
 	Warm        time.Duration // how long the relayed link is kept after a move to a direct one [10 min; negative: not at all]
 	Relays      []RelayConfig
-	STUN        []string        // host:port of servers that say over UDP how they see this device, besides the relays [none]
-	Addrs       []netip.Addr    // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
-	Port        uint16          // TCP port for paths [any]
-	LAN         bool            // look for contacts on the link by multicast DNS, and be found there [no]
-	NoPush      bool            // no signalling through relays
-	PortMapping bool            // ask the router for a port that leads to ours [no]
-	Accept      Accept          // [AcceptAsk]
-	Downloads   string          // [Home.Downloads]
-	MinFree     int64           // bytes that must stay free in Downloads [0]
-	NoSync      bool            // do not fsync received files
-	MaxParallel int             // transfers whose bytes are being sent at once [4]
-	Metrics     string          // host:port of /metrics [none]
-	WebConfig   string          // file that says who may read /metrics, and with which certificate [plain HTTP, everybody]
-	Dashboard   string          // loopback host:port of the status page [none]
-	Turnd       *turn.Config    // embedded relay [none]
-	Operate     *RelayOperation // of the embedded relay [it runs as it began]
-	Mux         mux.Config      // session limits and times
-	Log         *slog.Logger    // [none]
+	STUN        []string     // host:port of servers that say over UDP how they see this device, besides the relays [none]
+	Addrs       []netip.Addr // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
+	Port        uint16       // TCP port for paths [any]
+	LAN         bool         // look for contacts on the link by multicast DNS, and be found there [no]
+	NoPush      bool         // no signalling through relays
+	PortMapping bool         // ask the router for a port that leads to ours [no]
+	Accept      Accept       // [AcceptAsk]
+	Downloads   string       // [Home.Downloads]
+	MinFree     int64        // bytes that must stay free in Downloads [0]
+	NoSync      bool         // do not fsync received files
+	MaxParallel int          // transfers whose bytes are being sent at once [4]
+	Metrics     string       // host:port of /metrics [none]
+	WebConfig   string       // file that says who may read /metrics, and with which certificate [plain HTTP, everybody]
+	Dashboard   string       // loopback host:port of the status page [none]
+	Turnd       *turn.Config // embedded relay [none]
+	Operate     *Operation   // [it runs as it began]
+	Mux         mux.Config   // session limits and times
+	Log         *slog.Logger // [none]
 }
 
 // DHTConfig says which DHT and where.
@@ -102,7 +103,10 @@ type Daemon struct {
 	manager   *connmgr.Manager
 	turnd     *turn.Server         // nil without an embedded relay
 	operator  *relayadmin.Operator // of the relay; nil: none
-	admin     net.Listener         // of the operator; nil: none
+	rules     atomic.Pointer[rules]
+	reloading sync.Mutex    // one reload at a time; guards conf
+	conf      config.Config // in force
+	admin     net.Listener  // of the operator; nil: none
 	metrics   *metrics.Server
 	dashboard *dashboard.Server // nil: none
 	api       net.Listener
@@ -136,6 +140,10 @@ type Daemon struct {
 func New(cfg Config) (_ *Daemon, err error) {
 	cfg = cfg.withDefaults()
 	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), sums: newSums(), places: newPlaces(cfg.MaxParallel), logged: eventLog{}, served: perPeer{limit: maxServices}, listens: perPeer{limit: maxListens}}
+	d.rules.Store(rulesOf(cfg))
+	if cfg.Operate != nil {
+		d.conf = cfg.Operate.Conf
+	}
 	d.table.notify = func(t Transfer) {
 		d.events.publish(Event{Type: EventTransfer, Peer: &t.Peer, Path: t.Path, Transfer: &t})
 	}
@@ -317,8 +325,9 @@ func (d *Daemon) Serve(ctx context.Context) error {
 		{"local API", func(ctx context.Context) error { return serveAPI(ctx, d.api, d.handler()) }},
 	}
 	if d.turnd != nil {
-		parts = append(append(parts, part{"relay", d.turnd.Serve}), d.operatorParts()...)
+		parts = append(parts, part{"relay", d.turnd.Serve})
 	}
+	parts = append(parts, d.operatorParts()...)
 	if d.metrics != nil {
 		parts = append(parts, part{"metrics", d.metrics.Serve})
 	}

@@ -136,5 +136,8 @@ func explainListen(err error, what, address string) *cli.Error {
 			Because(errors.New("another program uses that address")).
 			Hint("end that program, or choose another port")
 	}
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return cli.Errorf("E_CONFIG", "there are too few descriptors to begin with").Because(err).Hint("LimitNOFILE=65536 in the unit, or ulimit -n 65536")
+	}
 	return cli.Errorf("E_CONFIG", "%s cannot listen on %s", what, address).Because(err).Hint("choose an address that this machine has, and a port above 1023")
 }

@@ -117,7 +117,7 @@ func (d *Daemon) gather(e *entry) error {
 	shown, _ := d.table.look(e)
 	progress := new(transfer.Progress)
 	d.table.change(e, func(e *entry) { e.progress, e.shown.Sources = progress, nil; e.shown.Runs++ })
-	x := &gathering{d: d, e: e, g: transfer.NewGathering(shown.ID, dir, transfer.AcceptOptions{Journal: journal, MinFree: d.cfg.MinFree, NoSync: d.cfg.NoSync}, progress)}
+	x := &gathering{d: d, e: e, g: transfer.NewGathering(shown.ID, dir, transfer.AcceptOptions{Journal: journal, MinFree: d.rules.Load().minFree, NoSync: d.cfg.NoSync}, progress)}
 	defer x.g.Close()
 	x.ctx, x.end = context.WithCancelCause(ctx)
 	defer x.end(nil)

@@ -102,7 +102,8 @@ func (d *Daemon) Netcheck(ctx context.Context) Netcheck {
 		PortMapping: d.mappingState(), Clock: NetcheckClock{d.signaler.Stats().Expired}, Warnings: []NetcheckWarning{},
 	}
 	var servers []netip.AddrPort
-	for _, r := range d.cfg.Relays[:min(len(d.cfg.Relays), netcheckRelays)] {
+	relays := d.rules.Load().relays
+	for _, r := range relays[:min(len(relays), netcheckRelays)] {
 		for _, at := range resolveRelay(ctx, r.URL, &n) {
 			servers = append(servers, at)
 			n.Relays = append(n.Relays, checkRelay(ctx, r.URL, at))

@@ -8,20 +8,26 @@ import (
 
 	"traverse.internal/config"
 	"traverse.internal/internal/relayadmin"
+	"traverse.internal/internal/turndconf"
 	"traverse.internal/turn"
 )
 
-// RelayOperation is how the embedded relay is operated while it runs.
-type RelayOperation struct {
-	Load func() (config.Config, turn.Config, error) // the configuration as it is now
-	Conf config.Config                              // as it is at the start
-	HUP  <-chan os.Signal                           // each reloads the relay [never]
-	Told func() (over func())                       // tells the service manager of a reload [nobody]
+// Operation is how a node is operated while it runs.
+type Operation struct {
+	Load func() (config.Config, error) // the configuration as it is now
+	Conf config.Config                 // as it is at the start
+	HUP  <-chan os.Signal              // each reloads [never]
+	Told func() (over func())          // tells the service manager of a reload [nobody]
+	Log  func(level, format string)    // puts the log's settings in force [they stay]
 }
 
 // loadRelay is the relay's configuration as it is now, without the devices that are revoked.
 func (d *Daemon) loadRelay() (config.Config, turn.Config, error) {
-	conf, relay, err := d.cfg.Operate.Load()
+	conf, err := d.cfg.Operate.Load()
+	if err != nil {
+		return conf, turn.Config{}, err
+	}
+	relay, err := turndconf.Build(conf)
 	return conf, d.withoutRevoked(relay), err
 }
 
@@ -53,17 +59,26 @@ func (d *Daemon) operateTurnd() {
 	d.undo(func() { l.Close() })
 }
 
-// operatorParts are what runs beside the relay.
+// operatorParts are what takes orders while the node runs.
 func (d *Daemon) operatorParts() []part {
-	if d.operator == nil {
-		return nil
+	var parts []part
+	if d.cfg.Operate != nil {
+		parts = append(parts, part{"signals", d.followSignals})
 	}
-	parts := []part{{"relay's signals", func(ctx context.Context) error {
-		d.operator.Follow(ctx, d.cfg.Operate.HUP)
-		return nil
-	}}}
 	if d.admin != nil {
 		parts = append(parts, part{"relay's administration", d.operator.ServeAdmin(d.admin)})
 	}
 	return parts
+}
+
+// followSignals reloads with each signal until ctx ends.
+func (d *Daemon) followSignals(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.cfg.Operate.HUP:
+			_, _ = d.Reload() // it is in the log
+		}
+	}
 }

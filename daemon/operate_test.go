@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"traverse.internal/config"
-	"traverse.internal/turn"
+	"traverse.internal/internal/turndconf"
 )
 
 // The relay inside a node has turnd's admin socket, and reloads with a signal; drained, it leaves the node up.
@@ -27,11 +27,16 @@ func TestEmbeddedRelayIsOperated(t *testing.T) {
 		t.Fatal(err)
 	}
 	loop := netip.MustParseAddr("127.0.0.1")
-	relay := turn.Config{Realm: "home", ListenUDP: []netip.AddrPort{netip.AddrPortFrom(loop, 0)}, RelayIP4: loop}
+	conf := config.Default()
+	conf.Turnd.Enabled, conf.Turnd.ListenUDP, conf.Turnd.ListenTCP, conf.Turnd.RelayIP4 = true, []netip.AddrPort{netip.AddrPortFrom(loop, 0)}, nil, loop
+	relay, err := turndconf.Build(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
 	hup, loads := make(chan os.Signal), make(chan struct{}, 10)
-	cfg := Config{Home: h, Turnd: &relay, Operate: &RelayOperation{HUP: hup, Conf: config.Default(), Load: func() (config.Config, turn.Config, error) {
+	cfg := Config{Home: h, Turnd: &relay, Operate: &Operation{HUP: hup, Conf: conf, Load: func() (config.Config, error) {
 		loads <- struct{}{}
-		return config.Default(), relay, nil
+		return conf, nil
 	}}}
 	cfg.DHT.Private, cfg.DHT.Listen = true, netip.AddrPortFrom(loop, 0)
 	d, err := New(cfg)

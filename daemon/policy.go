@@ -185,13 +185,13 @@ func (d *Daemon) pathPolicy(id identity.DeviceID) ice.Policy {
 
 // acceptRule is what happens to a file of so many bytes that the device offers.
 func (d *Daemon) acceptRule(peer identity.DeviceID, size int64) Accept {
-	if p := d.contacts.policyOf(peer); p.AutoAccept > 0 && d.cfg.Accept != AcceptDeny {
+	if p := d.contacts.policyOf(peer); p.AutoAccept > 0 && d.rules.Load().accept != AcceptDeny {
 		if size <= p.AutoAccept {
 			return AcceptAuto
 		}
 		return AcceptAsk
 	}
-	return d.cfg.Accept
+	return d.rules.Load().accept
 }
 
 // downloadsFor is the folder for the device's files. done must be called when it is no longer used.

@@ -47,7 +47,7 @@ func (d *Daemon) acceptLoop() {
 			d.serve(in, d.requestTask)
 		case !isFile:
 			_ = in.Decline("no such service")
-		case d.cfg.Accept == AcceptDeny && !d.askedFor(in) && !d.gathers(in):
+		case d.rules.Load().accept == AcceptDeny && !d.askedFor(in) && !d.gathers(in):
 			_ = in.Decline("files are not accepted here")
 		default:
 			d.serve(in, d.receiveTask)
@@ -208,7 +208,7 @@ func (d *Daemon) take(ctx context.Context, e *entry, in *connmgr.Incoming, offer
 	}
 	defer done()
 	res, err := offer.Accept(ctx, dir, transfer.AcceptOptions{
-		Journal: journal, MinFree: d.cfg.MinFree, NoSync: d.cfg.NoSync, Only: keep.Only, Existing: existing[keep.Existing],
+		Journal: journal, MinFree: d.rules.Load().minFree, NoSync: d.cfg.NoSync, Only: keep.Only, Existing: existing[keep.Existing],
 	})
 	if err != nil {
 		return err

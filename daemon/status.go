@@ -15,7 +15,7 @@ func (d *Daemon) Status() Status {
 		DHT:    d.dhtStatus(),
 		Relays: []string{}, Peers: []PeerStatus{}, Transfers: d.table.list(nil),
 	}
-	for _, r := range d.cfg.Relays {
+	for _, r := range d.rules.Load().relays {
 		s.Relays = append(s.Relays, r.URL.String())
 	}
 	s.Push = d.pushStatus()

@@ -14,26 +14,25 @@ import (
 	"traverse.internal/config"
 	"traverse.internal/daemon"
 	"traverse.internal/internal/configcmd"
+	"traverse.internal/internal/logging"
 	"traverse.internal/internal/sdnotify"
-	"traverse.internal/internal/turndconf"
-	"traverse.internal/turn"
 )
 
-// operate says how the embedded relay is operated: SIGHUP reloads it, as turnd's commands do over its admin socket. The
-// function that it returns ends that.
-func (a *app) operate(cmd *cobra.Command, file string, conf config.Config) (*daemon.RelayOperation, func()) {
-	if !conf.Turnd.Enabled {
-		return nil, func() {}
-	}
+// operate says how the node is operated: SIGHUP reloads it, as the command does over its socket. The function that it
+// returns ends that.
+func (a *app) operate(cmd *cobra.Command, h daemon.Home, conf config.Config, loudness *logging.Switch) (*daemon.Operation, func()) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
-	o := &daemon.RelayOperation{Conf: conf, HUP: hup, Load: func() (config.Config, turn.Config, error) {
+	o := &daemon.Operation{Conf: conf, HUP: hup, Log: loudness.Set, Load: func() (config.Config, error) {
+		file, err := a.configFile(h) // it may have come or gone
+		if err != nil {
+			return config.Config{}, err
+		}
 		now, err := config.Load(file, a.env, configcmd.Given(cmd, "node", ownFlags))
 		if err != nil {
-			return now, turn.Config{}, wrongConfig(cmd, err)
+			err = wrongConfig(cmd, err)
 		}
-		t, err := turndconf.Build(now)
-		return now, t, err
+		return now, err
 	}}
 	if n, err := sdnotify.Open(a.getenv); err == nil {
 		o.Told = n.Reloading

@@ -47,11 +47,12 @@ Every flag is a key of the configuration file and of the environment too (docs/c
 		if err != nil {
 			return err
 		}
-		cfg.Log = logging.New(a.stderr, conf.Log.Level, conf.Log.Format)
+		log, loudness := logging.NewSwitched(a.stderr, conf.Log.Level, conf.Log.Format)
+		cfg.Log = log
 		for _, name := range conf.UnknownEnv {
 			cfg.Log.Warn("an environment variable is no key's", "name", name)
 		}
-		operate, stop := a.operate(cmd, file, conf)
+		operate, stop := a.operate(cmd, h, conf, loudness)
 		defer stop()
 		cfg.Operate = operate
 		d, err := daemon.New(cfg)

@@ -142,7 +142,6 @@ func readRoots(path string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// password is the one that the flags name.
 // credential is the user's name and password, or one of a minute that is made of the server's own secret.
 func (a *app) credential(user string, f checkFlags) (name, password string, err error) {
 	if f.secretFile == "" {
@@ -160,6 +159,7 @@ func (a *app) credential(user string, f checkFlags) (name, password string, err 
 	return name, password, nil
 }
 
+// password is the one that the flags name.
 func (a *app) password(f checkFlags) (string, error) {
 	name, isEnv := strings.CutPrefix(f.pass, "env:")
 	switch {

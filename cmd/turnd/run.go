@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"traverse.internal/internal/cli"
+	"traverse.internal/internal/configcmd"
 )
 
 // app is one run of the program: what every command has in common.
@@ -18,7 +19,8 @@ type app struct {
 	stdout, stderr io.Writer
 	signals        *signals
 
-	kept []string // names of sockets that an earlier run had stored
+	kept  []string        // names of sockets that an earlier run had stored
+	given map[string]bool // sockets of the service manager, by ID: whether a .socket unit has it
 
 	home   string
 	config string
@@ -60,7 +62,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.home, "home", "", "folder of traverse.toml (default: the XDG folder)")
 	flags.StringVar(&a.config, "config", "", "configuration file (default: traverse.toml in the home)")
 	flags.BoolVar(&a.json, "json", false, "print JSON objects")
-	root.AddCommand(a.runCommand(), a.checkCommand(), a.conformanceCommand(), a.benchCommand(), a.reloadCommand(), a.drainCommand(), a.sessionsCommand(), a.topCommand(), a.userCommand(), a.credCommand(), a.configCommand(), a.credentialsCommand(), a.manCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.checkCommand(), a.conformanceCommand(), a.benchCommand(), a.reloadCommand(), a.drainCommand(), a.sessionsCommand(), a.topCommand(), a.userCommand(), a.credCommand(), a.configCommand(), configcmd.Credentials("turnd", a.stderr), a.manCommand(), a.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	return root
 }

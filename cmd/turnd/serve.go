@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -124,6 +125,7 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 	case len(t.Users) > 0 && *made == nil:
 		log.Warn("the users file has passwords in plain text", "users", len(t.Users), "try", "turnd user add, which stores keys")
 	}
+	warnOfDescriptors(conf, log)
 	o := &relayadmin.Operator{
 		Load: load, Program: "turnd", Log: log, Conf: conf, HUP: a.signals.hup, TERM: a.signals.term, Announce: manager.Reloading,
 	}
@@ -214,6 +216,7 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 			return follow(ctx, followed(file, conf), followInterval, a.signals.hup, log)
 		})
 	}
+	warnOfCertificate(o.Server.Stats().CertExpires, time.Now(), log)
 	a.store(manager, log, o.Server.Sockets())
 	a.signals.serving.Store(true)
 	ready.UDP, ready.TCP, ready.TLS = o.Server.UDPAddrs(), o.Server.TCPAddrs(), o.Server.TLSAddrs()
@@ -317,12 +320,24 @@ func (a *app) announce(r readiness) error {
 	return nil
 }
 
+// warnOfCertificate says when clients will refuse the certificate; zero: there is none.
+func warnOfCertificate(ends, now time.Time, log *slog.Logger) {
+	if !ends.IsZero() && now.After(ends) {
+		log.Warn("the certificate has ended, or the clock is wrong: clients refuse it", "ended", ends.UTC(), "now", now.UTC(), "try", "renew it; a reload is not needed, the files are followed")
+	}
+}
+
 // explainListen tells why an address could not be listened on.
 func explainListen(err error, flag string) error {
 	switch {
 	case errors.Is(err, metrics.ErrWebConfig):
 		return cli.Errorf("E_CONFIG", "the file of metrics.web_config cannot be used").Because(err).
 			Hint("mend the file, or run without --metrics-web-config: /metrics is then plain HTTP for everybody who reaches it")
+	case errors.Is(err, turn.ErrCertificate):
+		return cli.Errorf("E_CONFIG", "the certificate cannot be used").Because(err).
+			Hint("PEM files that belong together and that this user can read: turnd.cert_file, turnd.key_file; turnd.service copies /etc/traverse/cert.pem and key.pem to /run/turnd")
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return cli.Errorf("E_CONFIG", "there are too few descriptors to begin with").Because(err).Hint("LimitNOFILE=65536 in the unit, or ulimit -n 65536")
 	case errors.Is(err, syscall.EADDRINUSE):
 		return cli.Errorf("E_PORT_IN_USE", "cannot listen").Because(err).Hint("end the other program, or choose another port with %s", flag)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

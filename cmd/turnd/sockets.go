@@ -20,7 +20,16 @@ func (a *app) inherit() ([]turn.Inherited, error) {
 		return nil, err
 	}
 	var out []turn.Inherited
+	a.given = make(map[string]bool)
 	for _, s := range sockets {
+		a.given[s.ID] = a.given[s.ID] || !strings.HasPrefix(s.Name, stored)
+	}
+	for _, s := range sockets {
+		if strings.HasPrefix(s.Name, stored) && a.given[s.ID] { // a second copy of what a unit gives anyway
+			s.File.Close()
+			a.kept = append(a.kept, s.Name)
+			continue
+		}
 		transport, at, err := turn.Identify(s.File)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
@@ -42,10 +51,13 @@ func (a *app) inherit() ([]turn.Inherited, error) {
 }
 
 // store gives the service manager what the server listens on, so that the next run has the same sockets, and what waits in
-// them is not lost.
+// them is not lost. Those of a .socket unit it has itself.
 func (a *app) store(n *sdnotify.Notifier, log *slog.Logger, sockets []turn.Socket) {
 	used := map[string]bool{}
 	for _, s := range sockets {
+		if id, err := sdnotify.ID(s.Conn); err == nil && a.given[id] {
+			continue
+		}
 		name, err := n.Store(stored+s.Transport, s.Conn)
 		if err != nil {
 			log.Warn("the service manager does not keep the sockets", "error", err)

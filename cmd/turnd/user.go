@@ -89,14 +89,14 @@ func (a *app) userCommand() *cobra.Command {
 			return cannot(path, err)
 		}
 		return a.print(out, func() {
-			fmt.Fprintf(a.stdout, "added %s to %s; a running server needs turnd reload\n", name, path)
+			fmt.Fprintf(a.stderr, "added %s to %s; a running server needs turnd reload\n", name, path)
 			if generate {
-				fmt.Fprintf(a.stdout, "password %s\n", password)
+				fmt.Fprintln(a.stdout, password) // and nothing else: scripts take it from there
 			}
 		})
 	})
 	add.Flags().StringVar(&passFile, "pass-file", "", "file with the password in one line, 0600 (default: a line of standard input)")
-	add.Flags().BoolVar(&generate, "generate", false, "make a password and print it")
+	add.Flags().BoolVar(&generate, "generate", false, "make a password, and print it and nothing else")
 	ls := a.fileCommand("ls", "list the users", 0, keys, func(conf config.Config, _ []string) error {
 		path, err := usersFile(conf)
 		if err != nil {
@@ -132,13 +132,13 @@ func (a *app) userCommand() *cobra.Command {
 			return cli.Errorf("E_USAGE", "there is no user %q in %s", args[0], path).Hint("turnd user ls")
 		}
 		return a.print(userChange{Envelope: cli.Envelope{Schema: "turnd.v1", Kind: "user_removed"}, User: args[0]}, func() {
-			fmt.Fprintf(a.stdout, "removed %s; a running server needs turnd reload\n", args[0])
+			fmt.Fprintf(a.stderr, "removed %s; a running server needs turnd reload\n", args[0])
 		})
 	})
 	cmd := &cobra.Command{
 		Use: "user", Short: "add, list and remove the users of a users file", Args: noArgs,
 		Long: "The file gets the keys of RFC 8489 that are made of name, realm and password, not the password. They let in whoever has them: keep the file 0600.",
-		Example: `  turnd user add alice --users-file users.txt --generate
+		Example: `  turnd user add alice --users-file users.txt --generate >password.txt
   turnd user add bob --users-file users.txt < password.txt
   turnd user rm alice --users-file users.txt && turnd reload`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

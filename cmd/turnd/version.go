@@ -1,11 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"traverse.internal/core/ktls"
+	"traverse.internal/core/offload"
 	"traverse.internal/internal/cli"
 )
 
@@ -15,15 +16,10 @@ func (a *app) versionCommand() *cobra.Command {
 		Use: "version", Short: "say what this program was built from", Args: noArgs,
 		Example: "  turnd version --json",
 		RunE: func(*cobra.Command, []string) error {
-			build := cli.ThisBuild()
-			if a.json {
-				return json.NewEncoder(a.stdout).Encode(struct {
-					cli.Envelope
-					cli.Build
-				}{cli.Envelope{Schema: "turnd.v1", Kind: "version"}, build})
-			}
-			_, err := fmt.Fprintln(a.stdout, "turnd", build)
-			return err
+			build := cli.ThisBuild(cli.Features{"ktls": ktls.Built, "offload": offload.Built})
+			return a.print(cli.Version{Envelope: cli.Envelope{Schema: "turnd.v1", Kind: "version"}, Build: build}, func() {
+				fmt.Fprintln(a.stdout, "turnd", build)
+			})
 		},
 	}
 }

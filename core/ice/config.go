@@ -3,11 +3,9 @@ package ice
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"time"
 
-	"traverse.internal/core/stun"
 	"traverse.internal/core/turnclient"
 )
 
@@ -88,13 +86,6 @@ func (c Config) withDefaults() Config {
 	if c.MaxUnrouted == 0 {
 		c.MaxUnrouted = 256
 	}
-	if c.STUN == nil {
-		for _, r := range c.Relays {
-			if r.TLS == nil {
-				c.STUN = append(c.STUN, r.Server)
-			}
-		}
-	}
 	if c.allocate == nil {
 		c.allocate = allocateTURN
 	}
@@ -106,16 +97,8 @@ func (c *Config) check() error {
 	if int(c.Policy) >= len(policyNames) {
 		return fmt.Errorf("ice: %v is no policy", c.Policy)
 	}
-	if len(c.Relays) > maxServers {
-		return fmt.Errorf("ice: %d relays, at most %d are used", len(c.Relays), maxServers)
-	}
-	for _, r := range c.Relays {
-		if _, _, err := net.SplitHostPort(r.Server); err != nil {
-			return fmt.Errorf("ice: relay %q is not host:port", r.Server)
-		}
-		if r.Username == "" || len(r.Username) > stun.MaxUsername {
-			return fmt.Errorf("ice: relay %s needs a user name of at most %d bytes", r.Server, stun.MaxUsername)
-		}
+	if err := CheckRelays(c.Relays); err != nil {
+		return err
 	}
 	if len(c.Addrs) > MaxHosts {
 		return fmt.Errorf("ice: %d addresses, at most %d are offered", len(c.Addrs), MaxHosts)

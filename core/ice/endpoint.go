@@ -7,17 +7,19 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Endpoint is the long-lived part: the listeners that all attempts share, and the table that says whose an accepted
 // connection is. Methods are safe for concurrent use.
 type Endpoint struct {
-	cfg   Config
-	lns   []*net.TCPListener
-	port  uint16
-	stats stats
-	udp   *udpPorts // nil: TCP only
+	cfg     Config // its Relays and STUN are those of the start: see servers
+	servers atomic.Pointer[servers]
+	lns     []*net.TCPListener
+	port    uint16
+	stats   stats
+	udp     *udpPorts // nil: TCP only
 
 	ctx    context.Context // ends with the endpoint
 	cancel context.CancelFunc
@@ -58,6 +60,7 @@ func Listen(cfg Config) (*Endpoint, error) {
 		reflections: make(map[reflectKey]*reflection),
 		changed:     make(chan struct{}),
 	}
+	e.servers.Store(serversOf(cfg))
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	for _, ln := range lns {
 		e.wg.Add(1)

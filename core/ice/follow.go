@@ -20,7 +20,7 @@ func (e *Endpoint) Follow(ctx context.Context) {
 	defer tick.Stop()
 	var next time.Time
 	for {
-		if !time.Now().Before(next) && len(e.cfg.Relays) > 0 {
+		if !time.Now().Before(next) && len(e.servers.Load().relays) > 0 {
 			_, err := e.Learn(ctx)
 			if next = time.Now().Add(learnEvery); err != nil {
 				next = time.Now().Add(learnAgain)

@@ -53,7 +53,7 @@ func (e *Endpoint) learn(ctx context.Context) (Network, error) {
 		return Network{}, nil
 	}
 	err = errNoRelay
-	for _, r := range e.cfg.Relays {
+	for _, r := range e.servers.Load().relays {
 		var n Network
 		if n, err = e.learnFrom(ctx, r, v6); err == nil {
 			return n, nil

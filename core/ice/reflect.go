@@ -118,7 +118,7 @@ func family(v6 bool) netip.Addr {
 // reflectAll asks every relay by every family that we have an address of, and waits for them. What is returned is in use.
 func (e *Endpoint) reflectAll(ctx context.Context, hosts []netip.AddrPort) []*reflection {
 	var all []*reflection
-	for _, r := range e.cfg.Relays {
+	for _, r := range e.servers.Load().relays {
 		for _, v6 := range []bool{false, true} {
 			if !slices.ContainsFunc(hosts, func(h netip.AddrPort) bool { return h.Addr().Is6() == v6 && !h.Addr().IsLoopback() }) {
 				continue // a server on loopback would see loopback

@@ -74,9 +74,10 @@ func (e *Endpoint) allocateAll(ctx context.Context) (got []*lent, failed []error
 		lent *lent
 		err  error
 	}
-	results := make([][2]result, len(e.cfg.Relays))
+	relays := e.servers.Load().relays
+	results := make([][2]result, len(relays))
 	var wg sync.WaitGroup
-	for i, r := range e.cfg.Relays {
+	for i, r := range relays {
 		for f := range results[i] {
 			wg.Go(func() {
 				l, err := e.allocateOne(ctx, r, f == 1)
@@ -97,7 +98,7 @@ func (e *Endpoint) allocateAll(ctx context.Context) (got []*lent, failed []error
 		}
 		if len(errs) == len(families) {
 			e.stats.relayFailures.Add(1)
-			failed = append(failed, &RelayError{e.cfg.Relays[i].Server, worst(errs)})
+			failed = append(failed, &RelayError{relays[i].Server, worst(errs)})
 		}
 	}
 	return got, failed
@@ -155,7 +156,7 @@ func (a *Attempt) gather(ctx context.Context) error {
 	if a.udp != nil {
 		defer a.startUDP(ctx)()
 	}
-	if len(cfg.Relays) == 0 {
+	if len(a.ep.servers.Load().relays) == 0 {
 		return nil
 	}
 	limit := cfg.GatherTimeout

@@ -69,7 +69,8 @@ func (p *udpPorts) reflexive(ctx context.Context) (seen []netip.AddrPort, silent
 // servers resolves the STUN servers.
 func (p *udpPorts) servers(ctx context.Context) []netip.AddrPort {
 	var out []netip.AddrPort
-	for _, s := range p.ep.cfg.STUN[:min(len(p.ep.cfg.STUN), maxSTUN)] {
+	all := p.ep.servers.Load().stun
+	for _, s := range all[:min(len(all), maxSTUN)] {
 		host, port, err := net.SplitHostPort(s)
 		if err != nil {
 			continue
@@ -165,7 +166,7 @@ func (a *Attempt) startUDP(ctx context.Context) (wait func()) {
 		defer close(done)
 		a.gatherUDP(ctx)
 	}()
-	alone := len(a.ep.cfg.Relays) == 0
+	alone := len(a.ep.servers.Load().relays) == 0
 	return func() {
 		if !alone {
 			defer time.AfterFunc(a.udp.ports.grace(), cancel).Stop()

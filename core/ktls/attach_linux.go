@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Built says that there is code for this system's kernel; Available, that the kernel is such.
+const Built = true
+
 // From linux/tls.h; the fields of the socket option are in host order but for the sequence number.
 const (
 	solTLS        = 282

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// Built is false: there is no code for the system's kernel.
+const Built = false
+
 // Available is false where the kernel has no TLS.
 func Available() bool {
 	probed.Store(probedNo)

@@ -15,6 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Built says that there is code for this system's kernel; Open, whether the kernel takes it.
+const Built = true
+
 // Relay is the program in the kernel with its tables. Its methods are safe for concurrent use.
 type Relay struct {
 	config Config

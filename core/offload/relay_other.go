@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// Built is false: there is no code for the system's kernel.
+const Built = false
+
 // Relay has no kernel to run in here: Open always fails.
 type Relay struct{}
 

@@ -32,7 +32,7 @@ mode = "private"
 listen = "127.0.0.1:17001"
 [[relay]]
 url = "turn:u@127.0.0.1:3478?transport=tcp"
-password_file = "/run/credentials/traverse.service/relay-password"
+password_file = "/run/traverse/relay-password"
 [turnd]
 listen_tcp = [%s]
 listen_udp = ["127.0.0.1:3478"]
@@ -61,8 +61,13 @@ func TestInside(t *testing.T) {
 		{"a drain ends with the last session", drains},
 		{"a port below 1024", lowPort},
 		{"a server that hangs is ended and started anew", watchdog},
+		{"a session over a restart", restartUnderSession},
 		{"turnd stops", turndStops},
+		{"the sockets are the service manager's", socketActivation},
 		{"the node", node},
+		{"what goes wrong with turnd", turndGoesWrong},
+		{"killed in a reload", killedInReload},
+		{"what goes wrong with the node", nodeGoesWrong},
 	} {
 		t.Run(step.name, step.run)
 	}
@@ -213,6 +218,7 @@ func node(t *testing.T) {
 	if after.Device.Device != before.Device.Device {
 		t.Error("a restart made another identity")
 	}
+	nodeReloads(t)
 	for line := range strings.Lines(logged(t, "traverse")) {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("the journal has %q, want JSON", line)
@@ -278,6 +284,12 @@ func relayed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	echoed(t, a)
+}
+
+// echoed sends five bytes to a peer over an allocation.
+func echoed(t *testing.T, a *turnclient.Allocation) {
+	t.Helper()
 	peer, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

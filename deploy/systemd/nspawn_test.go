@@ -16,8 +16,8 @@ import (
 // of its own.
 const (
 	suite    = "bookworm"
-	packages = "systemd,systemd-sysv,dbus"
-	cacheDir = "traverse-test/nspawn-bookworm-1"
+	packages = "systemd,systemd-sysv,dbus,rpm"
+	cacheDir = "traverse-test/nspawn-bookworm-2"
 )
 
 // inside is the unit that runs TestInside in the container, and ends the container with itself.
@@ -27,15 +27,15 @@ SuccessAction=poweroff-force
 FailureAction=poweroff-force
 [Service]
 Type=oneshot
-TimeoutStartSec=150s
+TimeoutStartSec=330s
 Environment=TRAVERSE_INSIDE=1 HOME=/root
 WorkingDirectory=/units
-ExecStart=/test/inside.test -test.v -test.run ^TestInside$ -test.timeout 120s
+ExecStart=/test/inside.test -test.v -test.run ^TestInside$ -test.timeout 300s
 StandardOutput=file:/test/log
 StandardError=inherit
 `
 
-// TestBooted boots Debian's systemd in a container without a network and runs TestInside there. It takes 10 s, and 30 s
+// TestBooted boots Debian's systemd in a container without a network and runs TestInside there. It takes half a minute, and 30 s
 // more for the first time on a machine. Root, debootstrap and systemd-nspawn are needed.
 func TestBooted(t *testing.T) {
 	tree := container(t)
@@ -102,7 +102,7 @@ func boot(t *testing.T, tree, dir, unit string, binds ...string) []byte {
 func build(t *testing.T, args ...string) {
 	t.Helper()
 	cmd := exec.Command("go", args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="+os.Getenv("GOFLAGS")+" -buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
 	}

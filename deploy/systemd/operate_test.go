@@ -98,8 +98,8 @@ func restarts(t *testing.T) {
 		}
 	}
 	await(t, "it is up", func() bool { return property(t, "turnd", "ActiveState") == "active" })
-	if n := property(t, "turnd", "NFileDescriptorStore"); n == "0" {
-		t.Error("no socket is stored")
+	if n := property(t, "turnd", "NFileDescriptorStore"); (n == "0") != (property(t, "turnd.socket", "ActiveState") == "active") {
+		t.Errorf("%s sockets are stored", n)
 	}
 	if err := os.Remove("/etc/systemd/system/turnd.service.d/hold.conf"); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"traverse.internal/core/turnclient"
 )
 
 // packaged is what an administrator does with a package, from the installation to the end. `set -e` makes every line a
@@ -43,6 +46,8 @@ systemctl enable --now turnd
 turnd check turn:laptop@127.0.0.1:3478 --family 4 --pass-file /root/password
 systemctl reload turnd
 turnd check turn:laptop@127.0.0.1:3478 --family 4 --pass-file /root/password
+TRAVERSE_SESSION=1 /test/session.test -test.v -test.run '^TestSession$' | tee /root/session
+not grep -q SKIP /root/session
 
 # An upgrade goes on with what ran, with the new program, and leaves what was edited.
 before=$(pid)
@@ -84,34 +89,132 @@ Environment=HOME=/root
 ExecStart=/bin/sh /test/packaged.sh
 `
 
-// TestPackage installs, upgrades, removes and purges the .deb in a booted Debian, with the service running.
+// TestPackage installs, upgrades, removes and purges the .deb in a booted Debian, with the service running and a client that
+// has a session.
 func TestPackage(t *testing.T) {
 	needs(t, "dpkg-deb")
+	inPackages(t, "deb", packaged)
+}
+
+// TestRPM does so with the .rpm. The distribution is Debian, whose rpm has no database to find what a package requires in; the
+// scripts, the files and systemd are as everywhere.
+func TestRPM(t *testing.T) {
+	tree := container(t)
+	if _, err := os.Stat(filepath.Join(tree, "usr/bin/rpm")); err != nil {
+		t.Skip("SKIPPED: there is no rpm in the container")
+	}
+	inPackages(t, "rpm", rpmPackaged)
+}
+
+// inPackages boots a container with packages of two versions, one.FORMAT and two.FORMAT, and runs the script there.
+func inPackages(t *testing.T, format, script string) {
+	t.Helper()
 	tree := container(t)
 	dir := t.TempDir()
+	build(t, "test", "-c", "-o", filepath.Join(dir, "session.test"), ".")
 	for name, version := range map[string]string{"one": "1.0.0", "two": "2.0.0"} {
 		dist := filepath.Join(dir, "dist-"+name)
-		cmd := exec.CommandContext(t.Context(), "go", "-C", "../release", "run", ".", "-targets", "linux/"+goarch(t), "-formats", "deb", "-version", version, "-dist", dist)
+		cmd := exec.CommandContext(t.Context(), "go", "-C", "../release", "run", ".", "-targets", "linux/"+goarch(t), "-formats", format, "-version", version, "-dist", dist)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("release: %v\n%s", err, out)
 		}
-		debs, err := filepath.Glob(filepath.Join(dist, "*.deb"))
-		if err != nil || len(debs) != 1 {
-			t.Fatal(debs, err)
+		made, err := filepath.Glob(filepath.Join(dist, "*."+format))
+		if err != nil || len(made) != 1 {
+			t.Fatal(made, err)
 		}
-		if err := os.Rename(debs[0], filepath.Join(dir, name+".deb")); err != nil {
+		if err := os.Rename(made[0], filepath.Join(dir, name+"."+format)); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.RemoveAll(dist); err != nil {
 			t.Fatal(err)
 		}
 	}
-	write(t, filepath.Join(dir, "packaged.sh"), []byte(packaged), 0o755)
+	write(t, filepath.Join(dir, "packaged.sh"), []byte(script), 0o755)
 	write(t, filepath.Join(dir, "packaged.service"), []byte(packagedUnit), 0o644)
 	log := boot(t, tree, dir, "packaged.service")
 	if !strings.HasSuffix(string(bytes.TrimSpace(log)), "PASSED") {
 		t.Fatalf("inside:\n%s", log)
 	}
+}
+
+// rpmPackaged is the same with rpm, whose scripts are others.
+const rpmPackaged = `#!/bin/sh
+set -eux
+exec >/test/log 2>&1
+not() { if "$@"; then exit 1; fi; }
+rpm() { command rpm --force-debian --nodeps "$@"; }
+version() { command rpm -q --qf '%{VERSION}' traverse | sed 's/+dirty$//'; }
+pid() { systemctl show -P MainPID turnd; }
+
+rpm -i /test/one.rpm
+not systemctl is-enabled --quiet turnd
+not systemctl is-active --quiet turnd
+test "$(version)" = 1.0.0
+command rpm -V --nodeps traverse
+turnd config check --home /etc/traverse --relay-ip4 127.0.0.1
+cat >/etc/traverse/traverse.toml <<END
+schema = 1
+[turnd]
+listen_udp = ["127.0.0.1:3478"]
+listen_tcp = ["127.0.0.1:3478"]
+relay_ip4 = "127.0.0.1"
+allow_peer = ["127.0.0.0/8"]
+END
+(umask 077; echo 'laptop:a long password' >/etc/traverse/users; echo 'a long password' >/root/password)
+systemctl enable --now turnd
+turnd check turn:laptop@127.0.0.1:3478 --family 4 --pass-file /root/password
+
+before=$(pid)
+rpm -U /test/two.rpm
+test "$(version)" = 2.0.0
+systemctl is-active --quiet turnd
+systemctl is-enabled --quiet turnd
+test "$(pid)" != "$before"
+grep -q allow_peer /etc/traverse/traverse.toml
+turnd check turn:laptop@127.0.0.1:3478 --family 4 --pass-file /root/password
+not systemctl is-active --quiet traverse
+
+systemctl start traverse
+test -e /var/lib/traverse/identity/device.pem
+command rpm -ql traverse | while read -r f; do if [ -f "$f" ]; then echo "$f"; fi; done | sort >/root/installed
+grep -q /usr/bin/turnd /root/installed
+rpm -e traverse
+not systemctl is-active --quiet turnd
+not systemctl is-active --quiet traverse
+not systemctl cat turnd
+test -z "$(while read -r f; do if [ -e "$f" ]; then echo "$f"; fi; done </root/installed)"
+# What was edited is kept, as rpm does it.
+grep -q allow_peer /etc/traverse/traverse.toml.rpmsave
+test -e /etc/traverse/users
+test -e /var/lib/traverse/identity/device.pem
+not ls /run/traverse /run/turnd
+not ls /etc/systemd/system/multi-user.target.wants/turnd.service
+echo PASSED
+`
+
+// TestSession runs in the container of TestPackage: a client has a session while turnd is restarted.
+func TestSession(t *testing.T) {
+	if os.Getenv("TRAVERSE_SESSION") == "" {
+		t.Skip("runs in the container of TestPackage")
+	}
+	over := func() *turnclient.Allocation {
+		a, err := allocateAs(t, "laptop", "a long password")
+		if err != nil {
+			t.Fatal(err)
+		}
+		echoed(t, a)
+		return a
+	}
+	before := over()
+	if out, err := exec.CommandContext(t.Context(), "systemctl", "restart", "turnd").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	select {
+	case <-before.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("the client does not learn that its session has ended")
+	}
+	over() // at once: nobody was refused
 }
 
 func goarch(t *testing.T) string {

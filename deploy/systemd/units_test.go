@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -13,11 +14,15 @@ import (
 // units lists the files that are installed.
 func units(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob("*.service")
-	if err != nil || len(files) < 3 {
-		t.Fatalf("units: %q, %v", files, err)
+	services, err := filepath.Glob("*.service")
+	if err != nil || len(services) < 3 {
+		t.Fatalf("units: %q, %v", services, err)
 	}
-	return files
+	sockets, err := filepath.Glob("*.socket")
+	if err != nil || len(sockets) < 1 {
+		t.Fatalf("units: %q, %v", sockets, err)
+	}
+	return append(services, sockets...)
 }
 
 func needs(t *testing.T, programs ...string) {
@@ -110,7 +115,7 @@ func TestExposure(t *testing.T) {
 	if err != nil || len(dropIns) < 3 {
 		t.Fatal(dropIns, err)
 	}
-	all := units(t)
+	all := slices.DeleteFunc(units(t), func(unit string) bool { return filepath.Ext(unit) != ".service" })
 	for _, name := range dropIns {
 		more, err := os.ReadFile(name)
 		if err != nil {

@@ -2,8 +2,11 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 )
 
 // Build is what a program was built from.
@@ -13,11 +16,22 @@ type Build struct {
 	Modified bool   `json:"modified"` // files differed from it
 	Go       string `json:"go"`
 	Platform string `json:"platform"` // linux/amd64
+	// Features are what is built in and needs a certain system, by name. Whether this machine has what they take is for
+	// doctor and the metrics to say.
+	Features []string `json:"features"`
 }
 
+// Features by name, with true for those that are built in.
+type Features map[string]bool
+
 // ThisBuild reads it out of the running program.
-func ThisBuild() Build {
-	b := Build{Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+func ThisBuild(has Features) Build {
+	b := Build{Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Features: []string{}}
+	for _, name := range slices.Sorted(maps.Keys(has)) {
+		if has[name] {
+			b.Features = append(b.Features, name)
+		}
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
@@ -34,6 +48,12 @@ func ThisBuild() Build {
 	return b
 }
 
+// Version is what a program with this envelope's schema prints about itself.
+type Version struct {
+	Envelope
+	Build
+}
+
 // String is one line.
 func (b Build) String() string {
 	revision := b.Revision
@@ -47,5 +67,9 @@ func (b Build) String() string {
 	if version == "" {
 		version = "(devel)"
 	}
-	return fmt.Sprintf("%s (%s) %s %s", version, revision, b.Go, b.Platform)
+	features := "nothing that needs a certain system"
+	if len(b.Features) > 0 {
+		features = strings.Join(b.Features, ", ")
+	}
+	return fmt.Sprintf("%s (%s) %s %s, with %s", version, revision, b.Go, b.Platform, features)
 }

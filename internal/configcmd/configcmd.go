@@ -1,4 +1,4 @@
-// Package configcmd is the command `config` of both programs: check, show, init and path.
+// Package configcmd is the command `config` of both programs: check, show, init and path; and `credentials`, for their service files.
 package configcmd
 
 import (

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -178,18 +177,6 @@ func (o *Operator) Serve(ctx context.Context) error {
 			return nil
 		case <-o.Server.Drained():
 			return nil
-		}
-	}
-}
-
-// Follow reloads with each signal until ctx ends: what a node does, which goes on when its relay has drained.
-func (o *Operator) Follow(ctx context.Context, hup <-chan os.Signal) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hup:
-			_, _ = o.Reload() // it is in the log
 		}
 	}
 }

@@ -20,6 +20,7 @@ const firstFD = 3
 // had stored.
 type Socket struct {
 	Name string // FileDescriptorName= of the unit, or what Store was told
+	ID   string // of the socket, the same for every copy of its descriptor
 	File *os.File
 }
 
@@ -42,9 +43,19 @@ func Sockets(getenv func(string) string) ([]Socket, error) {
 		if i < len(names) && names[i] != "" {
 			name = names[i]
 		}
-		out = append(out, Socket{name, os.NewFile(uintptr(firstFD+i), name)})
+		out = append(out, Socket{name, inode(firstFD + i), os.NewFile(uintptr(firstFD+i), name)})
 	}
 	return out, nil
+}
+
+// ID tells sockets apart, copies of a descriptor not.
+func ID(socket syscall.Conn) (id string, err error) {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return "", err
+	}
+	err = raw.Control(func(fd uintptr) { id = inode(int(fd)) })
+	return id, err
 }
 
 // Store gives the service manager a copy of a socket, to be handed to the next run of the program: FDSTORE=1. It has

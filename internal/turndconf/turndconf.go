@@ -79,6 +79,19 @@ func Build(conf config.Config) (turn.Config, error) {
 	return out, nil
 }
 
+// What a server needs descriptors for, beside allocations: turn.Config's 12,000 TCP connections of clients and as many to
+// peers, 2 × 48 of pooled pipes, 32 connections of metrics, and listeners.
+const descriptors = 12_000 + 12_000 + 2*48 + 32 + 72
+
+// Descriptors is how many the limits of the configuration may take. Allocations have a socket each, or share their ports.
+func Descriptors(conf config.Config) uint64 {
+	need := uint64(descriptors)
+	if conf.Turnd.RelayMode != "shared" {
+		need += uint64(conf.Turnd.Limits.Allocations)
+	}
+	return need
+}
+
 // relayAddrs chooses where to relay from when nothing is said: the first address of each family that is listened on, or, under a
 // wildcard, the first that an interface has. A server on loopback alone relays from loopback alone.
 func relayAddrs(listen []netip.AddrPort, interfaces func() []netip.Addr) (ip4, ip6 netip.Addr) {

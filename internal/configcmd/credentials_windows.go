@@ -1,4 +1,4 @@
-package main
+package configcmd
 
 import (
 	"io/fs"
