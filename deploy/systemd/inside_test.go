@@ -66,6 +66,7 @@ func TestInside(t *testing.T) {
 		{"the sockets are the service manager's", socketActivation},
 		{"the node", node},
 		{"what goes wrong with turnd", turndGoesWrong},
+		{"a crash", crashes},
 		{"killed in a reload", killedInReload},
 		{"what goes wrong with the node", nodeGoesWrong},
 	} {
