@@ -177,7 +177,9 @@ func (k *keeper) hold(ctx context.Context, l *link, learnt *learnt) error {
 	due := time.NewTimer(0)
 	due.Stop()
 	defer due.Stop()
+	var asked time.Time
 	send := func() error {
+		asked = time.Now()
 		due.Reset(pingWait)
 		return l.write(pushwire.Frame{Kind: pushwire.Ping})
 	}
@@ -195,7 +197,7 @@ func (k *keeper) hold(ctx context.Context, l *link, learnt *learnt) error {
 		case <-k.wake: // is it still there, from where we are now?
 			err = send()
 		case <-due.C:
-			if l.silent(time.Now()) >= pingWait {
+			if l.heard.Load() < asked.UnixNano() {
 				err = errSilent
 			}
 		}

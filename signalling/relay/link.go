@@ -167,6 +167,3 @@ func (l *link) forget(t pushwire.Tag) {
 
 // kill has the reader end, without waiting.
 func (l *link) kill() { _ = l.conn.NetConn().Close() }
-
-// silent reports for how long nothing has come.
-func (l *link) silent(now time.Time) time.Duration { return now.Sub(time.Unix(0, l.heard.Load())) }
