@@ -28,6 +28,7 @@ const (
 	againMost     = 30 * time.Minute
 	partingTime   = 2 * time.Second // to give a mapping back
 	askTime       = 10 * time.Second
+	maxAddresses  = 4 // of the host that get a pinhole: the one that the kernel prefers, and those beside it
 )
 
 // Config says which port is to be reachable.
@@ -47,9 +48,10 @@ type Mapper struct {
 	cfg   Config
 	nonce nonce
 
-	mu  sync.Mutex // guards the fields below
-	now lease
-	err error // of the last try
+	mu   sync.Mutex // guards the fields below
+	now  lease
+	more []lease // pinholes of further addresses of the host
+	err  error   // of the last try
 }
 
 // lease is a mapping that holds.
@@ -60,6 +62,7 @@ type lease struct {
 	ours   netip.Addr
 	upnp   *igd     // by which UPnP gave it
 	hole   *pinhole // the same for IPv6
+	like   *pinhole // the first address's, by whose service a further one is asked for
 }
 
 // New makes a Mapper; nothing happens before Serve.
@@ -128,13 +131,43 @@ func (m *Mapper) renew(ctx context.Context) error {
 	if err == nil {
 		next, err = m.request(ctx, router, ours)
 	}
+	var more []lease
+	if err == nil && m.cfg.V6 {
+		more = m.requestMore(ctx, next)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if errors.Is(ctx.Err(), context.Canceled) {
+		m.more = append(m.more, more...)
+		if m.now.how == "" {
+			m.now = next
+		}
 		return ctx.Err() // the end: what we have is given back
 	}
-	m.now, m.err = next, err
+	m.now, m.more, m.err = next, more, err
 	return err
+}
+
+// requestMore asks for pinholes to the host's other addresses, in the way in which the first was got. Peers are offered all of them, and
+// the one that the kernel prefers is often a temporary one (RFC 8981). What is refused is left out until the next renewal.
+func (m *Mapper) requestMore(ctx context.Context, first lease) (more []lease) {
+	m.mu.Lock()
+	olds := m.more
+	m.mu.Unlock()
+	for _, ours := range beside(first.ours) {
+		old, next := lease{how: first.how, router: first.router, ours: ours}, lease{how: first.how, router: first.router, ours: ours, like: first.hole}
+		for _, o := range olds {
+			if o.how == old.how && o.router == old.router && o.ours == ours {
+				old = o
+			}
+		}
+		for _, way := range m.ways() {
+			if way.how == first.how && way.ask(ctx, old, &next) == nil {
+				more = append(more, next)
+			}
+		}
+	}
+	return more
 }
 
 func (m *Mapper) request(ctx context.Context, router, ours netip.Addr) (lease, error) {
@@ -210,20 +243,29 @@ func (m *Mapper) askPMP(ctx context.Context, old lease, next *lease) (err error)
 	return err
 }
 
-// giveBack ends the mapping at the router; nobody waits longer than partingTime for it.
+// giveBack ends what the router lent; nobody waits longer than partingTime for it.
 func (m *Mapper) giveBack() {
 	m.mu.Lock()
-	old := m.now
-	m.now = lease{}
+	olds := append([]lease{m.now}, m.more...)
+	m.now, m.more = lease{}, nil
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), partingTime)
 	defer cancel()
+	for _, old := range olds {
+		m.giveBackOne(ctx, old)
+	}
+}
+
+func (m *Mapper) giveBackOne(ctx context.Context, old lease) {
 	to := netip.AddrPortFrom(old.router, m.cfg.server)
 	heard := func(b []byte) (struct{}, error) { return struct{}{}, nil }
 	switch old.how {
 	case PCP:
 		ours := netip.AddrPortFrom(old.ours, m.cfg.Port)
-		_, _ = ask(ctx, old.ours, to, appendPCP(nil, m.nonce, m.cfg.Protocol, ours, old.outside, 0), heard)
+		refused, _ := ask(ctx, old.ours, to, appendPCP(nil, m.nonce, m.cfg.Protocol, ours, old.outside, 0), pcpRefused)
+		if refused { // miniupnpd 2.3.1 does not find its own pinholes; then this one shall at least not outlive us by hours
+			_, _ = ask(ctx, old.ours, to, appendPCP(nil, m.nonce, m.cfg.Protocol, ours, old.outside, time.Second), heard)
+		}
 	case NATPMP:
 		_, _ = ask(ctx, old.ours, to, appendPMP(nil, m.cfg.Protocol, m.cfg.Port, 0, 0), heard)
 	case UPnP:

@@ -108,6 +108,14 @@ func parsePCP(b []byte, n nonce, p Protocol, port uint16) (answer, error) {
 	})
 }
 
+// pcpRefused reads the answer to the end of a mapping: it is refused with a result other than SUCCESS, RFC 6887 §7.2 and §15.1.
+func pcpRefused(b []byte) (bool, error) {
+	if len(b) < 24 || b[0] != pcpVersion || b[1] != pcpMap|0x80 {
+		return false, errAnswer
+	}
+	return b[3] != 0, nil
+}
+
 // NAT-PMP, RFC 6886 §3.2 and §3.3:
 //
 //	address: version 0, opcode 0                                      answer: 0, 128, result 2, epoch 4, address 4

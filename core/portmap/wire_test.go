@@ -111,6 +111,9 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		check(parsePCP(b, number, TCP, 4242))
+		if refused, err := pcpRefused(b); refused && (err != nil || b[3] == 0) {
+			t.Error("a mapping's end is refused by what is no refusal")
+		}
 		at, err := parsePMPAddress(b)
 		if err == nil {
 			check(parsePMP(b, TCP, 4242, at))

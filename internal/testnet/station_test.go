@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 		err = beRelay(plan.Relay)
 	} else if err == nil && plan.Router != nil {
 		err = beRouter(plan.Router)
+	} else if err == nil && plan.Ports != nil {
+		err = beMapped(plan.Ports)
 	} else if err == nil {
 		err = beDevice(plan)
 	}
@@ -54,6 +56,7 @@ type plan struct {
 	Router *routerPlan      // a router that maps ports
 	Policy ice.Policy
 	Map    bool // ask the router for a port
+	Ports  []port
 }
 
 // message is what stations and the test tell each other, a line of JSON each.
@@ -67,6 +70,7 @@ type message struct {
 	Reason reason.Code   `json:",omitempty"`
 	Bytes  int64         `json:",omitempty"` // of a flow
 	Error  string        `json:",omitempty"`
+	Mapped []mappedTo    `json:",omitempty"` // of ports
 }
 
 // wire is one end of a station's standard input and output.

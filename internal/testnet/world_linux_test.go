@@ -157,6 +157,8 @@ func (w *world) carry(s *station) {
 			a.by.write(message{Kind: "answer", ID: a.id, Device: s.id, Offer: m.Offer})
 		case "connected", "flowed", "path":
 			s.channel(s.results, m.Device) <- m
+		case "ports":
+			s.channel(s.results, s.id) <- m
 		case "accepted":
 			s.channel(s.taken, m.Device) <- m
 		}
