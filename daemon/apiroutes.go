@@ -58,6 +58,7 @@ func (d *Daemon) routes() []route {
 	return append([]route{
 		{method: "GET", path: "/v1/status", summary: "one look at the whole node", out: Status{}, answer: func(*http.Request) (any, error) { return d.Status(), nil }},
 		{method: "POST", path: "/v1/reload", summary: "apply the configuration and the secrets as they are now", out: Reloaded{}, answer: func(*http.Request) (any, error) { return d.Reload() }},
+		{method: "POST", path: "/v1/stop", summary: "end the node; the socket goes last", out: Stopped{}, answer: func(*http.Request) (any, error) { return d.Stop(), nil }},
 		{method: "GET", path: "/v1/openapi.json", summary: "this document", out: json.RawMessage{}, answer: func(*http.Request) (any, error) { return Spec(), nil }},
 		{
 			method: "GET", path: "/v1/events", summary: "what happens, from now on, as server-sent events; the id is the event's seq", out: Event{}, stream: streamSSE,

@@ -20,9 +20,6 @@ func explain(err error, peer string) *cli.Error {
 	if errors.As(err, &done) {
 		return done
 	}
-	if reason.Of(err) == reason.AuthRevoked { // whatever was going on: it does not go on when the connection is back
-		return explainReason(err, peer)
-	}
 	if reason.Of(err) == reason.AuthRevoked { // also where it broke a transfer in the middle
 		return explainReason(err, peer)
 	}

@@ -87,7 +87,7 @@ func (d *Daemon) getEvents(w http.ResponseWriter, r *http.Request) {
 // eventFilter says which events a follower wants. What it lost it is told in any case.
 func (d *Daemon) eventFilter(types, peer string) (func(Event) bool, error) {
 	var only []string
-	known := []string{EventTransfer, EventSession, EventPath, EventContact, EventService}
+	known := []string{EventTransfer, EventSession, EventPath, EventContact, EventService, EventWarning}
 	for t := range strings.SplitSeq(types, ",") {
 		if t == "" {
 			continue

@@ -30,8 +30,8 @@ func TestSpecIsWhole(t *testing.T) {
 			if op.Summary == "" {
 				t.Errorf("%s %s has no summary", method, path)
 			}
-			if path == "/v1/events" {
-				continue // does not end
+			if path == "/v1/events" || path == "/v1/stop" {
+				continue // does not end; ends the rest
 			}
 			at := pathParam.ReplaceAllString(path, "nobody")
 			req, err := http.NewRequestWithContext(t.Context(), strings.ToUpper(method), "http://node"+at, nil)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"traverse.internal/config"
+	"traverse.internal/internal/cli"
 	"traverse.internal/internal/relayadmin"
 	"traverse.internal/internal/turndconf"
 	"traverse.internal/turn"
@@ -81,4 +82,16 @@ func (d *Daemon) followSignals(ctx context.Context) error {
 			_, _ = d.Reload() // it is in the log
 		}
 	}
+}
+
+// Stopped says which node ends because somebody asked.
+type Stopped struct {
+	cli.Envelope
+	Device PeerRef `json:"device"`
+}
+
+// Stop ends what Serve runs, and does not wait for that.
+func (d *Daemon) Stop() Stopped {
+	d.cancel()
+	return Stopped{envelope("stop"), PeerRef{d.cfg.Name, d.self.String()}}
 }

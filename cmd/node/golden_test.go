@@ -71,6 +71,7 @@ func TestGolden(t *testing.T) {
 	h.services(object)
 	object("error", h.node("laptop", 6, "send", report, "tablet"))
 	object("status", h.forget(h.node("laptop", 0, "status")))
+	h.accounts(object, up.DHT.Listen)
 	object("demo", h.demo())
 	p.close("json ")
 }

@@ -92,7 +92,7 @@ with --skip what is there stays, and is not sent again.`,
 	watch := &cobra.Command{
 		Use: "watch", Short: "print offers as they come", Args: noArgs, Example: "  node inbox watch --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.watchTransfers(cmd, func(t daemon.Transfer) bool { return t.Direction == "receive" && t.State == daemon.StateOffered })
+			return a.ask(cmd, 0, a.watchInbox)
 		},
 	}
 	cmd.AddCommand(ls, show, accept, decline, watch)

@@ -228,46 +228,6 @@ func printTransfer(w io.Writer, t daemon.Transfer, list daemon.EntryList) {
 	}
 }
 
-// watchEvery is how often a list is looked at again.
-const watchEvery = 500 * time.Millisecond
-
-// watchTransfers prints each transfer once when it matches, until the command is interrupted.
-func (a *app) watchTransfers(cmd *cobra.Command, match func(daemon.Transfer) bool) error {
-	ctx, cancel := a.limit(cmd.Context(), 0)
-	defer cancel()
-	c, err := a.client()
-	if err != nil {
-		return err
-	}
-	seen := map[string]bool{}
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		list, err := c.Transfers(ctx)
-		if err != nil {
-			return err
-		}
-		for _, t := range list.Transfers {
-			if !match(t) {
-				delete(seen, t.ID)
-				continue
-			}
-			if seen[t.ID] {
-				continue
-			}
-			seen[t.ID] = true
-			if err := a.print(t, func(w io.Writer) { printTransfers(w, []daemon.Transfer{t}) }); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
 // transferList prints what a call lists.
 func (a *app) transferList(cmd *cobra.Command, call func(*daemon.Client, context.Context) (daemon.TransferList, error)) error {
 	ctx, cancel := a.limit(cmd.Context(), quick)

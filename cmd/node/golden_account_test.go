@@ -1,0 +1,38 @@
+package main
+
+import "encoding/json"
+
+// accounts is what commands about contacts, devices and invitations print, and those that end something.
+func (h *twoHomes) accounts(object func(name, raw string), bootstrap string) {
+	h.t.Helper()
+	for _, home := range []string{"desk", "tablet"} {
+		h.node(home, 0, "init", "--name", home)
+		h.up(home, "--bootstrap", bootstrap)
+	}
+	ticket := func(raw string) string {
+		var made struct {
+			Ticket string `json:"ticket"`
+		}
+		if err := json.Unmarshal([]byte(raw), &made); err != nil || made.Ticket == "" {
+			h.t.Fatalf("no ticket in %s: %v", raw, err)
+		}
+		return made.Ticket
+	}
+	object("contact show", h.node("laptop", 0, "contact", "show", "phone"))
+	object("contact rename", h.node("laptop", 0, "contact", "rename", "phone", "mobile"))
+	object("kick", h.node("laptop", 0, "kick", "mobile"))
+	object("contact block", h.node("laptop", 0, "contact", "block", "mobile"))
+	invited := h.node("laptop", 0, "invite", "--name", "desk")
+	object("invite", invited)
+	object("join", h.node("desk", 0, "join", ticket(invited)))
+	linked := h.node("laptop", 0, "device", "link")
+	object("device link", linked)
+	object("device join", h.node("tablet", 0, "join", ticket(linked)))
+	object("device ls", h.node("laptop", 0, "device", "ls"))
+	object("device rename", h.node("laptop", 0, "device", "rename", "tablet", "slate"))
+	object("device revoke", h.node("laptop", 0, "device", "revoke", "slate"))
+	object("contact rm", h.node("laptop", 0, "contact", "rm", "desk"))
+	object("transfers gc", h.node("laptop", 0, "transfers", "gc"))
+	object("reload", h.node("laptop", 0, "reload"))
+	object("stop", h.node("tablet", 0, "stop"))
+}
