@@ -39,11 +39,17 @@ func FamilyOf(a netip.Addr) Family {
 
 // Allocation is a TCP port at the relay that is ours until Close. Safe for concurrent use.
 type Allocation struct {
-	c        *Client
-	family   Family
-	relayed  netip.AddrPort
-	mapped   netip.AddrPort
+	lease
 	accepted chan accepted // from the bindLoops to Accept, without a queue
+}
+
+// lease is what allocations of both transports are: a relayed address, those who may use it, and the time that it has.
+type lease struct {
+	c       *Client
+	family  Family
+	relayed netip.AddrPort
+	mapped  netip.AddrPort
+	renew   func(context.Context) error // what has to be kept alive besides permissions; nil: nothing
 
 	farewell sync.Once
 
@@ -61,25 +67,9 @@ type accepted struct {
 // Allocate asks for a TCP port of the given family. The error is an *Error (which is ErrFamily when the relay has no such
 // address), an *UnreachableError, ErrAllocated or ErrClosed. After a refusal the client may try again.
 func (c *Client) Allocate(ctx context.Context, family Family) (*Allocation, error) {
-	a := &Allocation{c: c, family: family, accepted: make(chan accepted), peers: make(map[netip.Addr]struct{})}
-	if !c.claim(a) {
-		return nil, ErrAllocated
-	}
-	m, err := c.do(ctx, stun.MethodAllocate, c.cfg.Timeout, func(b *stun.Builder) {
-		b.AddRequestedTransport(stun.TransportTCP) // RFC 6062 §4.1
-		if family == IPv6 {
-			// Without it the relay is IPv4. It is never sent for IPv4: servers older than RFC 6156 refuse it.
-			b.AddFamily(stun.AttrRequestedAddressFamily, stun.FamilyIPv6)
-		}
-	})
+	a := &Allocation{lease: newLease(c, family), accepted: make(chan accepted)}
+	lifetime, err := a.ask(ctx, stun.TransportTCP) // RFC 6062 §4.1
 	if err != nil {
-		c.unclaim()
-		return nil, err
-	}
-	lifetime, err := a.take(m)
-	if err != nil {
-		// The server holds an allocation that is of no use; ending the connection ends it too.
-		c.fail(err)
 		return nil, err
 	}
 	loops := []func(){func() { a.keepLoop(lifetime) }}
@@ -92,8 +82,37 @@ func (c *Client) Allocate(ctx context.Context, family Family) (*Allocation, erro
 	return a, nil
 }
 
+func newLease(c *Client, family Family) lease {
+	return lease{c: c, family: family, peers: make(map[netip.Addr]struct{})}
+}
+
+// ask makes the allocation and returns how long it lives.
+func (a *lease) ask(ctx context.Context, transport stun.Transport) (time.Duration, error) {
+	if !a.c.claim(a) {
+		return 0, ErrAllocated
+	}
+	m, err := a.c.do(ctx, stun.MethodAllocate, a.c.cfg.Timeout, func(b *stun.Builder) {
+		b.AddRequestedTransport(transport)
+		if a.family == IPv6 {
+			// Without it the relay is IPv4. It is never sent for IPv4: servers older than RFC 6156 refuse it.
+			b.AddFamily(stun.AttrRequestedAddressFamily, stun.FamilyIPv6)
+		}
+	})
+	if err != nil {
+		a.c.unclaim()
+		return 0, err
+	}
+	lifetime, err := a.take(m)
+	if err != nil {
+		// The server holds an allocation that is of no use; ending the connection ends it too.
+		a.c.fail(err)
+		return 0, err
+	}
+	return lifetime, nil
+}
+
 // claim makes a the client's allocation if it has none.
-func (c *Client) claim(a *Allocation) bool {
+func (c *Client) claim(a *lease) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.alloc != nil {
@@ -110,7 +129,7 @@ func (c *Client) unclaim() {
 }
 
 // take reads a success response.
-func (a *Allocation) take(m stun.Message) (lifetime time.Duration, err error) {
+func (a *lease) take(m stun.Message) (lifetime time.Duration, err error) {
 	bad := func(what string, err error) error {
 		return &UnreachableError{a.c.server, stun.MethodAllocate.String(), fmt.Errorf("%w: %s: %w", ErrGarbage, what, err)}
 	}
@@ -145,27 +164,27 @@ func lifetimeOf(m stun.Message) (time.Duration, error) {
 }
 
 // Relayed returns the address that peers dial.
-func (a *Allocation) Relayed() netip.AddrPort { return a.relayed }
+func (a *lease) Relayed() netip.AddrPort { return a.relayed }
 
 // Mapped returns our address as the relay sees it.
-func (a *Allocation) Mapped() netip.AddrPort { return a.mapped }
+func (a *lease) Mapped() netip.AddrPort { return a.mapped }
 
 // Done is closed when the allocation has ended: by Close, with the control connection, or because the relay forgot it.
 // The relay closes its data connections with it.
-func (a *Allocation) Done() <-chan struct{} { return a.c.Done() }
+func (a *lease) Done() <-chan struct{} { return a.c.Done() }
 
 // Err returns nil while the allocation is alive, and then why it is not: ErrClosed after Close.
-func (a *Allocation) Err() error { return a.c.Err() }
+func (a *lease) Err() error { return a.c.Err() }
 
 // Stats returns the client's counters.
-func (a *Allocation) Stats() Stats { return a.c.Stats() }
+func (a *lease) Stats() Stats { return a.c.Stats() }
 
 // closeTimeout bounds the farewell. The connection's end says the same, only not through every proxy.
 const closeTimeout = time.Second
 
 // Close gives the port back, ends the control connection and waits for all that was started. Data connections are closed
 // by the relay. It takes at most closeTimeout, is idempotent and returns nil.
-func (a *Allocation) Close() error {
+func (a *lease) Close() error {
 	a.farewell.Do(func() {
 		if a.Err() != nil {
 			return
@@ -196,7 +215,7 @@ func refreshAfter(lifetime time.Duration) time.Duration {
 }
 
 // keepLoop keeps the allocation and its permissions alive until the client ends.
-func (a *Allocation) keepLoop(lifetime time.Duration) {
+func (a *lease) keepLoop(lifetime time.Duration) {
 	end := time.Now().Add(lifetime)
 	refresh := time.NewTimer(refreshAfter(lifetime))
 	defer refresh.Stop()
@@ -218,7 +237,7 @@ func (a *Allocation) keepLoop(lifetime time.Duration) {
 				refresh.Reset(refreshRetry)
 			}
 		case <-permissions.C:
-			if a.renewPermissions(a.c.life) == nil {
+			if a.renewAll(a.c.life) == nil {
 				permissions.Reset(permissionRefresh)
 			} else {
 				permissions.Reset(refreshRetry)
@@ -227,8 +246,17 @@ func (a *Allocation) keepLoop(lifetime time.Duration) {
 	}
 }
 
+// renewAll keeps alive what lives less long than the allocation.
+func (a *lease) renewAll(ctx context.Context) error {
+	err := a.renewPermissions(ctx)
+	if a.renew != nil {
+		err = errors.Join(err, a.renew(ctx))
+	}
+	return err
+}
+
 // refresh asks for the default lifetime once more.
-func (a *Allocation) refresh(ctx context.Context) (time.Duration, error) {
+func (a *lease) refresh(ctx context.Context) (time.Duration, error) {
 	m, err := a.c.do(ctx, stun.MethodRefresh, a.c.cfg.Timeout, func(*stun.Builder) {})
 	if err != nil {
 		return 0, err

@@ -256,7 +256,7 @@ func TestCloseIsBoundedWhenNothingIsRead(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
 		c := newClient(near, "relay:3478", Config{Timeout: time.Minute})
-		a := &Allocation{c: c, family: IPv4}
+		a := &Allocation{lease: newLease(c, IPv4)}
 		start := time.Now()
 		if err := a.Close(); err != nil {
 			t.Error(err)

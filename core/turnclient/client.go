@@ -22,6 +22,9 @@ type Config struct {
 	Username, Password string
 	// TLS secures all connections. nil: none of them.
 	TLS *TLS
+	// UDP makes the control connection one over UDP, for AllocateUDP only: a relay lends no TCP ports over it, and it has no
+	// TLS. Requests are repeated until they are answered.
+	UDP bool
 	// Local is the source address of all connections. Zero: the system chooses.
 	Local netip.Addr
 	// Timeout bounds the dialling of a connection and each request's answer, except Connect's (see connectTimeout).
@@ -45,6 +48,8 @@ func (cfg *Config) check() error {
 		return fmt.Errorf("turnclient: config: neither Server nor Host is set")
 	case cfg.Server.IsValid() && cfg.Server.Port() == 0:
 		return fmt.Errorf("turnclient: config: Server %v has no port", cfg.Server)
+	case cfg.UDP && cfg.TLS != nil:
+		return fmt.Errorf("turnclient: config: UDP and TLS exclude each other")
 	case len(cfg.Username) > stun.MaxUsername:
 		return fmt.Errorf("turnclient: config: Username of %d bytes, at most %d", len(cfg.Username), stun.MaxUsername)
 	}
@@ -73,11 +78,13 @@ type Client struct {
 
 	life context.Context // ends with the control connection; its cause is Err
 	kill context.CancelCauseFunc
-	wg   sync.WaitGroup // readLoop, and the allocation's keepLoop and bindLoops
+	wg   sync.WaitGroup // readLoop, and the allocation's keepLoop, bindLoops, sendLoop
 
 	attempts chan attempt  // ConnectionAttempts that no bindLoop has taken
 	slots    chan struct{} // one for each request in flight
 	stats    counters
+
+	datagrams atomic.Pointer[UDPAllocation] // once it is asked for; nil: the connection carries STUN only
 
 	writing sync.Mutex // held during a write to conn, which has a deadline
 	out     []byte     // the request being written; guarded by writing
@@ -85,7 +92,7 @@ type Client struct {
 	mu    sync.Mutex // guards the fields below, and wg against a Close during start
 	calls map[stun.TransactionID]*call
 	cred  credentials
-	alloc *Allocation
+	alloc *lease
 }
 
 // Dial connects to the relay. Nothing is sent until Allocate.
@@ -94,6 +101,9 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, err
 	}
 	target := cfg.target()
+	if cfg.UDP {
+		return dialUDP(ctx, target, cfg)
+	}
 	conn, err := dialTCP(ctx, cfg.Timeout, local(cfg.Local), target)
 	if err != nil {
 		return nil, failure(ctx, target, "dial", err)
@@ -116,6 +126,19 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		c.local = &net.TCPAddr{IP: a.IP, Zone: a.Zone}
 	}
 	return c, nil
+}
+
+// dialUDP makes the control connection a UDP socket that takes datagrams from the relay only.
+func dialUDP(ctx context.Context, target string, cfg Config) (*Client, error) {
+	d := net.Dialer{Timeout: cfg.Timeout}
+	if cfg.Local.IsValid() {
+		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(cfg.Local.Unmap(), 0))
+	}
+	conn, err := d.DialContext(ctx, "udp", target)
+	if err != nil {
+		return nil, failure(ctx, target, "dial", err)
+	}
+	return newClient(conn, conn.RemoteAddr().String(), cfg), nil
 }
 
 // newClient starts a client on a control connection.

@@ -1,4 +1,4 @@
-// Package turnclient borrows TCP ports from a TURN server, so that peers who cannot reach us can dial the server instead.
+// Package turnclient borrows ports from a TURN server, TCP or UDP, so that peers who cannot reach us can reach the server instead.
 //
 // It speaks RFC 6062 (TCP allocations) over a TCP control connection, with relayed addresses of either family, and the
 // long-term credentials of RFC 8489. The client below has port 40000 of the relay; A is the control connection, B a data
@@ -26,6 +26,10 @@
 // *net.TCPConn, read exactly to the end of the response, so the kernel can splice it and the peer's first byte is the
 // first byte read.
 //
+// [Client.AllocateUDP] borrows a UDP port instead (RFC 8656). Its datagrams travel inside A: [UDPAllocation.Send] sends one,
+// those that come are handed to a function, and [UDPAllocation.Bind] makes them shorter for one peer. For that A may also be
+// UDP itself (Config.UDP).
+//
 // One client holds one allocation, because the server knows an allocation by its control connection. Whoever wants both
 // families dials twice. A server without addresses of one family refuses with an error that is [ErrFamily]; go on with
 // the other.
@@ -46,6 +50,7 @@
 //
 // # Goroutines
 //
-// A client runs readLoop; an allocation adds keepLoop and eight bindLoops. All end with the control connection, and Close
+// A client runs readLoop; a TCP allocation adds keepLoop and eight bindLoops, a UDP allocation keepLoop and, over a stream,
+// sendLoop. All end with the control connection, and Close
 // waits for them.
 package turnclient

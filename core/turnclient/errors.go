@@ -18,9 +18,11 @@ var (
 	ErrClosed = fmt.Errorf("turnclient: %w", net.ErrClosed)
 	// ErrFamily means that the relay has no address of the family asked for: go on with the other one.
 	ErrFamily = errors.New("turnclient: address family not supported by the relay")
+	// ErrTransport means that the relay lends no ports of the transport asked for: try the other one.
+	ErrTransport = errors.New("turnclient: transport not supported by the relay")
 	// ErrAllocated is returned by a second Allocate on one client.
 	ErrAllocated = errors.New("turnclient: the client has its allocation already")
-	// ErrLimit is returned by Permit for more than MaxPermissions addresses.
+	// ErrLimit is returned by Permit for more than MaxPermissions addresses, and by Bind for more than MaxChannels peers.
 	ErrLimit = errors.New("turnclient: too many peer addresses")
 
 	// Causes inside an UnreachableError.
@@ -45,9 +47,10 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Is makes a refused family ErrFamily.
+// Is makes a refused family ErrFamily, and a refused transport ErrTransport.
 func (e *Error) Is(target error) bool {
-	return target == ErrFamily && e.Code == stun.CodeFamilyNotSupported
+	return target == ErrFamily && e.Code == stun.CodeFamilyNotSupported ||
+		target == ErrTransport && e.Method == stun.MethodAllocate && e.Code == stun.CodeUnsupportedTransport
 }
 
 // Reason tells credentials and capacity from the rest.

@@ -30,6 +30,7 @@ type fake struct {
 	before   func(*request) (done bool)
 	password string
 	lifetime uint32
+	udp      bool // pipe's client takes its end for a UDP socket
 
 	mu    sync.Mutex // guards the fields below
 	nonce string
@@ -259,7 +260,7 @@ func (f *fake) pipe() (c *Client, end func()) {
 		defer close(done)
 		f.serve(far)
 	}()
-	c = newClient(near, "relay:3478", Config{Username: fakeUser, Password: fakePassword, Timeout: DefaultTimeout})
+	c = newClient(near, "relay:3478", Config{Username: fakeUser, Password: fakePassword, Timeout: DefaultTimeout, UDP: f.udp})
 	return c, func() {
 		_ = c.Close()
 		<-done

@@ -22,7 +22,7 @@ const maxPermits = 8
 // All addresses go in one request. A relay that forbids one of them (its own network, say) refuses the request as a whole;
 // then they are asked for one by one. Permit fails if a request got no answer or if every address was refused; Permitted
 // tells which were not. More than MaxPermissions give ErrLimit, and nothing is asked for.
-func (a *Allocation) Permit(ctx context.Context, addrs ...netip.Addr) error {
+func (a *lease) Permit(ctx context.Context, addrs ...netip.Addr) error {
 	wanted, err := a.missing(addrs)
 	if err != nil || len(wanted) == 0 {
 		return err
@@ -38,7 +38,7 @@ func (a *Allocation) Permit(ctx context.Context, addrs ...netip.Addr) error {
 }
 
 // Permitted returns the addresses that have a permission.
-func (a *Allocation) Permitted() []netip.Addr {
+func (a *lease) Permitted() []netip.Addr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	all := make([]netip.Addr, 0, len(a.peers))
@@ -50,7 +50,7 @@ func (a *Allocation) Permitted() []netip.Addr {
 }
 
 // missing returns the addresses that can have a permission and do not, each once, and reserves places for them.
-func (a *Allocation) missing(addrs []netip.Addr) (wanted []netip.Addr, err error) {
+func (a *lease) missing(addrs []netip.Addr) (wanted []netip.Addr, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, p := range addrs {
@@ -70,7 +70,7 @@ func (a *Allocation) missing(addrs []netip.Addr) (wanted []netip.Addr, err error
 }
 
 // permit asks for addrs and returns those that were granted. The error is nil if there are any.
-func (a *Allocation) permit(ctx context.Context, addrs []netip.Addr) ([]netip.Addr, error) {
+func (a *lease) permit(ctx context.Context, addrs []netip.Addr) ([]netip.Addr, error) {
 	err := a.createPermission(ctx, addrs)
 	if err == nil {
 		return addrs, nil
@@ -111,7 +111,7 @@ func forbids(err error) bool {
 }
 
 // createPermission asks for addrs in one request, which is granted or refused as a whole (RFC 8656 §10.2).
-func (a *Allocation) createPermission(ctx context.Context, addrs []netip.Addr) error {
+func (a *lease) createPermission(ctx context.Context, addrs []netip.Addr) error {
 	_, err := a.c.do(ctx, stun.MethodCreatePermission, a.c.cfg.Timeout, func(b *stun.Builder) {
 		for _, p := range addrs {
 			// The port means nothing here, but a server may dislike 0.
@@ -122,7 +122,7 @@ func (a *Allocation) createPermission(ctx context.Context, addrs []netip.Addr) e
 }
 
 // renewPermissions refreshes all permissions and forgets those that the relay refuses by now.
-func (a *Allocation) renewPermissions(ctx context.Context) error {
+func (a *lease) renewPermissions(ctx context.Context) error {
 	peers := a.Permitted()
 	if len(peers) == 0 {
 		return nil

@@ -2,9 +2,7 @@ package turnclient
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"sync/atomic"
 	"time"
 
@@ -155,21 +153,31 @@ func (c *Client) roundTrip(ctx context.Context, method stun.Method, cr credentia
 		c.mu.Unlock()
 	}()
 
-	if err := c.write(method, id, cr, add); err != nil {
-		return stun.Message{}, err
-	}
-	select {
-	case m := <-w.reply:
-		return m, nil
-	case <-c.life.Done():
-		return stun.Message{}, c.gone()
-	case <-ctx.Done():
-		if w.forged.Load() {
-			return stun.Message{}, &UnreachableError{c.server, method.String(), ErrForged}
+	var again <-chan time.Time
+	for wait := firstWait; ; wait *= 2 {
+		if err := c.write(method, id, cr, add); err != nil {
+			return stun.Message{}, err
 		}
-		return stun.Message{}, failure(ctx, c.server, method.String(), timeoutError{})
+		if c.cfg.UDP { // a stream repeats by itself
+			again = time.After(wait)
+		}
+		select {
+		case m := <-w.reply:
+			return m, nil
+		case <-again:
+		case <-c.life.Done():
+			return stun.Message{}, c.gone()
+		case <-ctx.Done():
+			if w.forged.Load() {
+				return stun.Message{}, &UnreachableError{c.server, method.String(), ErrForged}
+			}
+			return stun.Message{}, failure(ctx, c.server, method.String(), timeoutError{})
+		}
 	}
 }
+
+// firstWait is how long an answer over UDP is waited for before the request is repeated, then twice as long (RFC 8489 §6.2.1).
+const firstWait = 500 * time.Millisecond
 
 // write sends one request. A write that fails may have sent half a message, so it ends the client.
 func (c *Client) write(method stun.Method, id stun.TransactionID, cr credentials, add func(*stun.Builder)) error {
@@ -178,7 +186,7 @@ func (c *Client) write(method stun.Method, id stun.TransactionID, cr credentials
 	c.out = appendRequest(c.out[:0], method, id, cr, add)
 	// Not the context's deadline: that a caller had little time must not end everybody's connection.
 	_ = c.conn.SetWriteDeadline(time.Now().Add(c.cfg.Timeout))
-	if _, err := c.conn.Write(c.out); err != nil {
+	if _, err := c.conn.Write(c.out); err != nil && !c.cfg.UDP { // there it is one of those that get lost
 		c.fail(failure(context.Background(), c.server, "control connection", err))
 		return c.gone()
 	}
@@ -188,53 +196,6 @@ func (c *Client) write(method stun.Method, id stun.TransactionID, cr credentials
 
 // gone returns the error for calls after the end of the control connection.
 func (c *Client) gone() error { return context.Cause(c.life) }
-
-// readLoop hands responses to those who wait for them and indications to the allocation, until the control connection
-// ends. It never blocks on either.
-func (c *Client) readLoop() {
-	for {
-		b, err := readFrame(c.conn)
-		if err == nil {
-			var m stun.Message
-			if m, err = stun.Parse(b); err == nil {
-				c.deliver(m)
-				continue
-			}
-			err = fmt.Errorf("%w: %w", ErrGarbage, err)
-		}
-		c.fail(failure(context.Background(), c.server, "control connection", err))
-		return
-	}
-}
-
-// readFrame reads exactly one message and not a byte more.
-func readFrame(r io.Reader) ([]byte, error) {
-	b := make([]byte, stun.HeaderLen, 128)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, closedEarly(err)
-	}
-	n, _, err := stun.StreamFrameLen(b)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrGarbage, err)
-	}
-	if stun.KindOf(b[0]) != stun.KindSTUN || n > maxFrame {
-		return nil, ErrGarbage
-	}
-	b = append(b, make([]byte, n-len(b))...)
-	if _, err := io.ReadFull(r, b[stun.HeaderLen:]); err != nil {
-		return nil, closedEarly(err)
-	}
-	return b, nil
-}
-
-// closedEarly makes every end of a stream that should go on an io.ErrUnexpectedEOF, because io.EOF would read as a
-// regular end.
-func closedEarly(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
 
 // deliver sorts one message.
 func (c *Client) deliver(m stun.Message) {

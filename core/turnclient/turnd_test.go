@@ -25,6 +25,7 @@ func startTurnd(t *testing.T) (v4, v6 netip.AddrPort) {
 	port := loopback.FreePort(t)
 	s, err := turn.New(turn.Config{
 		ListenTCP: []netip.AddrPort{netip.AddrPortFrom(lo4, port), netip.AddrPortFrom(lo6, port)},
+		ListenUDP: []netip.AddrPort{netip.AddrPortFrom(lo4, port), netip.AddrPortFrom(lo6, port)},
 		Realm:     "r", Users: map[string]string{"u": "p"}, RelayIP4: lo4, RelayIP6: lo6,
 		AllowPeers: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	})
