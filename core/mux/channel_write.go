@@ -11,32 +11,7 @@ import (
 // while the peer's windows, the channel's queue or what awaits the peer's acknowledgement are full, also while the
 // session has no link; the deadline, Close and a reset end the wait, and then n bytes have been queued.
 func (c *Channel) Write(p []byte) (int, error) {
-	passed := c.writeBy.wait()
-	select {
-	case <-passed:
-		return 0, os.ErrDeadlineExceeded
-	default:
-	}
-	select {
-	case c.writers <- struct{}{}:
-	case <-passed:
-		return 0, os.ErrDeadlineExceeded
-	}
-	defer func() { <-c.writers }()
-	done := 0
-	for {
-		n, err := c.put(p[done:])
-		done += n
-		if err != nil || done == len(p) {
-			return done, err
-		}
-		if n > 0 {
-			continue
-		}
-		if err := c.awaitRoom(passed); err != nil {
-			return done, err
-		}
-	}
+	return c.queue(len(p), func(done int) (int, error) { return c.put(p[done:]) })
 }
 
 // awaitRoom waits until a Write should try again, and counts how long.
@@ -77,10 +52,7 @@ func (c *Channel) put(p []byte) (int, error) {
 	}
 	chunk := c.tailLocked(n)
 	n = min(n, len(chunk.mem)-chunk.n)
-	c.out.sent += uint64(n)
-	s.out.sent += uint64(n)
-	c.queued += n
-	s.queued += n
+	c.countLocked(n)
 	if n <= lockedCopy {
 		copy(chunk.mem[chunk.n:], p[:n])
 	} else if !c.fillLocked(chunk.mem[chunk.n:], p[:n]) {
