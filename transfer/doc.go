@@ -11,7 +11,8 @@
 // A channel is anything that is a [Stream]: this package knows nothing of the
 // mux. When the stream is an io.ReaderFrom it is handed the *os.File itself
 // inside an io.LimitedReader, which is the form that finds sendfile; do not wrap
-// a stream that has ReadFrom in a type that hides it.
+// a stream that has ReadFrom in a type that hides it. A stream that would have to
+// read the file itself (SendsFiles, Fill) lets it be read into its own memory.
 //
 // # Ends
 //

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -38,6 +39,9 @@ const (
 // io.ReaderFrom it gives long runs of a file as they are, hashed and so in the page cache, for the kernel to send; others get the one copy that
 // the program makes: from the page cache into the block that is written. (To hash it reads, into the same cache lines again and again;
 // mapping the file costs more, and a file that is cut short would end the program.)
+//
+// Into a stream that is a filler it reads directly, and hashes there: the stream's own writer is the second goroutine then, and there is no
+// ring.
 type producer struct {
 	src     *Source
 	m       *manifest
@@ -45,6 +49,7 @@ type producer struct {
 	have    bitmap
 	without bitmap // chunks that the receiver does not want
 	skipped int64  // bytes that the receiver has
+	ring    int64  // blocks
 
 	out  chan block
 	free chan *[blockSize]byte
@@ -52,6 +57,8 @@ type producer struct {
 	bad  atomic.Bool
 
 	spans  bool             // the stream takes runs of files
+	into   *sending         // whose stream is a filler: what is produced goes there at once
+	ctx    context.Context  // of into
 	shared *os.File         // the present file as the stream is given it, once it has been
 	sight  *[blockSize]byte // what is read only to be hashed
 
@@ -63,10 +70,9 @@ type producer struct {
 
 var errQuit = errors.New("transfer: nobody takes the blocks")
 
-func startProducer(src *Source, m *manifest, j *Journal, have, without bitmap, spans bool) *producer {
+func newProducer(src *Source, m *manifest, j *Journal, have, without bitmap) *producer {
 	p := &producer{
-		spans: spans,
-		src:   src, m: m, journal: j, have: have, without: without, state: k12.NewDraft10(nil),
+		src: src, m: m, journal: j, have: have, without: without, state: k12.NewDraft10(nil),
 		out: make(chan block, ringBlocks), free: make(chan *[blockSize]byte, ringBlocks), quit: make(chan struct{}),
 	}
 	unwanted := int64(0)
@@ -79,11 +85,28 @@ func startProducer(src *Source, m *manifest, j *Journal, have, without bitmap, s
 			}
 		}
 	}
-	for range min(ringBlocks, 1+(m.size-p.skipped-unwanted)/blockSize) {
+	p.ring = min(ringBlocks, 1+(m.size-p.skipped-unwanted)/blockSize)
+	return p
+}
+
+// start lets a goroutine produce.
+func (p *producer) start() {
+	for range p.ring {
 		p.free <- blocks.Get().(*[blockSize]byte)
 	}
 	go p.hashLoop()
-	return p
+}
+
+// fill produces into a sending whose stream is a filler, and returns the digest of the transfer.
+func (p *producer) fill(ctx context.Context, x *sending) (Digest, error) {
+	p.into, p.ctx = x, ctx
+	p.free <- blocks.Get().(*[blockSize]byte)
+	err := p.produce()
+	if p.cur.buf == nil {
+		p.cur.buf = <-p.free
+	}
+	blocks.Put(p.cur.buf)
+	return p.root, err
 }
 
 func (p *producer) failed() bool { return p.bad.Load() }
@@ -227,6 +250,36 @@ func (p *producer) span(file *sourceFile, i int, at, length int64) error {
 	return nil
 }
 
+// pour reads a chunk into the stream's own memory, and hashes it there.
+func (p *producer) pour(file *sourceFile, i int, at, length int64) error {
+	if err := p.flush(); err != nil {
+		return err
+	}
+	for end := at + length; at < end; {
+		var unreadable error
+		n, err := p.into.fill(p.ctx, int(min(end-at, spanSize)), func(dst []byte) error {
+			got, err := file.ReadAt(dst, at)
+			if got < len(dst) {
+				unreadable = p.unreadable(file, i, err)
+				return unreadable
+			}
+			p.state.Write(dst)
+			at += int64(got)
+			return nil
+		})
+		if unreadable != nil {
+			return unreadable
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.into.sent(p.ctx, int64(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // unreadable says why a file that was there cannot be read any more.
 func (p *producer) unreadable(file *sourceFile, i int, err error) error {
 	if errors.Is(err, io.EOF) {
@@ -250,6 +303,12 @@ func (p *producer) chunk(file *sourceFile, i int, n uint32) error {
 	p.state.Reset()
 	if send && p.spans && length >= leastSpan {
 		if err := p.span(file, i, at, length); err != nil {
+			return err
+		}
+		length = 0
+	}
+	if send && p.into != nil && length >= leastSpan {
+		if err := p.pour(file, i, at, length); err != nil {
 			return err
 		}
 		length = 0
@@ -308,6 +367,12 @@ func (p *producer) flush() error {
 		return nil
 	}
 	p.journal.flush()
+	if p.into != nil {
+		err := p.into.pass(p.ctx, p.cur)
+		p.free <- p.cur.buf
+		p.cur = block{}
+		return err
+	}
 	select {
 	case p.out <- p.cur:
 		p.cur = block{}

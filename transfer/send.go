@@ -88,6 +88,9 @@ type sending struct {
 	stall   time.Duration
 	rate    int64 // bytes per second; 0 is as fast as it goes
 	meter   meter
+
+	began time.Time // of the body
+	moved int64     // bytes of files since
 }
 
 func (x *sending) run(ctx context.Context, opt SendOptions) (Result, error) {
@@ -245,8 +248,18 @@ func (x *sending) answer(ctx context.Context, doing string) (answer, error) {
 // writing, so that a chunk's digest is there when the chunk has been written.
 func (x *sending) body(ctx context.Context, have, without bitmap) (Digest, error) {
 	x.meter.phase(Sending)
-	_, spans := x.s.(io.ReaderFrom)
-	p := startProducer(x.src, x.m, x.journal, have, without, spans)
+	p := newProducer(x.src, x.m, x.journal, have, without)
+	x.meter.had(p.skipped, x.meter.progress.Again())
+	x.began = time.Now()
+	if f, ok := x.s.(filler); ok && !f.SendsFiles() {
+		root, err := p.fill(ctx, x)
+		if err != nil {
+			return root, err
+		}
+		return root, x.endBody(ctx)
+	}
+	_, p.spans = x.s.(io.ReaderFrom)
+	p.start()
 	err := x.copyBlocks(ctx, p)
 	root, readErr := p.end()
 	if readErr != nil {
@@ -255,31 +268,65 @@ func (x *sending) body(ctx context.Context, have, without bitmap) (Digest, error
 	return root, err
 }
 
+// filler is a stream whose memory can be read into, unless it sends files by itself. A mux.Channel is one.
+type filler interface {
+	SendsFiles() bool
+	Fill(n int, put func(p []byte) error) (int, error)
+}
+
 func (x *sending) copyBlocks(ctx context.Context, p *producer) error {
-	x.meter.had(p.skipped, x.meter.progress.Again())
-	began, moved := time.Now(), int64(0)
 	for b := range p.out {
-		err := x.s.SetDeadline(time.Now().Add(x.stall))
-		if err == nil {
-			err = x.give(b)
-		}
+		err := x.pass(ctx, b)
 		p.take(b)
 		if err != nil {
-			return streamError(ctx, err, "sending")
-		}
-		x.meter.moved(int64(b.body))
-		if moved += int64(b.body); x.rate > 0 {
-			due := began.Add(time.Duration(float64(moved) / float64(max(x.rate, MinRate)) * float64(time.Second)))
-			if err := waitUntil(ctx, due); err != nil {
-				return streamError(ctx, err, "sending")
-			}
+			return err
 		}
 	}
 	if p.failed() {
 		return nil // end tells why
 	}
+	return x.endBody(ctx)
+}
+
+func (x *sending) endBody(ctx context.Context) error {
 	if err := x.s.CloseWrite(); err != nil {
 		return streamError(ctx, err, "sending the digest")
+	}
+	return nil
+}
+
+// pass sends a block.
+func (x *sending) pass(ctx context.Context, b block) error {
+	err := x.s.SetDeadline(time.Now().Add(x.stall))
+	if err == nil {
+		err = x.give(b)
+	}
+	if err != nil {
+		return streamError(ctx, err, "sending")
+	}
+	return x.sent(ctx, int64(b.body))
+}
+
+// fill sends n bytes that put makes.
+func (x *sending) fill(ctx context.Context, n int, put func([]byte) error) (int, error) {
+	err := x.s.SetDeadline(time.Now().Add(x.stall))
+	if err == nil {
+		n, err = x.s.(filler).Fill(n, put)
+	}
+	if err != nil {
+		return n, streamError(ctx, err, "sending")
+	}
+	return n, nil
+}
+
+// sent counts n bytes of files, and waits when they were too fast.
+func (x *sending) sent(ctx context.Context, n int64) error {
+	x.meter.moved(n)
+	if x.moved += n; x.rate > 0 {
+		due := x.began.Add(time.Duration(float64(x.moved) / float64(max(x.rate, MinRate)) * float64(time.Second)))
+		if err := waitUntil(ctx, due); err != nil {
+			return streamError(ctx, err, "sending")
+		}
 	}
 	return nil
 }
