@@ -296,19 +296,6 @@ func loopbackAddrs() []netip.Addr {
 	return addrs
 }
 
-func (d *Daemon) openTurnd() error {
-	if d.cfg.Turnd == nil {
-		return nil
-	}
-	srv, err := turn.New(d.withoutRevoked(*d.cfg.Turnd))
-	if err != nil {
-		return explainListen(err, "the embedded relay", fmt.Sprint(d.cfg.Turnd.ListenUDP, d.cfg.Turnd.ListenTCP))
-	}
-	d.turnd = srv
-	d.undo(func() { _ = srv.Close() })
-	return nil
-}
-
 // Serve runs the daemon until ctx ends or a part fails. It returns after everything it started has ended. It runs once.
 func (d *Daemon) Serve(ctx context.Context) error {
 	defer d.close()

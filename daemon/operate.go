@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,4 +95,18 @@ type Stopped struct {
 func (d *Daemon) Stop() Stopped {
 	d.cancel()
 	return Stopped{envelope("stop"), PeerRef{d.cfg.Name, d.self.String()}}
+}
+
+func (d *Daemon) openTurnd() error {
+	if d.cfg.Turnd == nil {
+		return nil
+	}
+	relayadmin.SpareProcessor(os.Getenv)
+	srv, err := turn.New(d.withoutRevoked(*d.cfg.Turnd))
+	if err != nil {
+		return explainListen(err, "the embedded relay", fmt.Sprint(d.cfg.Turnd.ListenUDP, d.cfg.Turnd.ListenTCP))
+	}
+	d.turnd = srv
+	d.undo(func() { _ = srv.Close() })
+	return nil
 }

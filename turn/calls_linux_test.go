@@ -70,7 +70,7 @@ func TestSystemCalls(t *testing.T) {
 			}
 			counted := func() uint64 {
 				io := s.Stats().Datagrams
-				return io.RecvCalls + io.SendCalls + io.Waits
+				return io.RecvCalls + io.SendCalls + io.Waits - io.Vain // of those, as many as this test is late
 			}
 			round() // one flow has its connected socket then
 			waitFor(t, "the first round to be counted", func() bool { before := counted(); return before == counted() })

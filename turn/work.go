@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"traverse.internal/core/dtlsserver"
@@ -74,6 +75,9 @@ func (sh *shard) work() error {
 				return err
 			}
 		}
+	}
+	if runtime.GOMAXPROCS(0) > len(sh.server.shards) { // one stays for everybody else
+		sh.poller.Hold()
 	}
 	for {
 		n, err := sh.poller.Wait(w.ready[:])

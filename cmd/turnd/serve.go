@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -77,18 +76,6 @@ func (a *app) getenv(name string) string {
 		}
 	}
 	return ""
-}
-
-// processors is how many the runtime had at the start.
-var processors = runtime.GOMAXPROCS(0)
-
-// spareProcessor gives the Go runtime a processor more than the server has shards. Each of those waits for packets in a system
-// call; were all processors there, the runtime's monitor would take them away and give them back again and again: at 20,000
-// packets a second two sleeps and a wake-up of its thread for each packet. Who sets GOMAXPROCS is obeyed.
-func (a *app) spareProcessor() {
-	if a.getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(processors + 1)
-	}
 }
 
 // build makes the server's configuration. When nothing was configured that is the one of loopback, with a user who is made
@@ -195,7 +182,7 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 		t.Offload = kernel
 	}
 	o.Offload = status
-	a.spareProcessor()
+	relayadmin.SpareProcessor(a.getenv)
 	if o.Server, err = turn.New(t); err != nil {
 		return explainListen(err, "--listen-udp and --listen-tcp")
 	}

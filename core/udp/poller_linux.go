@@ -13,6 +13,7 @@ type Poller struct {
 	epoll, wake descriptor
 	stats       *Stats
 	events      [BatchLen]unix.EpollEvent
+	hold        hold // Wait's
 
 	mu    sync.Mutex // guards the fields below
 	slots []pollSlot
@@ -123,7 +124,7 @@ func (p *Poller) Wait(ready []Ready) (int, error) {
 	defer p.wake.done() // closed earlier it would wake nobody
 	for {
 		p.stats.Waits.Add(1)
-		n, err := unix.EpollWait(p.epoll.fd, p.events[:min(len(ready), len(p.events))], -1)
+		n, err := p.next(p.events[:min(len(ready), len(p.events))])
 		if err == unix.EINTR {
 			continue
 		}

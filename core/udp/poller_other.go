@@ -50,6 +50,9 @@ func (p *Poller) readLoop(c *Conn, owner any) {
 	}
 }
 
+// Hold has no effect here: a goroutine that waits for a channel keeps no processor.
+func (p *Poller) Hold() {}
+
 // Wait waits until a socket has something, and writes which one. The error is net.ErrClosed.
 func (p *Poller) Wait(ready []Ready) (int, error) {
 	p.stats.Waits.Add(1)

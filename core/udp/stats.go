@@ -10,18 +10,19 @@ type Stats struct {
 	TrainsIn, TrainsOut atomic.Uint64 // messages of several datagrams
 	Fallbacks           atomic.Uint64 // trains that the kernel refused, and that were sent one by one
 	Waits               atomic.Uint64 // times that somebody waited for a Poller
+	Holds, Vain         atomic.Uint64 // of those, with a processor that was kept (Poller.Hold), and that brought nothing so
 }
 
 // Counts is a copy of Stats.
 type Counts struct {
-	RecvCalls, Received, SendCalls, Sent, TrainsIn, TrainsOut, Fallbacks, Waits uint64
+	RecvCalls, Received, SendCalls, Sent, TrainsIn, TrainsOut, Fallbacks, Waits, Holds, Vain uint64
 }
 
 // Load returns the counts now.
 func (s *Stats) Load() Counts {
 	return Counts{
 		RecvCalls: s.RecvCalls.Load(), Received: s.Received.Load(), SendCalls: s.SendCalls.Load(), Sent: s.Sent.Load(),
-		TrainsIn: s.TrainsIn.Load(), TrainsOut: s.TrainsOut.Load(), Fallbacks: s.Fallbacks.Load(), Waits: s.Waits.Load(),
+		TrainsIn: s.TrainsIn.Load(), TrainsOut: s.TrainsOut.Load(), Fallbacks: s.Fallbacks.Load(), Waits: s.Waits.Load(), Holds: s.Holds.Load(), Vain: s.Vain.Load(),
 	}
 }
 
@@ -35,6 +36,8 @@ func (c *Counts) Add(o Counts) {
 	c.TrainsOut += o.TrainsOut
 	c.Fallbacks += o.Fallbacks
 	c.Waits += o.Waits
+	c.Holds += o.Holds
+	c.Vain += o.Vain
 }
 
 // Drops says how many datagrams of a batch the kernel did not take, and why.
