@@ -23,7 +23,7 @@ func (d *Daemon) openPush(device *identity.Device) error {
 	if d.cfg.NoPush {
 		return nil
 	}
-	c := relay.Config{Device: device, Peers: d.contacts.Devices, Watch: func(ctx context.Context, peer identity.DeviceID, each func([]netip.AddrPort) bool) {
+	c := relay.Config{Device: device, Peers: d.contacts.Devices, Secrets: d.secrets, Watch: func(ctx context.Context, peer identity.DeviceID, each func([]netip.AddrPort) bool) {
 		d.courier.WatchRelays(ctx, peer, each)
 	}}
 	for _, r := range d.cfg.Relays {

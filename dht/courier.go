@@ -26,10 +26,9 @@ type Courier struct {
 	callto *callto
 	finds  finds
 
-	mu      sync.Mutex // guards the fields below
-	secrets map[identity.DeviceID][32]byte
-	seen    map[[32]byte]seen // mailboxes: the newest sequence number read
-	posted  map[identity.DeviceID]string
+	mu     sync.Mutex        // guards the fields below
+	seen   map[[32]byte]seen // mailboxes: the newest sequence number read
+	posted map[identity.DeviceID]string
 }
 
 // RouteSet says which ways a Courier uses.
@@ -47,6 +46,8 @@ type CourierConfig struct {
 	Device *identity.Device           // required
 	Peers  func() []identity.DeviceID // the contacts: who can find us, and whose slots are polled. At most 4,096, the rest is ignored.
 	Routes RouteSet                   // default: all
+
+	Secrets *signalling.Secrets // of the device; nil: its own
 
 	// Announce are the addresses to publish, at most 6; nil: the address listened on, or the interfaces' and the one
 	// that other nodes see.
@@ -120,9 +121,12 @@ func NewCourier(node *Node, cfg CourierConfig) (*Courier, error) {
 	if err := cfg.check(node.cfg.Mode); err != nil {
 		return nil, err
 	}
+	if cfg.Secrets == nil {
+		cfg.Secrets = signalling.NewSecrets(cfg.Device)
+	}
 	c := &Courier{
 		node: node, cfg: cfg, self: cfg.Device.ID(),
-		secrets: map[identity.DeviceID][32]byte{}, seen: map[[32]byte]seen{}, posted: map[identity.DeviceID]string{},
+		seen: map[[32]byte]seen{}, posted: map[identity.DeviceID]string{},
 	}
 	c.finds.byPeer = map[identity.DeviceID]*find{}
 	c.direct = newDirect(c)
@@ -156,26 +160,8 @@ func (c *Courier) contacts() []identity.DeviceID {
 	return peers[:min(len(peers), maxContacts)]
 }
 
-// secret returns what we share with peer. It is computed once: X25519 costs 60 us.
-func (c *Courier) secret(peer identity.DeviceID) ([32]byte, error) {
-	c.mu.Lock()
-	secret, ok := c.secrets[peer]
-	c.mu.Unlock()
-	if ok {
-		return secret, nil
-	}
-	secret, err := c.cfg.Device.Shared(peer)
-	if err != nil {
-		return secret, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.secrets) >= 2*maxContacts {
-		clear(c.secrets) // contacts come and go; rarely enough that starting anew is simplest
-	}
-	c.secrets[peer] = secret
-	return secret, nil
-}
+// secret returns what we share with peer.
+func (c *Courier) secret(peer identity.DeviceID) ([32]byte, error) { return c.cfg.Secrets.Of(peer) }
 
 // life is how long our presence records hold.
 func (c *Courier) life() time.Duration { return max(c.cfg.Republish*5/2, minLife) }

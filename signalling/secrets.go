@@ -9,7 +9,8 @@ import (
 // maxSecrets are kept: twice the contacts that a device may have. Contacts come and go; rarely enough that starting anew is simplest.
 const maxSecrets = 8192
 
-// Secrets are what a device shares with others, each computed once: X25519 costs 60 us. Safe for concurrent use.
+// Secrets are what a device shares with others, each computed once: X25519 costs 60 us. All routes of a device have the same. Safe for
+// concurrent use.
 type Secrets struct {
 	device *identity.Device
 
@@ -17,7 +18,7 @@ type Secrets struct {
 	known map[identity.DeviceID][32]byte
 }
 
-// NewSecrets makes them for a device.
+// NewSecrets makes them for a device. The device's own id is a peer as good as another.
 func NewSecrets(device *identity.Device) *Secrets {
 	return &Secrets{device: device, known: map[identity.DeviceID][32]byte{}}
 }

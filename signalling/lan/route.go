@@ -34,6 +34,8 @@ var errNobody = errors.New("nobody on this link answered")
 type Config struct {
 	Device *identity.Device
 	Peers  func() []identity.DeviceID // the contacts; at most 4,096, the rest is ignored
+
+	Secrets *signalling.Secrets // of the device; nil: its own
 }
 
 // Route is a signalling.Route over the link. Open opens it, Close closes it.
@@ -47,7 +49,6 @@ type Route struct {
 	mu      sync.Mutex // guards the fields below
 	known   []identity.DeviceID
 	hours   []int64
-	secrets map[identity.DeviceID][32]byte
 	marks   map[hint]*rate.Limiter // of those who may call us
 	replies *rate.Limiter
 	calls   map[tag]chan datagram
@@ -62,9 +63,12 @@ func Open(cfg Config) (*Route, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Secrets == nil {
+		cfg.Secrets = signalling.NewSecrets(cfg.Device)
+	}
 	r := &Route{
 		cfg: cfg, self: cfg.Device.ID(), net: n,
-		secrets: map[identity.DeviceID][32]byte{}, marks: map[hint]*rate.Limiter{},
+		marks:   map[hint]*rate.Limiter{},
 		replies: rate.NewLimiter(replyRate, replyBurst),
 		calls:   map[tag]chan datagram{}, places: map[hint]chan netip.AddrPort{},
 	}
@@ -115,7 +119,7 @@ func (r *Route) learn(now time.Time) {
 	}
 	marks := map[hint]*rate.Limiter{}
 	for _, peer := range peers {
-		secret, err := r.secret(peer)
+		secret, err := r.cfg.Secrets.Of(peer)
 		if err != nil {
 			continue
 		}
@@ -127,26 +131,6 @@ func (r *Route) learn(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.known, r.hours, r.marks = peers, hours, marks
-}
-
-func (r *Route) secret(peer identity.DeviceID) ([32]byte, error) {
-	r.mu.Lock()
-	secret, ok := r.secrets[peer]
-	r.mu.Unlock()
-	if ok {
-		return secret, nil
-	}
-	secret, err := r.cfg.Device.Shared(peer)
-	if err != nil {
-		return secret, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.secrets) >= 2*maxContacts {
-		clear(r.secrets)
-	}
-	r.secrets[peer] = secret
-	return secret, nil
 }
 
 // answer takes what came by multicast: a query for us is answered to the asker alone.
@@ -215,7 +199,7 @@ func (r *Route) Send(ctx context.Context, out signalling.Outgoing) error {
 	if out.Kind != signalling.Request {
 		return nil
 	}
-	secret, err := r.secret(out.To)
+	secret, err := r.cfg.Secrets.Of(out.To)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,8 @@ type Config struct {
 	Peers  func() []identity.DeviceID // the contacts; 1,024 of them can hand in
 	Relays []Relay                    // our own; the first two are used
 
+	Secrets *signalling.Secrets // of the device; nil: its own
+
 	// Watch calls each with the addresses of the relays where peer is registered, by its presence, and again whenever that is
 	// found anew, until each returns false or ctx ends.
 	Watch func(ctx context.Context, peer identity.DeviceID, each func([]netip.AddrPort) (more bool))
@@ -51,7 +53,6 @@ type Config struct {
 type Route struct {
 	cfg     Config
 	self    identity.DeviceID
-	secrets *signalling.Secrets
 	keepers []*keeper
 	limit   *rate.Limiter
 	sink    signalling.Sink
@@ -64,8 +65,11 @@ var _ signalling.Route = (*Route)(nil)
 
 // New makes a Route. Without relays of its own it calls, and is not called.
 func New(cfg Config) (*Route, error) {
+	if cfg.Secrets == nil {
+		cfg.Secrets = signalling.NewSecrets(cfg.Device)
+	}
 	r := &Route{
-		cfg: cfg, self: cfg.Device.ID(), secrets: signalling.NewSecrets(cfg.Device), limit: rate.NewLimiter(pushRate, pushBurst),
+		cfg: cfg, self: cfg.Device.ID(), limit: rate.NewLimiter(pushRate, pushBurst),
 	}
 	_, _ = rand.Read(r.instance[:]) // never fails since Go 1.24
 	for _, relay := range cfg.Relays[:min(len(cfg.Relays), maxRelays)] {
@@ -135,7 +139,7 @@ func hoursAt(now time.Time) (hours []int64) {
 func (r *Route) mailboxes(contacts []identity.DeviceID, hours []int64) []byte {
 	var out []byte
 	for _, peer := range contacts {
-		secret, err := r.secrets.Of(peer)
+		secret, err := r.cfg.Secrets.Of(peer)
 		if err != nil {
 			continue
 		}

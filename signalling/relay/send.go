@@ -32,7 +32,7 @@ func (r *Route) Send(ctx context.Context, out signalling.Outgoing) error {
 	if out.Kind != signalling.Request {
 		return nil
 	}
-	secret, err := r.secrets.Of(out.To)
+	secret, err := r.cfg.Secrets.Of(out.To)
 	if err != nil {
 		return err
 	}
