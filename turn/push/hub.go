@@ -3,6 +3,7 @@ package push
 import (
 	"crypto/rand"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +15,7 @@ import (
 type Limits struct {
 	Registrations int // devices that are connected; default 4,096, of the 12,000 connections that a server has
 	PerUser       int // of one user's password; default 64. A device that shows its own certificate has one
-	Mailboxes     int // of all devices; default 200,000: 4,096 devices with some 50 contacts, 20 MiB
+	Mailboxes     int // of all devices; default 200,000: 4,096 devices with some 50 contacts. TestMemory says what they take
 	PerDevice     int // mailboxes of one device; default 2,048: 1,024 contacts at the change of the hour. More are not taken
 }
 
@@ -53,11 +54,16 @@ type device struct {
 	instance pushwire.Instance
 }
 
-// box is a mailbox.
+// maxOwners is how many connections may have one mailbox: processes of one device, or its connection of now and the dead one of before.
+const maxOwners = 4
+
+// box is a mailbox. Several connections may have listed it: the last one gets what is handed in, and when that ends the one before.
 type box struct {
-	owner *conn
-	limit bucket
+	owners []*conn // at least one, the last to list it at the end
+	limit  bucket
 }
+
+func (b *box) owner() *conn { return b.owners[len(b.owners)-1] }
 
 // Hub is the table of who is connected. Safe for concurrent use.
 type Hub struct {
@@ -69,6 +75,7 @@ type Hub struct {
 	devices  map[device]*conn
 	users    map[string]int
 	boxes    map[pushwire.Token]*box
+	owned    int // owners of all boxes: what Limits.Mailboxes bounds
 
 	stats stats
 }
@@ -91,7 +98,7 @@ type conn struct {
 
 	registered bool
 	who        device
-	boxes      []pushwire.Token // its own, as far as nobody newer took one
+	boxes      []pushwire.Token // those of which it is an owner
 	coming     []pushwire.Token // of a list that is not complete
 	asks       bucket
 	pushes     bucket
@@ -154,21 +161,46 @@ func (h *Hub) mailboxes(now time.Time, c *conn, tokens []byte, more bool) bool {
 	}
 	c.boxes = list[:0]
 	for t := range kept {
-		switch b := h.boxes[t]; {
-		case b != nil:
-			b.owner = c // the newest connection: a device that came back before its old one was found dead
-		case len(h.boxes) < h.limits.Mailboxes:
-			h.boxes[t] = &box{owner: c, limit: bucket{at: now}}
-		default:
-			continue
+		if h.ownLocked(now, c, t) {
+			c.boxes = append(c.boxes, t)
 		}
-		c.boxes = append(c.boxes, t)
 	}
 	return true
 }
 
+// ownLocked makes a connection the owner of a mailbox that is asked first: a device may be back before its old connection is found dead.
+func (h *Hub) ownLocked(now time.Time, c *conn, t pushwire.Token) bool {
+	b := h.boxes[t]
+	if b != nil && slices.Contains(b.owners, c) {
+		return true // it has said so before: no news about who is alive
+	}
+	if h.owned >= h.limits.Mailboxes {
+		return false
+	}
+	if b == nil {
+		b = &box{limit: bucket{at: now}}
+		h.boxes[t] = b
+	} else if len(b.owners) == maxOwners {
+		b.owners = slices.Delete(b.owners, 0, 1)
+		h.owned--
+	}
+	b.owners = append(b.owners, c)
+	h.owned++
+	return true
+}
+
 func (h *Hub) dropBoxLocked(c *conn, t pushwire.Token) {
-	if b := h.boxes[t]; b != nil && b.owner == c {
+	b := h.boxes[t]
+	if b == nil {
+		return
+	}
+	i := slices.Index(b.owners, c)
+	if i < 0 {
+		return // others pushed it out
+	}
+	b.owners = slices.Delete(b.owners, i, i+1)
+	h.owned--
+	if len(b.owners) == 0 {
 		delete(h.boxes, t)
 	}
 }
@@ -186,7 +218,7 @@ func (h *Hub) handIn(now time.Time, from *conn, f pushwire.Frame) pushwire.Resul
 		h.stats.notHere.Add(1)
 		return pushwire.NotHere
 	}
-	to := b.owner
+	to := b.owner()
 	if !b.limit.take(mailboxRate, now) || !to.pushes.take(pushRate, now) || !to.roomLocked(now) {
 		h.stats.limited.Add(1)
 		return pushwire.Busy

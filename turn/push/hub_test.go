@@ -136,6 +136,85 @@ func TestNewestWins(t *testing.T) {
 	}
 }
 
+// TestMailboxGoesBack: what a newer connection took over is the older one's again when the newer one ends, or no longer lists it, as long as that
+// lives; and no more than maxOwners wait for it.
+func TestMailboxGoesBack(t *testing.T) {
+	h := New(Limits{})
+	open := func(i byte, boxes ...int) (*conn, *sink) {
+		c, s := newConn("192.0.2.1")
+		if h.register(c, "anna", pushwire.Instance{i}) != pushwire.Accepted || !h.mailboxes(begin, c, tokens(boxes...), false) {
+			t.Fatal("refused")
+		}
+		return c, s
+	}
+	caller, _ := newConn("198.51.100.1")
+	got := func(n int, want *sink) {
+		t.Helper()
+		before := len(want.frames)
+		result := h.handIn(begin, caller, handIn(n, 1))
+		if result != pushwire.Pushed || len(want.frames) != before+1 {
+			t.Errorf("mailbox %d: result %d, and it was not who should have it", n, result)
+		}
+	}
+	old, olds := open(1, 1, 2)
+	fresh, freshs := open(2, 1, 2)
+	got(1, freshs)
+	h.mailboxes(begin, old, tokens(1, 2, 3), false) // the hour changed: no sign that the newer one is gone
+	got(1, freshs)
+	h.mailboxes(begin, fresh, tokens(2), false)
+	got(1, olds)
+	got(2, freshs)
+	h.leave(fresh)
+	got(2, olds)
+	h.leave(old)
+	if r := h.handIn(begin, caller, handIn(2, 1)); r != pushwire.NotHere {
+		t.Errorf("nobody is left: %d", r)
+	}
+	var all []*conn
+	for i := range byte(20) {
+		c, _ := open(i, 7)
+		all = append(all, c)
+		if n := len(h.boxes[token(7)].owners); n > maxOwners {
+			t.Fatalf("%d owners", n)
+		}
+	}
+	for _, c := range all {
+		h.leave(c)
+	}
+	if len(h.boxes) != 0 || h.owned != 0 {
+		t.Errorf("left behind: %d mailboxes, %d owners", len(h.boxes), h.owned)
+	}
+}
+
+// TestMemory: what a mailbox takes, as docs/protocol/push.md section 4 says.
+func TestMemory(t *testing.T) {
+	const devices, each, maxMailboxBytes = 200, 1000, 160
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	h := New(Limits{})
+	numbers := make([]int, each)
+	before := heap()
+	var all []*conn
+	for d := range devices {
+		for i := range numbers {
+			numbers[i] = d*each + i
+		}
+		c, _ := registered(t, h, fmt.Sprint("user ", d), numbers...)
+		all = append(all, c)
+	}
+	grown := (heap() - before) / (devices * each)
+	t.Logf("%d bytes a mailbox", grown)
+	if h.Stats().Mailboxes != devices*each || grown > maxMailboxBytes {
+		t.Errorf("%d mailboxes of %d bytes, want at most %d bytes", h.Stats().Mailboxes, grown, maxMailboxBytes)
+	}
+	runtime.KeepAlive(all)
+}
+
 // TestLists: a list that comes in parts counts with its last one.
 func TestLists(t *testing.T) {
 	h := New(Limits{PerDevice: 5, Mailboxes: 6})
