@@ -14,6 +14,11 @@ import (
 // answer handles one verified request: it readies an attempt, returns its offer, and negotiates on a goroutine of its own.
 // An error means silence.
 func (m *Manager) answer(ctx context.Context, from identity.DeviceID, offer []byte) ([]byte, error) {
+	return m.answerBy(ctx, m.cameBy(ctx), from, offer)
+}
+
+// answerBy is answer for a request that came by a route.
+func (m *Manager) answerBy(ctx context.Context, by string, from identity.DeviceID, offer []byte) ([]byte, error) {
 	// PROTOCOL.md 2: nothing is gathered or allocated for a sender that is not allowed.
 	if from == m.self || !m.cfg.Allowed(from) || m.cfg.Revoked(from) {
 		m.stats.refused.Add(1)
@@ -50,7 +55,7 @@ func (m *Manager) answer(ctx context.Context, from identity.DeviceID, offer []by
 		if upgrade {
 			m.waitForDial(ctx, from)
 		}
-		if err := m.meet(ctx, at, from, offer, began); err != nil {
+		if err := m.meet(ctx, at, from, offer, asked{by: by, began: began}); err != nil {
 			if upgrade { // the session is where it was
 				m.triedByPeer(from)
 				return
@@ -104,9 +109,9 @@ func (m *Manager) enterInbound(from identity.DeviceID, upgrade bool) (leave func
 }
 
 // meet negotiates as the answerer and takes the link for what its first frame says: a new session or a new link for one that lingers.
-func (m *Manager) meet(ctx context.Context, at PathAttempt, from identity.DeviceID, offer []byte, began time.Time) (err error) {
+func (m *Manager) meet(ctx context.Context, at PathAttempt, from identity.DeviceID, offer []byte, how asked) (err error) {
 	stage, route := StageNegotiate, ice.Route{}
-	defer func() { m.note(from, ice.Answerer, began, at, route, stage, err) }()
+	defer func() { m.note(from, ice.Answerer, how, at, route, stage, err) }()
 	path, err := at.Negotiate(ctx, ice.Answerer, offer)
 	if err != nil {
 		return &ConnectError{Peer: from, Stage: StageNegotiate, Err: err}
@@ -119,7 +124,7 @@ func (m *Manager) meet(ctx context.Context, at PathAttempt, from identity.Device
 		return &ConnectError{Peer: from, Stage: StageSecure, Err: err}
 	}
 	stage = StageSession
-	if err := m.take(ctx, l, from, began); err != nil {
+	if err := m.take(ctx, l, from, how.began); err != nil {
 		return &ConnectError{Peer: from, Stage: StageSession, Err: err}
 	}
 	return nil

@@ -11,10 +11,11 @@ import (
 	"traverse.internal/identity"
 )
 
-// gatherFunc begins an attempt; callFunc exchanges offers with a device, as Signaler.Call does.
+// gatherFunc begins an attempt; callFunc exchanges offers with a device, as Signaler.Call does, and says
+// by which route.
 type (
 	gatherFunc = func(context.Context) (PathAttempt, error)
-	callFunc   = func(ctx context.Context, peer identity.DeviceID, offer []byte) (answer []byte, err error)
+	callFunc   = func(ctx context.Context, peer identity.DeviceID, offer []byte) (answer []byte, by string, err error)
 )
 
 // offerChannel is the name of the channels by which a session carries the offers of its own next path (docs/protocol/request.md): no DHT is asked, nothing
@@ -29,29 +30,56 @@ const offerTime = 10 * time.Second
 
 var errNoOffer = errors.New("connmgr: the device does not want another path now")
 
+// bySession is the route of offers that a session carries.
+const bySession = "session"
+
+// ask exchanges offers by the signaler.
+func (m *Manager) ask(ctx context.Context, peer identity.DeviceID, offer []byte) (answer []byte, by string, err error) {
+	t, ok := m.cfg.Signaler.(tracer)
+	if ok {
+		ctx = t.Traced(ctx)
+	}
+	answer, err = m.cfg.Signaler.Call(ctx, peer, offer)
+	if ok {
+		by = t.Route(ctx)
+	}
+	return answer, by, err
+}
+
+// cameBy is the route by which the request of a handler came.
+func (m *Manager) cameBy(ctx context.Context) string {
+	if t, ok := m.cfg.Signaler.(tracer); ok {
+		return t.Route(ctx)
+	}
+	return ""
+}
+
 // carry exchanges offers over the session. A device that knows no such channel declines it; the call goes the usual way then.
-func (s *session) carry(ctx context.Context, peer identity.DeviceID, offer []byte) ([]byte, error) {
+func (s *session) carry(ctx context.Context, peer identity.DeviceID, offer []byte) (answer []byte, by string, err error) {
 	opening, cancel := context.WithTimeout(ctx, offerTime)
 	defer cancel()
 	ch, err := s.mux.Open(opening, offerChannel)
 	var declined *mux.DeclinedError
 	if errors.As(err, &declined) {
-		return s.m.cfg.Signaler.Call(ctx, peer, offer)
+		return s.m.ask(ctx, peer, offer)
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer ch.Close()
 	defer context.AfterFunc(opening, func() { _ = ch.SetDeadline(time.Unix(1, 0)) })()
 	ch.SetPriority(mux.Interactive)
 	if err := writeOffer(ch, offer); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	answer, err := readOffer(ch)
+	answer, err = readOffer(ch)
 	if err == nil && len(answer) == 0 {
 		err = errNoOffer
 	}
-	return answer, err
+	if err != nil {
+		return nil, "", err
+	}
+	return answer, bySession, nil
 }
 
 // offered takes a channel request that is for an offer; false: it is for something else. One at a time is answered for a session.
@@ -86,7 +114,7 @@ func (s *session) answerOffer(req *mux.Request) {
 		return
 	}
 	s.measure(ctx)
-	answer, err := s.m.answer(ctx, s.peer, offer)
+	answer, err := s.m.answerBy(ctx, bySession, s.peer, offer)
 	if err != nil || len(answer) > maxOffer {
 		answer = nil
 	}

@@ -139,13 +139,13 @@ func (m *Manager) dial(ctx context.Context, a *attempt) (*session, error) {
 
 // call gathers, exchanges offers, negotiates and secures: what it returns is an authenticated link to the device.
 func (m *Manager) call(ctx context.Context, a *attempt) (*link, error) {
-	return m.callBy(ctx, a, m.gather(a.peer), m.cfg.Signaler.Call)
+	return m.callBy(ctx, a, m.gather(a.peer), m.ask)
 }
 
 // callBy is call with a way to gather, and one to exchange offers.
 func (m *Manager) callBy(ctx context.Context, a *attempt, gather gatherFunc, exchange callFunc) (_ *link, err error) {
-	began, route, at := time.Now(), ice.Route{}, PathAttempt(nil)
-	defer func() { m.note(a.peer, ice.Offerer, began, at, route, m.stageIn(a), err) }()
+	how, route, at := asked{began: time.Now()}, ice.Route{}, PathAttempt(nil)
+	defer func() { m.note(a.peer, ice.Offerer, how, at, route, m.stageIn(a), err) }()
 	m.enter(a, StageGather)
 	at, err = gather(ctx)
 	if err != nil {
@@ -153,7 +153,9 @@ func (m *Manager) callBy(ctx context.Context, a *attempt, gather gatherFunc, exc
 	}
 	defer at.Close()
 	m.enter(a, StageSignal)
-	answer, err := exchange(ctx, a.peer, at.Offer())
+	asking := time.Now()
+	answer, by, err := exchange(ctx, a.peer, at.Offer())
+	how.by, how.took = by, time.Since(asking)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,12 @@ type Signaler interface {
 	Serve(ctx context.Context, handle func(ctx context.Context, from identity.DeviceID, offer []byte) (answer []byte, err error)) error
 }
 
+// tracer is a Signaler that tells by which route messages came: with a context of Traced the answer of a Call, with a handler's the request.
+type tracer interface {
+	Traced(ctx context.Context) context.Context
+	Route(ctx context.Context) string
+}
+
 // Pathfinder finds paths between devices. ICE adapts core/ice; tests use pipes.
 type Pathfinder interface {
 	// Check tells whether a remote offer can be read, at no cost: nothing is gathered for one that cannot.

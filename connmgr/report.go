@@ -28,6 +28,16 @@ type Report struct {
 	Reason reason.Code // the route's, or the error's; empty when it has none
 	Err    error       // nil: a link was made
 	ICE    ice.Report
+
+	Carried  string        // the route by which the answer, or the request that this side answered, came: a signalling.Route's name, or "session"; "": none did
+	Answered time.Duration // offerer: from the request to its answer, or to the end of waiting for one; 0: nothing was asked
+}
+
+// asked is how an attempt's offers were exchanged.
+type asked struct {
+	began time.Time // of the attempt
+	by    string
+	took  time.Duration
 }
 
 // reporter is a PathAttempt that tells what it tried; after its end, too.
@@ -53,8 +63,11 @@ func (h *history) add(id identity.DeviceID, r Report) {
 }
 
 // note keeps what became of an attempt. at is nil when nothing was gathered.
-func (m *Manager) note(id identity.DeviceID, role ice.Role, began time.Time, at PathAttempt, route ice.Route, stage Stage, err error) {
-	r := Report{Began: began, Took: time.Since(began), Role: role, Stage: stage, Route: route, Reason: route.Reason, Err: err}
+func (m *Manager) note(id identity.DeviceID, role ice.Role, how asked, at PathAttempt, route ice.Route, stage Stage, err error) {
+	r := Report{
+		Began: how.began, Took: time.Since(how.began), Role: role, Stage: stage, Route: route, Reason: route.Reason, Err: err,
+		Carried: how.by, Answered: how.took,
+	}
 	if err != nil {
 		r.Reason = reason.Of(err)
 	}

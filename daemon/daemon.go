@@ -98,6 +98,7 @@ type Daemon struct {
 	courier   *dht.Courier
 	signaler  *signalling.Signaler
 	push      *relay.Route // nil: no signalling through relays
+	secrets   *signalling.Secrets
 	endpoint  *ice.Endpoint
 	mappings  []mapping // of ports at the router; none where that is off
 	manager   *connmgr.Manager

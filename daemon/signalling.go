@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"slices"
 	"time"
 
 	"traverse.internal/dht"
@@ -23,11 +22,12 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 		return explainListen(err, "the DHT", c.Listen.String())
 	}
 	d.undo(func() { _ = d.dht.Close() })
+	d.secrets = signalling.NewSecrets(device)
 	if err := d.openPush(device); err != nil {
 		return err
 	}
 	courier, err := dht.NewCourier(d.dht, dht.CourierConfig{
-		Device: device, Peers: d.contacts.Devices, Relays: d.pushRelays,
+		Device: device, Peers: d.contacts.Devices, Secrets: d.secrets, Relays: d.pushRelays,
 		// The callto box is for strangers, and only contacts are answered: polling it would be gets for nothing.
 		Routes: dht.RouteDirect | dht.RouteSlot, Mapped: d.mappedDHT,
 		Twin: d.sawTwin, Republish: c.republish,
@@ -37,17 +37,21 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 	}
 	d.courier = courier
 	routes := courier.Routes()
-	if d.push != nil {
-		routes = slices.Insert(routes, 1, signalling.Route(d.push)) // the direct way keeps its head start
-	}
+	beyond := routes[1:] // the direct way keeps its head start
+	routes = routes[:1:1]
 	if d.cfg.LAN && !c.Listen.Addr().IsLoopback() {
-		link, err := lan.Open(lan.Config{Device: device, Peers: d.contacts.Devices})
+		link, err := lan.Open(lan.Config{Device: device, Peers: d.contacts.Devices, Secrets: d.secrets})
 		if err != nil {
 			return explainListen(err, "discovery on the LAN", "a UDP port")
 		}
 		d.undo(func() { _ = link.Close() })
-		routes = slices.Insert(routes, len(routes)-1, signalling.Route(link)) // before the slots
+		routes = append(routes, link)
 	}
+	if d.push != nil {
+		// The link and the relay have no head start over each other: the one costs the Internet nothing, the other the link.
+		routes = append(routes, besideLAN(d.push, len(routes) > 1))
+	}
+	routes = append(routes, beyond...)
 	d.signaler, err = signalling.New(signalling.Config{
 		Device: device, Allowed: d.contacts.Knows, Peers: d.contacts.Devices, Routes: routes, Presence: courier,
 		Timeout: d.callTimeout(), Patience: d.cfg.Patience,
@@ -56,6 +60,14 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 		return cli.Errorf("E_CONFIG", "cannot start signalling").Because(err)
 	}
 	return nil
+}
+
+// besideLAN is the route through relays, which begins together with that of the link where there is one.
+func besideLAN(push signalling.Route, lan bool) signalling.Route {
+	if lan {
+		return signalling.Beside(push)
+	}
+	return push
 }
 
 // relayRetries is how long the path of a call may take once there is an answer: whoever dials a relay tries for ten seconds.

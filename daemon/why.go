@@ -39,9 +39,10 @@ type WhyAttempt struct {
 	Device  string        `json:"device"`
 	Began   time.Time     `json:"began"`
 	Took    time.Duration `json:"took_ns"`
-	Called  bool          `json:"called"`  // this side began it
-	Outcome string        `json:"outcome"` // direct, relayed or failed
-	Stage   string        `json:"stage"`   // the last step: gather, signal, negotiate, secure, session
+	Called  bool          `json:"called"`          // this side began it
+	Outcome string        `json:"outcome"`         // direct, relayed or failed
+	Stage   string        `json:"stage"`           // the last step: gather, signal, negotiate, secure, session
+	Asked   *WhyAsked     `json:"asked,omitempty"` // how the offers were exchanged; none: nothing was asked
 	Path    *Path         `json:"path,omitempty"`
 	Reason  string        `json:"reason,omitempty"`
 	Means   string        `json:"means,omitempty"`  // the reason, in a sentence
@@ -52,6 +53,12 @@ type WhyAttempt struct {
 	There   WhyNetwork    `json:"there"`
 	Relays  string        `json:"relays,omitempty"` // why relays of ours lent nothing
 	Pairs   []WhyPair     `json:"pairs"`
+}
+
+// WhyAsked is how the request of an attempt went.
+type WhyAsked struct {
+	Route string        `json:"route,omitempty"`   // by which the answer, or the request that this side answered, came: direct, lan, push, slot, or session; none: no answer came
+	Took  time.Duration `json:"took_ns,omitempty"` // from the request to its answer, or to the end of waiting; of requests of this side
 }
 
 // WhyNetwork is what an end knew of its network; all false where nothing stands in the way, or nothing is known.
@@ -134,6 +141,9 @@ func whyAttempt(device string, r connmgr.Report) WhyAttempt {
 		Path: pathOf(r.Route), Reason: string(r.Reason), Means: advice.Means, Change: advice.Change, Error: whyError(r.Err),
 		Policy: r.ICE.Policy.String(), Here: whyNetwork(r.ICE.Ours), There: whyNetwork(r.ICE.Theirs), Relays: whyError(r.ICE.Relays),
 		Pairs: []WhyPair{},
+	}
+	if r.Carried != "" || r.Answered > 0 {
+		a.Asked = &WhyAsked{r.Carried, r.Answered}
 	}
 	if r.Err != nil {
 		a.Outcome, a.Path = "failed", nil

@@ -19,11 +19,13 @@ type waiter struct {
 	peer   identity.DeviceID
 	hash   [32]byte    // of the sealed request
 	answer chan []byte // holds one; the first valid answer goes in
+	by     string      // the route that it came by; set before
 }
 
 // Call sends offer to peer by all routes together, cheaper ones with a head start, and returns the first valid answer.
 // It waits until ctx ends, for Config.Timeout at most, and for Config.Patience when peer has published no presence that
-// holds. A call that got no answer returns a *CallError with the reason. The answer belongs to the caller.
+// holds. A call that got no answer returns a *CallError with the reason. The answer belongs to the caller. With a context of Traced, Route
+// says afterwards which way the answer came.
 func (s *Signaler) Call(ctx context.Context, peer identity.DeviceID, offer []byte) (answer []byte, err error) {
 	if peer == s.cfg.Device.ID() {
 		return nil, ErrSelf
@@ -45,6 +47,7 @@ func (s *Signaler) Call(ctx context.Context, peer identity.DeviceID, offer []byt
 		return nil, err
 	}
 	s.stats.callsAnswered.Add(1)
+	noteRoute(ctx, w.by)
 	return answer, nil
 }
 
@@ -55,7 +58,7 @@ func (s *Signaler) attempt(ctx context.Context, w *waiter, out Outgoing) ([]byte
 	found := make(chan Finding, 1)
 	var wg sync.WaitGroup
 	for i, r := range s.cfg.Routes {
-		wg.Go(func() { sends[i] = sendAfter(ctx, time.Duration(i)*s.cfg.Stagger, r, out) })
+		wg.Go(func() { sends[i] = sendAfter(ctx, s.starts[i], r, out) })
 	}
 	wg.Go(func() { found <- s.find(ctx, w.peer) })
 	end := func() {
@@ -147,7 +150,7 @@ func (s *Signaler) unwait(id RequestID) {
 
 // receiveAnswer gives an answer to the call that waits for it. An answer nobody waits for, whether it is a second one,
 // came after the time-out, answers other bytes than we sent or comes from another device, is counted and ignored.
-func (s *Signaler) receiveAnswer(m Message) {
+func (s *Signaler) receiveAnswer(route string, m Message) {
 	s.mu.Lock()
 	w := s.waiting[m.ID]
 	if w != nil && w.peer == m.From && w.hash == m.RequestHash {
@@ -160,5 +163,6 @@ func (s *Signaler) receiveAnswer(m Message) {
 		s.stats.unwanted.Add(1)
 		return
 	}
+	w.by = route
 	w.answer <- m.Body // never blocks: it was waiting, and only once
 }

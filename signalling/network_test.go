@@ -128,11 +128,24 @@ type echo struct {
 	froms []identity.DeviceID
 	err   error
 	work  time.Duration
+
+	routes func(context.Context) string // says by which route a request came; nil: nobody asks
+	last   string
+}
+
+// route is by which route the last request came.
+func (e *echo) route() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.last
 }
 
 func (e *echo) handle(ctx context.Context, from identity.DeviceID, offer []byte) ([]byte, error) {
 	e.mu.Lock()
 	e.froms = append(e.froms, from)
+	if e.routes != nil {
+		e.last = e.routes(ctx)
+	}
 	e.mu.Unlock()
 	if e.work > 0 {
 		select {

@@ -25,7 +25,7 @@ const (
 )
 
 // A Handler answers a request. It runs once per request, only for a sender that is verified and allowed, and many may
-// run at once. An error means silence. The offer belongs to the handler, the answer to the Signaler.
+// run at once. An error means silence. Route says by which way the request came first. The offer belongs to the handler, the answer to the Signaler.
 type Handler = func(ctx context.Context, from identity.DeviceID, offer []byte) (answer []byte, err error)
 
 // exchange is a request that was admitted: being handled, answered, or refused.
@@ -88,20 +88,20 @@ func (s *Signaler) end() {
 }
 
 // receiveRequest admits a verified request. m.From is who it says: Open checked.
-func (s *Signaler) receiveRequest(now time.Time, a Arrival, m Message) {
+func (s *Signaler) receiveRequest(now time.Time, route string, a Arrival, m Message) {
 	if !s.cfg.Allowed(m.From) {
 		s.stats.refused.Add(1)
 		return
 	}
 	stranger := !slices.Contains(s.cfg.Peers(), m.From)
 	hash := sha256.Sum256(a.Sealed)
-	if s.admit(now, a, m, hash, stranger) && a.Received != nil {
+	if s.admit(now, route, a, m, hash, stranger) && a.Received != nil {
 		a.Received()
 	}
 }
 
 // admit starts what the request asks for and reports whether it was taken.
-func (s *Signaler) admit(now time.Time, a Arrival, m Message, hash [32]byte, stranger bool) bool {
+func (s *Signaler) admit(now time.Time, route string, a Arrival, m Message, hash [32]byte, stranger bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.serving
@@ -121,7 +121,7 @@ func (s *Signaler) admit(now time.Time, a Arrival, m Message, hash [32]byte, str
 	case verdict == admitNew:
 		s.stats.requests.Add(1)
 		x.addReply(a.Reply)
-		s.startLocked(v, m.From, func() { s.handle(v, x, m, hash) })
+		s.startLocked(v, m.From, func() { s.handle(v, x, route, m, hash) })
 	case x.answer == nil:
 		s.stats.repeated.Add(1)
 		x.addReply(a.Reply) // handled right now, or refused for ever: this way back is good too
@@ -151,9 +151,10 @@ func (s *Signaler) startLocked(v *serving, from identity.DeviceID, f func()) {
 
 // handle runs the handler and carries the answer. Nobody reads an answer after the request has expired, so the time for
 // both ends there.
-func (s *Signaler) handle(v *serving, x *exchange, m Message, hash [32]byte) {
-	ctx, cancel := context.WithTimeout(v.ctx, MaxLife)
+func (s *Signaler) handle(v *serving, x *exchange, route string, m Message, hash [32]byte) {
+	ctx, cancel := context.WithTimeout(s.Traced(v.ctx), MaxLife)
 	defer cancel()
+	noteRoute(ctx, route)
 	body, err := v.handle(ctx, m.From, m.Body)
 	if err != nil {
 		s.stats.declined.Add(1)

@@ -14,8 +14,9 @@ import (
 // A Signaler calls devices and is called by them, over any number of routes. It is safe for concurrent use. It starts
 // nothing by itself: what runs belongs to a Call or to Serve and has ended when that returns.
 type Signaler struct {
-	cfg   Config
-	stats stats
+	cfg    Config
+	starts []time.Duration // of each route, after a call's begin
+	stats  stats
 
 	mu      sync.Mutex // guards the fields below
 	waiting map[RequestID]*waiter
@@ -28,11 +29,11 @@ type Config struct {
 	Device  *identity.Device             // whose messages these are; required
 	Allowed func(identity.DeviceID) bool // who may call; required. Asked for every request, after its signature was checked.
 	Peers   func() []identity.DeviceID   // the contacts: when the replay cache is full, they still get in; nil: none
-	Routes  []Route                      // cheapest first; at least one
+	Routes  []Route                      // cheapest first; at least one. Those marked by Beside begin with the one before
 
 	Presence Presence // publishes and finds presence; nil: calls that fail are PEER_SILENT
 
-	Stagger  time.Duration // head start of each route over the next one; default 150 ms, negative: none
+	Stagger  time.Duration // head start of each route over the next one that is not Beside it; default 150 ms, negative: none
 	Timeout  time.Duration // how long a call waits for its answer; default 30 s, at most MaxLife
 	Patience time.Duration // how long a call waits for a peer without a fresh presence record; default 10 s, negative: Timeout
 }
@@ -83,15 +84,26 @@ func New(cfg Config) (*Signaler, error) {
 	}
 	cfg.Routes = slices.Clone(cfg.Routes)
 	s := &Signaler{cfg: cfg, waiting: map[RequestID]*waiter{}, replay: newReplayCache()}
-	for _, r := range cfg.Routes {
-		r.Attach(s.receive)
+	var start time.Duration
+	for i, r := range s.cfg.Routes {
+		b, together := r.(beside)
+		if together {
+			r = b.Route
+			s.cfg.Routes[i] = r
+		}
+		if i > 0 && !together {
+			start += cfg.Stagger
+		}
+		s.starts = append(s.starts, start)
+		name := r.Name()
+		r.Attach(func(a Arrival) { s.receive(name, a) })
 	}
 	return s, nil
 }
 
 // receive is the sink of all routes: it opens, verifies, and hands on. Whatever is wrong is counted and met with
 // silence.
-func (s *Signaler) receive(a Arrival) {
+func (s *Signaler) receive(route string, a Arrival) {
 	now := time.Now()
 	m, err := Open(s.cfg.Device, a.Sealed)
 	if err == nil {
@@ -105,9 +117,9 @@ func (s *Signaler) receive(a Arrival) {
 	case m.From == s.cfg.Device.ID():
 		s.stats.bad.Add(1) // our own words, sent back to us
 	case m.Kind == Request:
-		s.receiveRequest(now, a, m)
+		s.receiveRequest(now, route, a, m)
 	case m.Kind == Answer:
-		s.receiveAnswer(m)
+		s.receiveAnswer(route, m)
 	default:
 		s.stats.bad.Add(1) // presence has its own readers
 	}

@@ -78,6 +78,46 @@ func TestCheaperRoutesHaveAHeadStart(t *testing.T) {
 	})
 }
 
+// Routes beside each other begin together, and both sides are told which one it was.
+func TestRoutesBesideEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, "near", "link", "relay", "far")
+		p.cfgA.Routes[2] = Beside(p.cfgA.Routes[2])
+		p.cfgB.Routes[2] = Beside(p.cfgB.Routes[2])
+		p.start(t)
+		synctest.Wait()
+		call := func(want string, after time.Duration) {
+			t.Helper()
+			began, ctx := time.Now(), p.a.Traced(t.Context())
+			if got := p.a.Route(ctx); got != "" {
+				t.Errorf("answered by %q before it was", got)
+			}
+			if _, err := p.a.Call(ctx, p.bob.ID(), nil); err != nil {
+				t.Fatal(err)
+			}
+			if got := time.Since(began); got != after {
+				t.Errorf("by %s after %v, want %v", want, got, after)
+			}
+			if got := p.a.Route(ctx); got != want {
+				t.Errorf("answered by %q, want %q", got, want)
+			}
+			synctest.Wait()
+			if got := p.echo.route(); got != want {
+				t.Errorf("the handler was told %q, want %q", got, want)
+			}
+		}
+		p.echo.routes = func(ctx context.Context) string { return p.b.Route(ctx) }
+		call("near", 0)
+		p.routeA[0].lose, p.routeA[1].lose = 100, 100
+		call("relay", DefaultStagger)
+		p.routeA[1].lose, p.routeA[2].lose = 0, 100
+		call("link", DefaultStagger)
+		p.routeA[1].lose = 100
+		call("far", 2*DefaultStagger)
+		p.end(t)
+	})
+}
+
 func TestCallsThatFailSayWhy(t *testing.T) {
 	const timeout, patience = 20 * time.Second, 5 * time.Second
 	for _, c := range []struct {

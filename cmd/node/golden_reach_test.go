@@ -71,7 +71,7 @@ func goldenEnvelope(kind string) cli.Envelope { return cli.Envelope{Schema: "nod
 const goldenPeer = "7qk3aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 func goldenWhyNothing() daemon.Why {
-	return daemon.Why{Envelope: goldenEnvelope("why"), Peer: daemon.PeerRef{Name: "bob", Device: goldenPeer}, Attempts: []daemon.WhyAttempt{}}
+	return daemon.Why{Envelope: goldenEnvelope("why"), Peer: daemon.PeerRef{Name: "bob", Device: goldenPeer}, Attempts: []daemon.WhyAttempt{}, Story: []daemon.WhyTurn{}}
 }
 
 // goldenWhy is one relayed path, one that failed, and the direct one that came after.
@@ -87,6 +87,7 @@ func goldenWhy() daemon.Why {
 	}
 	relayed := attempt(0, reason.RelaySymmetricBoth)
 	relayed.Called, relayed.Outcome = true, "relayed"
+	relayed.Asked = &daemon.WhyAsked{Route: "push", Took: 41200 * time.Microsecond}
 	relayed.Path = &daemon.Path{Kind: "relayed", Via: "relay/tcp", Local: "192.0.2.5:40000", Remote: "203.0.113.3:51000", Reason: "RELAY_SYMMETRIC_BOTH"}
 	relayed.Here.Symmetric, relayed.There = true, daemon.WhyNetwork{Symmetric: true, NoUDP: true, Mapping: "none"}
 	relayed.Pairs = []daemon.WhyPair{
@@ -96,10 +97,12 @@ func goldenWhy() daemon.Why {
 	}
 	failed := attempt(time.Minute, reason.PeerSilent)
 	failed.Outcome, failed.Stage, failed.Error, failed.Relays = "failed", "signal", "signalling: call: no answer", "relay turn:u@relay.example:3478?transport=tcp: 486 allocation quota reached"
+	failed.Called, failed.Asked = true, &daemon.WhyAsked{Took: 30 * time.Second}
 	failed.Here.Filtered = true
 	direct := attempt(2*time.Minute, reason.PunchedTCP)
 	direct.Outcome, direct.Took = "direct", 870*time.Microsecond
 	direct.Path = &daemon.Path{Kind: "direct", Via: "srflx/tcp", Local: "192.0.2.5:40000", Remote: "198.51.100.9:40123", Reason: "PUNCHED_TCP"}
+	direct.Asked = &daemon.WhyAsked{Route: "slot"}
 	direct.There.Mapping = "pcp"
 	w.Path = direct.Path
 	w.Attempts = append(w.Attempts, relayed, failed, direct)

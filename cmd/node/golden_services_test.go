@@ -45,6 +45,10 @@ func (h *twoHomes) chosen(raw string) string {
 	}
 	at := &w.Attempts[0]
 	at.Pairs = slices.DeleteFunc(at.Pairs, func(p daemon.WhyPair) bool { return p.State != "chosen" })
+	if at.Asked == nil || at.Asked.Route == "" || at.Asked.Took == 0 {
+		h.t.Fatalf("how the request was carried is not told: %s", raw)
+	}
+	at.Asked.Route = "direct" // or by slot, on a machine that is busy
 	if len(at.Pairs) != 1 {
 		h.t.Fatalf("%d pairs are chosen: %s", len(at.Pairs), raw)
 	}

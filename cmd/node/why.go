@@ -17,7 +17,7 @@ func (a *app) whyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "why PEER", Short: "why the path to a contact is what it is, and what would change it", Args: exactArgs(1),
 		Long: "Why shows what happened to the links with a contact: when each came, moved to another path or died, and by what sign. Then the last attempts to " +
-			"find a path, by either side: every candidate pair with its state and time, the decision, its reason, and what would change it. The node keeps 32 events and " +
+			"find a path, by either side: how the request was carried and how long its answer took, every candidate pair with its state and time, the decision, its reason, and what would change it. The node keeps 32 events and " +
 			"8 attempts of each device while it is up.",
 		Example: "  node why bob\n  node why bob --last 1 --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -74,6 +74,9 @@ func printAttempt(w io.Writer, at daemon.WhyAttempt) {
 		fmt.Fprintf(w, " at the step %s", at.Stage)
 	}
 	fmt.Fprintf(w, ", policy %s\n", at.Policy)
+	if q := at.Asked; q != nil {
+		fmt.Fprintf(w, "  asked   %s\n", askedText(*q))
+	}
 	if at.Path != nil {
 		fmt.Fprintf(w, "  path    %s %s, %s to %s\n", at.Path.Kind, at.Path.Via, at.Path.Local, at.Path.Remote)
 	}
@@ -96,6 +99,29 @@ func printAttempt(w io.Writer, at daemon.WhyAttempt) {
 		fmt.Fprintf(tw, "  pair\t%s %s\t%s to %s\t%s\t%s\t%d dials\t%s\n", p.Kind, p.Via, local, p.Remote, p.State, shortly(p.After), p.Dials, p.Error)
 	}
 	tw.Flush()
+}
+
+// askedText says by which route the request went and how long it took.
+func askedText(q daemon.WhyAsked) string {
+	switch {
+	case q.Route == "":
+		return "no answer within " + shortly(q.Took)
+	case q.Took == 0:
+		return "by " + routeText(q.Route)
+	}
+	return fmt.Sprintf("by %s, answered after %s", routeText(q.Route), shortly(q.Took))
+}
+
+// routeText is a route of signalling in words.
+func routeText(route string) string {
+	words := map[string]string{
+		"direct": "a datagram straight to the device", "lan": "over the link that both are on", "push": "through the relay of the device that was called",
+		"slot": "left in the DHT", "session": "over the session that was there",
+	}
+	if s, ok := words[route]; ok {
+		return fmt.Sprintf("%s (%s)", route, s)
+	}
+	return route
 }
 
 // turnText is one event of the story as a line.
