@@ -108,8 +108,8 @@ func (s *session) revive() bool {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(s.m.ctx, reviveTime)
 	defer cancel()
-	if err := s.mux.Revive(ctx); err != nil {
-		return s.linkUp() // the other side may have brought another
+	if err := s.mux.Revive(ctx); err != nil && s.mux.Link() != io.ReadWriteCloser(l.tls) { // the other side may have revived it,
+		return s.linkUp() // or brought another
 	}
 	s.m.attached(s, l, began)
 	return true
