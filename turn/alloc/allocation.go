@@ -56,6 +56,7 @@ type Allocation struct {
 	permissions map[netip.Addr]*permission
 	byNumber    map[uint16]*channel
 	byPeer      map[netip.AddrPort]*channel
+	last        *channel // that Uplink was asked for; of byNumber
 	conns       map[netip.AddrPort]*Conn
 	shared      [2]*Peers // of Relayed and Second, where others have that, too
 	claimed     int       // peers, there
@@ -89,7 +90,11 @@ func (a *Allocation) Permitted(now time.Time, peer netip.Addr) bool {
 // Uplink returns the peer of a channel that may be sent to now. A channel works only while its permission does:
 // RFC 8656 §12.
 func (a *Allocation) Uplink(now time.Time, number uint16) (peer netip.AddrPort, bound, permitted bool) {
-	c := a.byNumber[number]
+	c := a.last
+	if c == nil || c.number != number { // most allocations have one
+		c = a.byNumber[number]
+		a.last = c
+	}
 	if c == nil || !now.Before(c.expires) {
 		return netip.AddrPort{}, false, false
 	}

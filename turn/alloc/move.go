@@ -6,13 +6,13 @@ import "time"
 // §3.2.2. There is one such 5-tuple at a time; the one before is forgotten. It says Mismatch when the 5-tuple has another
 // allocation.
 func (t *Table) Move(a *Allocation, to FiveTuple) Verdict {
-	if other := t.tuples[to]; other != nil && other != a {
+	if other := t.tuples[to.key()]; other != nil && other != a {
 		return Mismatch
 	}
 	t.Stay(a)
 	if to != a.Tuple {
 		a.next, a.moving = to, true
-		t.tuples[to] = a
+		t.tuples[to.key()] = a
 	}
 	return OK
 }
@@ -20,7 +20,7 @@ func (t *Table) Move(a *Allocation, to FiveTuple) Verdict {
 // Arrive ends a move: the 5-tuple that the allocation was reached from before is free again.
 func (t *Table) Arrive(a *Allocation) {
 	if a.moving {
-		delete(t.tuples, a.Tuple)
+		delete(t.tuples, a.Tuple.key())
 		a.Tuple, a.moving = a.next, false
 	}
 }
@@ -28,7 +28,7 @@ func (t *Table) Arrive(a *Allocation) {
 // Stay takes a move back that has not ended.
 func (t *Table) Stay(a *Allocation) {
 	if a.moving {
-		delete(t.tuples, a.next)
+		delete(t.tuples, a.next.key())
 		a.moving = false
 	}
 }

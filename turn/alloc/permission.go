@@ -119,6 +119,9 @@ func (a *Allocation) unbind(c *channel) {
 		c.permission.channels--
 		delete(a.byNumber, c.number)
 		delete(a.byPeer, c.peer)
+		if a.last == c {
+			a.last = nil
+		}
 		a.Held.count(0, -1)
 	}
 }

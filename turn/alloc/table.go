@@ -8,7 +8,7 @@ import (
 // Table has the allocations of one shard. It is not safe for concurrent use.
 type Table struct {
 	limits Limits
-	tuples map[FiveTuple]*Allocation
+	tuples map[tupleKey]*Allocation
 	wheel  *wheel
 
 	Refused Refusals
@@ -18,7 +18,7 @@ type Table struct {
 func NewTable(limits Limits, now time.Time) *Table {
 	return &Table{
 		limits: limits.WithDefaults(),
-		tuples: make(map[FiveTuple]*Allocation),
+		tuples: make(map[tupleKey]*Allocation),
 		wheel:  newWheel(now),
 	}
 }
@@ -27,7 +27,7 @@ func NewTable(limits Limits, now time.Time) *Table {
 func (t *Table) Len() int { return len(t.tuples) }
 
 // Lookup returns the allocation of a 5-tuple, or nil.
-func (t *Table) Lookup(tuple FiveTuple) *Allocation { return t.tuples[tuple] }
+func (t *Table) Lookup(tuple FiveTuple) *Allocation { return t.tuples[tuple.key()] }
 
 // New is what an allocation starts with.
 type New struct {
@@ -47,7 +47,7 @@ type New struct {
 // Insert adds an allocation, or says Mismatch when its 5-tuple has one: RFC 8656 §7.2. Quotas are the ledger's, and
 // come first.
 func (t *Table) Insert(now time.Time, n New) (*Allocation, Verdict) {
-	if t.tuples[n.Tuple] != nil {
+	if t.tuples[n.Tuple.key()] != nil {
 		return nil, Mismatch
 	}
 	a := &Allocation{
@@ -69,7 +69,7 @@ func (t *Table) Insert(now time.Time, n New) (*Allocation, Verdict) {
 			t.renew(end, a, i)
 		}
 	}
-	t.tuples[a.Tuple] = a
+	t.tuples[a.Tuple.key()] = a
 	return a, OK
 }
 
@@ -98,7 +98,7 @@ func (t *Table) Remove(a *Allocation) []*Conn {
 		t.wheel.disarm(&a.halves[i].timer)
 	}
 	t.Stay(a)
-	delete(t.tuples, a.Tuple)
+	delete(t.tuples, a.Tuple.key())
 	conns := make([]*Conn, 0, len(a.conns))
 	for _, c := range a.conns {
 		conns = append(conns, c)
@@ -112,14 +112,14 @@ func (t *Table) Remove(a *Allocation) []*Conn {
 		}
 	}
 	a.Held.count(-len(a.permissions), -len(a.byNumber))
-	a.permissions, a.byNumber, a.byPeer = nil, nil, nil
+	a.permissions, a.byNumber, a.byPeer, a.last = nil, nil, nil, nil
 	return conns
 }
 
 // All calls yield for every allocation, in no order. The table must not be changed meanwhile.
 func (t *Table) All(yield func(*Allocation) bool) {
 	for tuple, a := range t.tuples {
-		if tuple == a.Tuple && !yield(a) { // the other one is where it moves to
+		if tuple == a.Tuple.key() && !yield(a) { // the other one is where it moves to
 			return
 		}
 	}
