@@ -102,14 +102,14 @@ func (d *Daemon) Netcheck(ctx context.Context) Netcheck {
 		PortMapping: d.mappingState(), Clock: NetcheckClock{d.signaler.Stats().Expired}, Warnings: []NetcheckWarning{},
 	}
 	var servers []netip.AddrPort
-	relays := d.rules.Load().relays
+	relays, stun := d.rules.Load().relays, d.rules.Load().stun
 	for _, r := range relays[:min(len(relays), netcheckRelays)] {
 		for _, at := range resolveRelay(ctx, r.URL, &n) {
 			servers = append(servers, at)
 			n.Relays = append(n.Relays, checkRelay(ctx, r.URL, at))
 		}
 	}
-	for _, s := range d.cfg.STUN[:min(len(d.cfg.STUN), netcheckRelays)] {
+	for _, s := range stun[:min(len(stun), netcheckRelays)] {
 		servers = append(servers, resolveSTUN(ctx, s)...)
 	}
 	for _, v6 := range []bool{false, true} {

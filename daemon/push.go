@@ -26,18 +26,28 @@ func (d *Daemon) openPush(device *identity.Device) error {
 	c := relay.Config{Device: device, Peers: d.contacts.Devices, Secrets: d.secrets, Watch: func(ctx context.Context, peer identity.DeviceID, each func([]netip.AddrPort) bool) {
 		d.courier.WatchRelays(ctx, peer, each)
 	}}
-	for _, r := range d.cfg.Relays {
+	c.Relays = pushRelaysOf(d.cfg.Relays)
+	var err error
+	if d.push, err = relay.New(c); err != nil {
+		return wrongPush(err)
+	}
+	return nil
+}
+
+func wrongPush(err error) error {
+	return cli.Errorf("E_CONFIG", "cannot use the relays for push").Because(err)
+}
+
+// pushRelaysOf are the relays as the route through them knows them.
+func pushRelaysOf(relays []RelayConfig) (out []relay.Relay) {
+	for _, r := range relays {
 		own := relay.Relay{Address: r.URL.Address(), User: r.URL.User, Password: r.Password}
 		if r.URL.TLS {
 			own.Name = r.URL.Host
 		}
-		c.Relays = append(c.Relays, own)
+		out = append(out, own)
 	}
-	var err error
-	if d.push, err = relay.New(c); err != nil {
-		return cli.Errorf("E_CONFIG", "cannot use the relays for push").Because(err)
-	}
-	return nil
+	return out
 }
 
 // pushRelays are the relays that contacts are told of.

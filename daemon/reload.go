@@ -9,6 +9,7 @@ import (
 	"traverse.internal/core/ice"
 	"traverse.internal/internal/cli"
 	"traverse.internal/internal/relayadmin"
+	"traverse.internal/signalling/relay"
 )
 
 // rules are what a reload changes while they are in use.
@@ -16,14 +17,15 @@ type rules struct {
 	accept  Accept
 	minFree int64
 	relays  []RelayConfig
+	stun    []string
 }
 
-func rulesOf(c Config) *rules { return &rules{c.Accept, c.MinFree, c.Relays} }
+func rulesOf(c Config) *rules { return &rules{c.Accept, c.MinFree, c.Relays, c.STUN} }
 
 // reloadable are the keys that a reload applies, beside those of the relay inside. Whoever changes another one starts the node
 // anew.
 var reloadable = []string{
-	"log.level", "log.format", "accept.default", "transfer.min_free", "relay.url", "relay.password", "relay.password_file",
+	"log.level", "log.format", "accept.default", "transfer.min_free", "relay.url", "relay.password", "relay.password_file", "path.stun",
 }
 
 // Reloaded is what a reload did.
@@ -76,15 +78,22 @@ func (d *Daemon) reload() (Reloaded, error) {
 	if err := ice.CheckRelays(relays); err != nil {
 		return out, wrongConfig(err)
 	}
+	push := pushRelaysOf(cfg.Relays)
+	if err := relay.Check(push); d.push != nil && err != nil {
+		return out, wrongPush(err)
+	}
 	if d.operator != nil { // the only one that can still fail
-		relay, err := d.operator.Reload()
+		inside, err := d.operator.Reload()
 		if err != nil {
 			return out, err
 		}
-		out.Relay = &relay
+		out.Relay = &inside
 	}
+	d.endpoint.SetServers(relays, stunServers(cfg.STUN, relays))
 	if !slices.Equal(cfg.Relays, d.rules.Load().relays) {
-		d.endpoint.SetRelays(relays)
+		if d.push != nil {
+			d.push.SetRelays(push)
+		}
 		out.Applied = append(out.Applied, "relay.password")
 	}
 	d.rules.Store(rulesOf(cfg))
@@ -121,5 +130,5 @@ func (d *Daemon) compare(conf config.Config, out *Reloaded) {
 	}
 	slices.Sort(out.Applied)
 	out.Applied = slices.Compact(out.Applied)
-	was.Log, was.Accept, was.Transfer.MinFree, was.Relays = conf.Log, conf.Accept, conf.Transfer.MinFree, conf.Relays
+	was.Log, was.Accept, was.Transfer.MinFree, was.Relays, was.Path.STUN = conf.Log, conf.Accept, conf.Transfer.MinFree, conf.Relays, conf.Path.STUN
 }

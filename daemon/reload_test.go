@@ -77,6 +77,7 @@ func TestReload(t *testing.T) {
 		{"another relay; what needs a restart is named again", func() {
 			now.Relays = []config.Relay{{URL: "turn:v@192.0.2.2", PasswordFile: secret}}
 		}, []string{"relay.url"}, []string{"node.name", "dht.listen"}, false},
+		{"STUN servers", func() { now.Path.STUN = []string{"192.0.2.3:3478"} }, []string{"path.stun"}, []string{"node.name", "dht.listen"}, false},
 		{"a relay that is none", func() { now.Relays = []config.Relay{{URL: "http://192.0.2.2"}} }, nil, nil, true},
 	} {
 		step.change()
@@ -91,6 +92,12 @@ func TestReload(t *testing.T) {
 	r := d.rules.Load()
 	if r.accept != AcceptDeny || r.minFree != 5 || level != "debug" || d.acceptRule(d.self, 1) != AcceptDeny {
 		t.Errorf("the rules are %+v, the log's level %q", *r, level)
+	}
+	if !slices.Equal(r.stun, []string{"192.0.2.3:3478"}) {
+		t.Errorf("the STUN servers are %v", r.stun)
+	}
+	if at := d.pushStatus(); len(at) != 1 || at[0].Relay != "192.0.2.2:3478" {
+		t.Errorf("the device registers at %+v", at)
 	}
 	if len(r.relays) != 1 || r.relays[0].Password != "two" || r.relays[0].URL.Host != "192.0.2.2" {
 		t.Errorf("the relays are %+v", r.relays)

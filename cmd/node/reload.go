@@ -14,7 +14,7 @@ import (
 func (a *app) reloadCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "reload", Short: "apply the configuration and the secrets as they are now, without ending anything", Args: noArgs,
-		Long: `Log, accept.default, transfer.min_free, the relays with their passwords, and what of the relay inside can be are changed in the running node;
+		Long: `Log, accept.default, transfer.min_free, path.stun, the relays with their passwords, and what of the relay inside can be are changed in the running node;
 keys that need a restart are named. With a wrong configuration everything stays as it was.`,
 		Example: "  node reload\n  kill -HUP $(pidof node)                    # the same",
 		RunE: func(cmd *cobra.Command, _ []string) error {

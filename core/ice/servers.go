@@ -8,7 +8,7 @@ import (
 	"traverse.internal/core/stun"
 )
 
-// servers are whom attempts ask for addresses. SetRelays replaces them, never their contents.
+// servers are whom attempts ask for addresses. SetServers replaces them, never their contents.
 type servers struct {
 	relays []Relay
 	stun   []string // host:port, over UDP
@@ -43,10 +43,10 @@ func CheckRelays(relays []Relay) error {
 	return nil
 }
 
-// SetRelays has attempts that begin from now on ask these relays, which CheckRelays has passed. Attempts under way and paths
-// over the former ones go on.
-func (e *Endpoint) SetRelays(relays []Relay) {
+// SetServers has attempts that begin from now on ask these relays, which CheckRelays has passed, and these STUN servers, as in
+// Config. Attempts under way and paths over the former ones go on.
+func (e *Endpoint) SetServers(relays []Relay, stun []string) {
 	c := e.cfg
-	c.Relays = slices.Clone(relays)
+	c.Relays, c.STUN = slices.Clone(relays), slices.Clone(stun)
 	e.servers.Store(serversOf(c))
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Attempts that begin after SetRelays ask the new relays, over TCP for allocations and over UDP for reflexive addresses.
-func TestSetRelays(t *testing.T) {
+// Attempts that begin after SetServers ask the new relays, over TCP for allocations and over UDP for reflexive addresses.
+func TestSetServers(t *testing.T) {
 	var mu sync.Mutex
 	asked := map[string]string{}
 	e, err := Listen(Config{
@@ -43,14 +43,18 @@ func TestSetRelays(t *testing.T) {
 	if err := CheckRelays(relays); err != nil {
 		t.Fatal(err)
 	}
-	e.SetRelays(relays)
+	e.SetServers(relays, nil)
 	relays[0].Server = "changed afterwards"
 	gather()
 	if len(asked) != 1 || asked["192.0.2.2:2"] != "q" {
-		t.Errorf("after SetRelays asked %v", asked)
+		t.Errorf("after SetServers asked %v", asked)
 	}
 	if s := e.servers.Load().stun; !slices.Equal(s, []string{"192.0.2.2:2"}) {
 		t.Errorf("STUN servers are %v", s)
+	}
+	e.SetServers(relays, []string{"192.0.2.3:3"})
+	if s := e.servers.Load().stun; !slices.Equal(s, []string{"192.0.2.3:3"}) {
+		t.Errorf("STUN servers are %v, want those that were named", s)
 	}
 	for _, wrong := range [][]Relay{{{Server: "no port", Username: "u"}}, {{Server: "192.0.2.1:1"}}, make([]Relay, maxServers+1)} {
 		if CheckRelays(wrong) == nil {

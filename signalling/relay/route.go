@@ -40,7 +40,7 @@ type Relay struct {
 type Config struct {
 	Device *identity.Device
 	Peers  func() []identity.DeviceID // the contacts; 1,024 of them can hand in
-	Relays []Relay                    // our own; the first two are used
+	Relays []Relay                    // our own; the first two are used. SetRelays replaces them
 
 	Secrets *signalling.Secrets // of the device; nil: its own
 
@@ -53,12 +53,15 @@ type Config struct {
 type Route struct {
 	cfg     Config
 	self    identity.DeviceID
-	keepers []*keeper
 	limit   *rate.Limiter
 	sink    signalling.Sink
 	stats   stats
 
 	instance pushwire.Instance
+
+	mu      sync.Mutex    // guards keepers; their contents stay
+	keepers []*keeper     // replaced, never changed
+	renewed chan struct{} // there are other keepers
 }
 
 var _ signalling.Route = (*Route)(nil)
@@ -70,15 +73,54 @@ func New(cfg Config) (*Route, error) {
 	}
 	r := &Route{
 		cfg: cfg, self: cfg.Device.ID(), limit: rate.NewLimiter(pushRate, pushBurst),
+		renewed: make(chan struct{}, 1),
 	}
 	_, _ = rand.Read(r.instance[:]) // never fails since Go 1.24
-	for _, relay := range cfg.Relays[:min(len(cfg.Relays), maxRelays)] {
-		if relay.User == "" && relay.Name == "" {
-			return nil, errors.New("relay: config: without a password a relay is known by the name of its host only")
-		}
-		r.keepers = append(r.keepers, newKeeper(r, relay))
+	if err := Check(cfg.Relays); err != nil {
+		return nil, err
 	}
+	r.SetRelays(cfg.Relays)
 	return r, nil
+}
+
+// Check names the first thing that is wrong with relays.
+func Check(relays []Relay) error {
+	for _, relay := range relays[:min(len(relays), maxRelays)] {
+		if relay.User == "" && relay.Name == "" {
+			return errors.New("relay: config: without a password a relay is known by the name of its host only")
+		}
+	}
+	return nil
+}
+
+// SetRelays replaces our own relays by these, which Check has passed. A registration at one that stays as it was goes on.
+func (r *Route) SetRelays(relays []Relay) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var next []*keeper
+	for _, relay := range relays[:min(len(relays), maxRelays)] {
+		same := func(k *keeper) bool { return k.relay == relay }
+		if slices.ContainsFunc(next, same) { // named twice
+			continue
+		}
+		if i := slices.IndexFunc(r.keepers, same); i >= 0 {
+			next = append(next, r.keepers[i])
+		} else {
+			next = append(next, newKeeper(r, relay))
+		}
+	}
+	r.keepers = next
+	select {
+	case r.renewed <- struct{}{}:
+	default:
+	}
+}
+
+// kept are the keepers.
+func (r *Route) kept() []*keeper {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.keepers
 }
 
 // Name returns "push".
@@ -90,18 +132,35 @@ func (r *Route) Attach(sink signalling.Sink) { r.sink = sink }
 // Serve keeps the registrations until ctx ends.
 func (r *Route) Serve(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, k := range r.keepers {
-		wg.Go(func() { k.keep(ctx) })
+	defer wg.Wait()
+	ends := map[*keeper]context.CancelFunc{}
+	for {
+		now := r.kept()
+		for k, end := range ends {
+			if !slices.Contains(now, k) {
+				end()
+				delete(ends, k)
+			}
+		}
+		for _, k := range now {
+			if ends[k] == nil {
+				var until context.Context
+				until, ends[k] = context.WithCancel(ctx)
+				wg.Go(func() { k.keep(until) })
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.renewed:
+		}
 	}
-	<-ctx.Done()
-	wg.Wait()
-	return ctx.Err()
 }
 
 // Published are the addresses of the relays where this device is registered now, for its presence records.
 func (r *Route) Published() []netip.AddrPort {
 	var out []netip.AddrPort
-	for _, k := range r.keepers {
+	for _, k := range r.kept() {
 		for _, a := range k.addresses() {
 			if !slices.Contains(out, a) && len(out) < maxPublished {
 				out = append(out, a)

@@ -269,6 +269,41 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestSetRelays: with other relays, or another password, the device leaves and registers there; a registration at a relay that stays
+// as it was goes on.
+func TestSetRelays(t *testing.T) {
+	first, _ := startTurnd(t, turn.Config{})
+	second, _ := startTurnd(t, turn.Config{})
+	b := &board{}
+	wrong := plain(first)
+	wrong.Password = "old"
+	called, caller := b.start(t, newDevice(t), wrong), b.start(t, newDevice(t))
+	waitFor(t, "a refusal", func() bool { return relay.Refused(called.route.States()[0].Err) })
+
+	called.route.SetRelays([]relay.Relay{plain(first), plain(first)}) // named twice, it is one
+	called.waitUp(t)
+	if st := called.route.States(); len(st) != 1 {
+		t.Errorf("states are %+v, want one", st)
+	}
+	caller.call(t, called)
+	called.route.SetRelays([]relay.Relay{plain(second), plain(first)})
+	waitFor(t, "two registrations", func() bool { return called.route.Stats().Up == 2 })
+	if st := first.Stats().Push; st.Registrations != 1 || st.Replaced != 0 {
+		t.Errorf("the relay that stayed: %+v, want the same registration", st)
+	}
+	called.route.SetRelays([]relay.Relay{plain(second)})
+	waitFor(t, "the first relay is left", func() bool { return first.Stats().Push.Registrations == 0 })
+	caller.call(t, called)
+	if at := called.route.Published(); len(at) != 1 || at[0] != second.TCPAddrs()[0] {
+		t.Errorf("published is %v, want %v", at, second.TCPAddrs()[0])
+	}
+	called.route.SetRelays(nil)
+	waitFor(t, "no registration", func() bool { return second.Stats().Push.Registrations == 0 && len(called.route.Published()) == 0 })
+	if err := relay.Check([]relay.Relay{{Address: "127.0.0.1:1"}}); err == nil {
+		t.Error("a relay without a name and a password was taken")
+	}
+}
+
 // TestRevoked: a user who is taken away loses the registration with the reload.
 func TestRevoked(t *testing.T) {
 	config := turn.Config{Users: map[string]string{"anna": "secret", "bert": "other"}}

@@ -138,7 +138,7 @@ func (r *Route) askOne(ctx context.Context, at netip.AddrPort, request pushwire.
 
 // own returns our connection to a relay, where there is one.
 func (r *Route) own(at netip.AddrPort) *link {
-	for _, k := range r.keepers {
+	for _, k := range r.kept() {
 		k.mu.Lock()
 		l, addrs := k.link, k.addrs
 		k.mu.Unlock()

@@ -66,10 +66,10 @@ type State struct {
 	Err   error     // why it is not up; nil: it is, or is being made
 }
 
-// States returns them in the order of Config.Relays.
+// States returns them in the order in which the relays were given.
 func (r *Route) States() []State {
 	var out []State
-	for _, k := range r.keepers {
+	for _, k := range r.kept() {
 		k.mu.Lock()
 		out = append(out, State{k.relay.Address, k.link != nil, k.since, k.err})
 		k.mu.Unlock()
@@ -79,7 +79,7 @@ func (r *Route) States() []State {
 
 // Changed says that the network has: registrations are tried, or looked after, at once.
 func (r *Route) Changed() {
-	for _, k := range r.keepers {
+	for _, k := range r.kept() {
 		select {
 		case k.wake <- struct{}{}:
 		default:
