@@ -103,7 +103,8 @@ func noUsers(t *testing.T) {
 
 func turndServes(t *testing.T) {
 	write(t, "/etc/traverse/users", []byte("u:p\n"), 0o600)
-	write(t, "/etc/systemd/system/turnd.service.d/metrics.conf", []byte("[Service]\nEnvironment=TRAVERSE_METRICS_LISTEN=127.0.0.1:9641\n"), 0o644)
+	write(t, "/etc/systemd/system/turnd.service.d/metrics.conf", []byte("[Service]\nEnvironment=TRAVERSE_METRICS_LISTEN=127.0.0.1:9641\n"+
+		"Environment=TRAVERSE_TURND_DRAIN_GRACE=1s\n"), 0o644)
 	systemctl(t, "daemon-reload")
 	systemctl(t, "restart", "turnd")
 	binding(t)

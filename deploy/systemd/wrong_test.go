@@ -281,7 +281,7 @@ func nodeGoesWrong(t *testing.T) {
 		{name: "a wrong command line", unit: "ExecStart=\nExecStart=/usr/bin/traverse up --relm", exit: "2", says: []string{"unknown flag", "try:   traverse up -h"}},
 		{
 			name: "a key that others can read", exit: "5", before: chmod(key, 0o644), after: chmod(key, 0o600),
-			says: []string{"error: ", "open to others", "try:   chmod 600"},
+			says: []string{"error: cannot use the device identity", "permissions too open", "chmod 600", "try:   chmod -R go="},
 		},
 		{
 			name: "a password that others can read", exit: "3", before: chmod("/etc/traverse/relay-password", 0o644), after: chmod("/etc/traverse/relay-password", 0o600),
