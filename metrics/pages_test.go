@@ -14,8 +14,10 @@ import (
 // perProgram are the sources that each program has: a node's without a relay inside.
 func perProgram() map[string]Sources {
 	all := everything()
+	node := all // a new source is the node's, unless it is named here
+	node.Program, node.Version, node.Turnd, node.Mint, node.ACME = "node", "v0", nil, nil, nil
 	return map[string]Sources{
-		"node":  {Program: "node", Version: "v0", Manager: all.Manager, ICE: all.ICE, Signalling: all.Signalling, DHT: all.DHT, Transfers: all.Transfers},
+		"node": node,
 		"turnd": {Program: "turnd", Version: "v0", Turnd: all.Turnd, Mint: all.Mint, ACME: all.ACME},
 	}
 }
