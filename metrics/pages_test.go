@@ -17,7 +17,7 @@ func perProgram() map[string]Sources {
 	node := all // a new source is the node's, unless it is named here
 	node.Program, node.Version, node.Turnd, node.Mint, node.ACME = "node", "v0", nil, nil, nil
 	return map[string]Sources{
-		"node": node,
+		"node":  node,
 		"turnd": {Program: "turnd", Version: "v0", Turnd: all.Turnd, Mint: all.Mint, ACME: all.ACME},
 	}
 }
