@@ -51,11 +51,11 @@ type Config struct {
 
 // Route is a signalling.Route through relays.
 type Route struct {
-	cfg     Config
-	self    identity.DeviceID
-	limit   *rate.Limiter
-	sink    signalling.Sink
-	stats   stats
+	cfg   Config
+	self  identity.DeviceID
+	limit *rate.Limiter
+	sink  signalling.Sink
+	stats stats
 
 	instance pushwire.Instance
 
