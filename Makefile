@@ -8,7 +8,7 @@ FUZZ_TIME    ?= 20s
 # Tests that count: allocations of a packet and of a message, system calls of a packet, writes of a flush.
 COUNTERS := Nothing|NotAllocate|NoAllocations|AllocateLittle|CallsForAChunk|Gathered|CostOfAnAllocation|RelayBatches
 
-.PHONY: build cross test lint race nat show-move k8s image release release-test fuzz bench bench-deps gate microbench deps clean
+.PHONY: build cross test lint race nat show-move show-killed k8s image release release-test fuzz bench bench-deps gate microbench deps clean
 
 build: ## bin/node and bin/turnd
 	$(GO) build -o bin/ ./cmd/node ./cmd/turnd
@@ -39,6 +39,9 @@ nat: ## which networks reach which, how and why; root
 
 show-move: ## a transfer of 1 GiB that moves from the relay to a direct path and back while it runs; root. Writes to docs/reach.md
 	SHOW_MOVE=1024 $(GO) test -count 1 -v -timeout 20m -run '^TestShowMove$$' ./internal/testnet -update
+
+show-killed: ## 2 GiB between two homes, the receiver killed with -9 at half and started again; 6 GiB of disk in TMPDIR
+	SHOW_KILLED=2048 $(GO) test -count 1 -v -timeout 20m -run '^TestScripts$$/^show-killed$$' ./cmd/node
 
 k8s: ## the manifests, by the types of Kubernetes; a module of its own (docs/adr/0041)
 	cd deploy/k8s/check && $(GO) test ./...

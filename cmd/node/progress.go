@@ -6,19 +6,19 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
 	"traverse.internal/daemon"
-	"traverse.internal/internal/cli"
 )
 
-// progress shows a transfer: one line that is rewritten on a terminal, else a line a second while there is something new.
+// progress shows transfers, a line a device: lines that are rewritten on a terminal, else at most one a second and device, while there is something new.
 type progress struct {
 	w     io.Writer
 	every time.Duration // how often to look
 	width func() int    // columns of the terminal; nil when it is none
-	last  string
+	last  []string
 }
 
 func (a *app) progress() *progress {
@@ -38,58 +38,176 @@ func (a *app) progress() *progress {
 	return p
 }
 
-// line shows the transfer as it is now.
-func (p *progress) line(t daemon.Transfer) {
+// show prints the transfers as they are now.
+func (p *progress) show(list ...daemon.Transfer) {
 	if p.width == nil {
-		if text := progressText(t, ""); text != p.last {
-			fmt.Fprintln(p.w, text)
-			p.last = text
+		lines := progressLines(list, false, 0)
+		for i, line := range lines {
+			if i >= len(p.last) || p.last[i] != line {
+				fmt.Fprintln(p.w, line)
+			}
 		}
+		p.last = lines
 		return
 	}
 	// One column stays free: a line that fills the last one wraps on some terminals.
-	p.last = cut(progressText(t, bar(t)), p.width()-1)
-	fmt.Fprintf(p.w, "\r\033[K%s", p.last)
+	lines := progressLines(list, true, p.width()-1)
+	if n := len(p.last); n > 1 {
+		fmt.Fprintf(p.w, "\033[%dA", n-1)
+	}
+	fmt.Fprintf(p.w, "\r\033[K%s", strings.Join(lines, "\n\r\033[K"))
+	p.last = lines
 }
 
 // end leaves the cursor below what was shown.
 func (p *progress) end() {
-	if p.width != nil && p.last != "" {
+	if p.width != nil && len(p.last) > 0 {
 		fmt.Fprintln(p.w)
 	}
 }
 
-// progressText is "phone  sending  direct host/tcp  [bar]  47%  121.0 MiB/256.0 MiB  412.0 MiB/s  eta 0:03"; what is not known is left out.
-func progressText(t daemon.Transfer, bar string) string {
-	parts := []string{t.Peer.Name, string(t.State)}
-	if t.Path != nil {
-		parts = append(parts, t.Path.Kind+" "+t.Path.Via)
-	}
-	if bar != "" {
-		parts = append(parts, bar)
-	}
-	parts = append(parts, fmt.Sprintf("%d%%", percent(t)), cli.Size(t.Bytes)+"/"+cli.Size(t.Size-t.UnwantedBytes))
-	if t.RateBPS > 0 {
-		parts = append(parts, cli.Size(t.RateBPS)+"/s")
-		if left := t.Size - t.UnwantedBytes - t.Bytes; left > 0 {
-			s := left / t.RateBPS
-			parts = append(parts, fmt.Sprintf("eta %d:%02d", s/60, s%60))
+// progressLines has a line for each device that the transfers go to, or come from, and where there are several one for all of them:
+//
+//	bob:desk   direct host/tcp  [#########...........]  47%  121/256 MiB  412 MiB/s  eta 0:00  sending
+//	bob:phone                   [....................]   0%    0/256 MiB                       declined
+//	total                       [#########...........]  47%  121/256 MiB  412 MiB/s  eta 0:00  0 of 1 done
+//
+// What is not known is left out; columns are aligned where there are several lines. A limit of 0 columns is none.
+func progressLines(list []daemon.Transfer, bars bool, limit int) []string {
+	var rows []progressRow
+	for _, t := range list {
+		if len(t.Devices) == 0 {
+			rows = append(rows, progressRow{t.Peer.Name, t.Path, t.State, t.Bytes, t.Size - t.UnwantedBytes, t.RateBPS})
+		}
+		for _, d := range t.Devices {
+			rows = append(rows, progressRow{d.Peer.Name, d.Path, d.State, d.Bytes, t.Size - d.Unwanted, d.RateBPS})
 		}
 	}
-	return strings.Join(parts, "  ")
+	cells := make([][]string, 0, len(rows)+1)
+	sum, done, wanted := progressRow{}, 0, 0
+	for _, r := range rows {
+		cells = append(cells, r.cells(bars, string(r.state)))
+		switch r.state {
+		case daemon.StateDeclined, daemon.StateCancelled, daemon.StateFailed:
+			continue // they get nothing more
+		case daemon.StateDone:
+			done++
+		}
+		wanted++
+		sum.bytes, sum.size, sum.rate = sum.bytes+r.bytes, sum.size+r.size, sum.rate+r.rate
+	}
+	if len(rows) > 1 {
+		sum.name = "total"
+		cells = append(cells, sum.cells(bars, fmt.Sprintf("%d of %d done", done, wanted)))
+	}
+	return align(cells, limit)
 }
 
-func percent(t daemon.Transfer) int {
-	size := t.Size - t.UnwantedBytes
+// progressRow is one device's part.
+type progressRow struct {
+	name        string
+	path        *daemon.Path
+	state       daemon.State
+	bytes, size int64
+	rate        int64
+}
+
+// cells are name, route, bar, part, bytes, rate, time to go, and phase.
+func (r progressRow) cells(bars bool, phase string) []string {
+	c := make([]string, 8)
+	c[0], c[3], c[4], c[7] = r.name, fmt.Sprintf("%d%%", percent(r.bytes, r.size)), sizes(r.bytes, r.size), phase
+	if r.path != nil {
+		c[1] = r.path.Kind + " " + r.path.Via
+	}
+	if bars {
+		c[2] = bar(r.bytes, r.size)
+	}
+	if r.rate > 0 {
+		c[5] = short(r.rate) + "/s"
+		if left := r.size - r.bytes; left > 0 {
+			s := (left + r.rate - 1) / r.rate
+			c[6] = fmt.Sprintf("eta %d:%02d", s/60, s%60)
+		}
+	}
+	return c
+}
+
+// align joins cells to lines: numbers to the right, words to the left, columns that all leave empty not at all.
+func align(cells [][]string, limit int) []string {
+	right := []bool{3: true, 4: true, 5: true, 6: true, 7: false}
+	width := make([]int, len(right))
+	for _, row := range cells {
+		for i, c := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(c))
+		}
+	}
+	var lines []string
+	for _, row := range cells {
+		var b strings.Builder
+		for i, c := range row {
+			if width[i] == 0 {
+				continue
+			}
+			if i > 0 {
+				b.WriteString("  ")
+			}
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(c))
+			if right[i] {
+				b.WriteString(pad + c)
+			} else {
+				b.WriteString(c + pad)
+			}
+		}
+		line := strings.TrimRight(b.String(), " ")
+		if limit > 0 {
+			line = cut(line, limit)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// sizes is "121/256 MiB", both in the unit of the second.
+func sizes(done, all int64) string {
+	unit, name := unitOf(all)
+	return amount(done, unit) + "/" + amount(all, unit) + " " + name
+}
+
+// short is "412 MiB": three digits say enough of what changes.
+func short(n int64) string {
+	unit, name := unitOf(n)
+	return amount(n, unit) + " " + name
+}
+
+func unitOf(n int64) (unit int64, name string) {
+	unit, name = 1, "B"
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if n < unit<<10 {
+			break
+		}
+		unit, name = unit<<10, next
+	}
+	return unit, name
+}
+
+// amount is n in units, with a decimal where that is one of few digits.
+func amount(n, unit int64) string {
+	if unit > 1 && n > 0 && n < 10*unit {
+		return fmt.Sprintf("%.1f", float64(n)/float64(unit))
+	}
+	return fmt.Sprintf("%.0f", float64(n)/float64(unit))
+}
+
+func percent(bytes, size int64) int {
 	if size <= 0 {
 		return 100
 	}
-	return int(100 * float64(t.Bytes) / float64(size))
+	return int(100 * float64(bytes) / float64(size))
 }
 
-func bar(t daemon.Transfer) string {
+func bar(bytes, size int64) string {
 	const cells = 20
-	full := percent(t) * cells / 100
+	full := min(percent(bytes, size), 100) * cells / 100
 	return "[" + strings.Repeat("#", full) + strings.Repeat(".", cells-full) + "]"
 }
 

@@ -27,11 +27,13 @@ func TestMain(m *testing.M) {
 // The scripts are the commands as a user types them; they double as documentation.
 func TestScripts(t *testing.T) {
 	t.Parallel() // peers.txtar mostly waits
+	size := showBytes(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else every command takes a second more
+			env.Setenv("SHOW_BYTES", size)
 			env.Setenv("LONG", strings.Repeat("long/", 20))
 			return nil
 		},
@@ -59,6 +61,9 @@ func TestScripts(t *testing.T) {
 			"tinydisk": cmdTinyDisk,
 			"mistype":  cmdMistype,
 			"garbage":  cmdGarbage,
+			// kill -9
+			"killathalf": cmdKillAtHalf,
+			"resent":     cmdResent,
 			// accounts
 			"sees":     cmdSees,
 			"setfield": cmdSetField,

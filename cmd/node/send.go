@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"traverse.internal/config"
 	"traverse.internal/daemon"
@@ -22,15 +19,18 @@ import (
 func (a *app) sendCommand() *cobra.Command {
 	var wait string
 	var detach bool
+	var devices []string
 	var rate string
 	var opt daemon.SendOptions
 	cmd := &cobra.Command{
-		Use: "send PATH... PEER", Short: "send files and folders to a contact",
+		Use: "send PATH... PEER...", Short: "send files and folders to a contact, or to several",
 		Long: `Send offers the files and folders to the contact as one transfer and stays attached until the state that --wait names.
+The last word is a contact, and so are those before it that are contacts' names; a file of such a name is written ./name. An account's devices all get the
+offer, unless --to-device, or CONTACT:DEVICE, names some. Each contact gets a transfer of its own.
 Detaching (Ctrl-C, or --detach) leaves the transfer to the daemon; on a terminal a second Ctrl-C within two seconds cancels it.
 The transfer outlives the daemon and the connection: what has arrived is not sent again. A contact that is not there now gets it
 when it comes back.`,
-		Example: "  node send report.pdf phone\n  node send photos notes.txt phone --detach\n  node send FILE phone --wait done --json --timeout 1h",
+		Example: "  node send report.pdf phone\n  node send photos notes.txt phone --detach\n  node send plan.pdf bob carol\n  node send plan.pdf bob --to-device desk\n  node send FILE phone --wait done --json --timeout 1h",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 2 {
 				return exactArgs(2)(cmd, args)
@@ -43,17 +43,6 @@ when it comes back.`,
 			}
 			if wait != "none" && wait != "accept" && wait != "done" {
 				return usage(cmd, fmt.Errorf("--wait is none, accept or done, not %q", wait))
-			}
-			paths := args[:len(args)-1]
-			for i, p := range paths {
-				abs, err := filepath.Abs(p)
-				if err != nil {
-					return cli.Errorf("E_LOCAL_IO", "cannot find the current folder").Because(err)
-				}
-				if p == "" {
-					return cli.Errorf("E_LOCAL_IO", "the file cannot be sent").Because(errors.New("its name is empty")).Hint("check the path")
-				}
-				paths[i] = abs
 			}
 			if rate != "" {
 				bytes, err := config.ParseSize(strings.TrimSuffix(rate, "/s"))
@@ -68,19 +57,28 @@ when it comes back.`,
 			}
 			ctx, cancel := a.limit(cmd.Context(), 0)
 			defer cancel()
-			t, err := c.SendWith(ctx, opt, args[len(args)-1], paths...)
-			if err == nil {
-				t, err = a.follow(ctx, c, t, wait)
-			}
+			paths, peers, err := a.sorted(ctx, cmd, c, args, devices)
 			if err != nil {
 				return err
 			}
-			return a.outcome(t)
+			var list []daemon.Transfer
+			for _, peer := range peers {
+				t, err := c.SendWith(ctx, opt, peer, paths...)
+				if err != nil {
+					return begun(err, list)
+				}
+				list = append(list, t)
+			}
+			if list, err = a.followAll(ctx, c, list, wait); err != nil {
+				return err
+			}
+			return a.outcomes(list)
 		},
 	}
 	cmd.Flags().StringVar(&wait, "wait", "done", "stay until: none, accept (the other side took it), done")
 	cmd.Flags().BoolVar(&detach, "detach", false, "leave the transfer to the daemon at once (--wait none)")
 	cmd.Flags().StringVar(&rate, "limit", "", "send no more than so much per second, 10MiB/s for example; at least 16KiB/s")
+	cmd.Flags().StringArrayVar(&devices, "to-device", nil, "only to this device of the contact; may be repeated")
 	cmd.Flags().DurationVar(&opt.Expires, "expires", 0, "give up when nobody has taken it in this time [720h]")
 	cmd.Flags().StringVar(&opt.As, "as", "", "offer the one file or folder under this name")
 	cmd.Flags().StringVar(&opt.Note, "note", "", "a line to whoever is asked whether to take it")
@@ -90,98 +88,66 @@ when it comes back.`,
 	return cmd
 }
 
-// follow watches a transfer until the state that wait names, showing progress on a terminal. One that could not be offered yet, because
-// the peer cannot be reached, is not waited for: the daemon has it, and the error says how it stands.
-func (a *app) follow(ctx context.Context, c *daemon.Client, t daemon.Transfer, wait string) (daemon.Transfer, error) {
-	show := a.progress()
-	defer show.end()
-	for {
-		show.line(t)
-		accepted := t.State == daemon.StateSending || t.State == daemon.StateReceiving || t.State == daemon.StateVerifying
-		unreachable := t.State == daemon.StateQueued && t.Error != nil && t.Runs == 0
-		if t.State.Ended() || wait == "none" || wait == "accept" && accepted || unreachable {
-			return t, nil
+// sorted tells what is sent from whom it is sent to. Both are looked at before anything is sent.
+func (a *app) sorted(ctx context.Context, cmd *cobra.Command, c *daemon.Client, args, devices []string) (paths, peers []string, err error) {
+	n := len(args) - 1
+	for ; n > 1; n-- {
+		word := args[n-1]
+		if strings.ContainsRune(word, os.PathSeparator) {
+			break
 		}
-		next, err := c.Transfer(ctx, t.ID, t.State, show.every)
-		if err != nil {
-			if ctx.Err() != nil {
-				return t, a.gaveUp(ctx, c, t)
+		if _, err := c.Contact(ctx, word); err != nil {
+			var e *cli.Error
+			if errors.As(err, &e) && e.Code == "E_PEER_UNKNOWN" {
+				break
 			}
-			return t, err
+			return nil, nil, err
 		}
-		t = next
-	}
-}
-
-// secondChance is how long a person at a terminal has to cancel instead of detach.
-const secondChance = 2 * time.Second
-
-// gaveUp tells a user who detached, or whose --timeout ran out, that the transfer goes on; or cancels it, when they ask twice.
-func (a *app) gaveUp(ctx context.Context, c *daemon.Client, t daemon.Transfer) error {
-	hint := "the transfer goes on; see `node transfers watch " + t.ID + "`, or end it: node transfers cancel " + t.ID
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return cli.Errorf("E_TIMEOUT", "the transfer is %s after the time given", t.State).Hint("%s", hint)
-	}
-	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) && a.askedTwice() {
-		quickly, cancel := context.WithTimeout(context.Background(), quick)
-		defer cancel()
-		if _, err := c.Cancel(quickly, t.ID); err != nil {
-			return err
+		if _, err := os.Lstat(word); err == nil {
+			return nil, nil, cli.Errorf("E_USAGE", "%q is a contact and a file", word).Hint("the file: ./%s", word).Hint("the contact: run it in another folder")
 		}
-		return cli.Errorf("E_INTERRUPTED", "cancelled while %s", t.State).Hint("take it up again: node transfers retry %s", t.ID)
 	}
-	return cli.Errorf("E_INTERRUPTED", "detached while %s", t.State).Hint("%s", hint)
-}
-
-// askedTwice waits for a second Ctrl-C.
-func (a *app) askedTwice() bool {
-	again := make(chan os.Signal, 1)
-	signal.Notify(again, os.Interrupt)
-	defer signal.Stop(again)
-	fmt.Fprintln(a.stderr, "\ndetaching; Ctrl-C again cancels the transfer")
-	t := time.NewTimer(secondChance)
-	defer t.Stop()
-	select {
-	case <-again:
-		return true
-	case <-t.C:
-		return false
-	}
-}
-
-// outcome prints a transfer; one that ended badly, or is stuck, is an error too.
-func (a *app) outcome(t daemon.Transfer) error {
-	switch {
-	case t.Error != nil && !a.json:
-		if t.State == daemon.StateQueued {
-			return t.Error.Hint("it stays queued as %s and goes when the peer is there; end it: node transfers cancel %s", t.ID, t.ID)
+	paths, peers = args[:n], args[n:]
+	for i, p := range paths {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return nil, nil, cli.Errorf("E_LOCAL_IO", "cannot find the current folder").Because(err)
 		}
-		return t.Error
-	case t.Error != nil:
-		// The transfer has the error inside, where the bare object of an error has it too.
-		return errors.Join(a.print(t, nil), &cli.Error{Exit: t.Error.Exit})
-	}
-	return a.print(t, func(w io.Writer) {
-		via := leftOut(t)
-		if t.Path != nil {
-			via += fmt.Sprintf(", %s %s (%s)", t.Path.Kind, t.Path.Via, t.Path.Reason)
+		if p == "" {
+			return nil, nil, cli.Errorf("E_LOCAL_IO", "the file cannot be sent").Because(errors.New("its name is empty")).Hint("check the path")
 		}
-		fmt.Fprintf(w, "%s  %s  %s  %s of %s%s\n", t.ID, t.State, what(t), cli.Size(t.Bytes), cli.Size(t.Size), via)
-	})
+		paths[i] = abs
+	}
+	if len(devices) > 0 {
+		if len(peers) > 1 {
+			return nil, nil, cli.Errorf("E_USAGE", "--to-device is for one contact").Hint("CONTACT:DEVICE names a device of each")
+		}
+		contact := peers[0]
+		peers = nil
+		for _, device := range devices {
+			peers = append(peers, contact+":"+device)
+		}
+	}
+	for i, peer := range peers {
+		if slices.Contains(peers[:i], peer) {
+			return nil, nil, usage(cmd, fmt.Errorf("%q is named twice", peer))
+		}
+		if len(peers) > 1 {
+			if _, err := c.Contact(ctx, peer); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return paths, peers, nil
 }
 
-// leftOut says what the receiver has not taken.
-func leftOut(t daemon.Transfer) string {
-	if t.UnwantedFiles == 0 {
-		return ""
+// begun is an error after which some transfers go on all the same.
+func begun(err error, list []daemon.Transfer) error {
+	var e *cli.Error
+	if errors.As(err, &e) && len(list) > 0 {
+		for _, t := range list {
+			e.Hint("that to %s has begun; end it: node transfers cancel %s", t.Peer.Name, t.ID)
+		}
 	}
-	return fmt.Sprintf(", %d files of %s not taken", t.UnwantedFiles, cli.Size(t.UnwantedBytes))
-}
-
-// what is the first of what is sent, and how much more there is.
-func what(t daemon.Transfer) string {
-	if t.Entries > 1 {
-		return fmt.Sprintf("%s (%d files)", t.File, t.Files)
-	}
-	return t.File
+	return err
 }
