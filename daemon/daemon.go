@@ -99,6 +99,7 @@ type Daemon struct {
 	signaler  *signalling.Signaler
 	push      *relay.Route // nil: no signalling through relays
 	secrets   *signalling.Secrets
+	neighbors neighbors // signalling on the link
 	endpoint  *ice.Endpoint
 	mappings  []mapping // of ports at the router; none where that is off
 	manager   *connmgr.Manager

@@ -31,6 +31,9 @@ func (d *Daemon) openMetrics() error {
 	if d.push != nil {
 		src.Push = d.push.Stats
 	}
+	if d.neighbors.Route != nil {
+		src.LAN = d.neighbors.Stats
+	}
 	if d.turnd != nil {
 		src.Turnd = d.turnd.Stats
 	}

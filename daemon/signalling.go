@@ -10,6 +10,9 @@ import (
 	"traverse.internal/signalling/lan"
 )
 
+// neighbors is signalling on the link; without a Route there is none.
+type neighbors struct{ *lan.Route }
+
 // openSignalling joins the DHT and puts the signaler on its routes.
 func (d *Daemon) openSignalling(device *identity.Device) error {
 	c := d.cfg.DHT
@@ -44,6 +47,7 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 		if err != nil {
 			return explainListen(err, "discovery on the LAN", "a UDP port")
 		}
+		d.neighbors.Route = link
 		d.undo(func() { _ = link.Close() })
 		routes = append(routes, link)
 	}

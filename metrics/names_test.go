@@ -19,6 +19,7 @@ import (
 	"traverse.internal/dht"
 	"traverse.internal/internal/acme"
 	"traverse.internal/signalling"
+	"traverse.internal/signalling/lan"
 	"traverse.internal/signalling/relay"
 	"traverse.internal/transfer"
 	"traverse.internal/turn"
@@ -48,6 +49,7 @@ func everything() Sources {
 		ICE:        func() ice.Stats { return ice.Stats{Direct: 3} },
 		Signalling: func() signalling.Stats { return signalling.Stats{Calls: 5, CallsAnswered: 3, CallsFailed: 1} },
 		Push:       func() relay.Stats { return relay.Stats{Up: 1} },
+		LAN:        func() lan.Stats { return lan.Stats{Calls: 1} },
 		DHT: func() dht.Stats {
 			return dht.Stats{Nodes: 5, GoodNodes: 3, Drops: map[dht.DropReason]uint64{dht.DropFlood: 1}}
 		},

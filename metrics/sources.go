@@ -15,6 +15,7 @@ import (
 	"traverse.internal/dht"
 	"traverse.internal/internal/acme"
 	"traverse.internal/signalling"
+	"traverse.internal/signalling/lan"
 	"traverse.internal/signalling/relay"
 	"traverse.internal/transfer"
 	"traverse.internal/turn"
@@ -37,6 +38,7 @@ type Sources struct {
 	ICE        func() ice.Stats
 	Signalling func() signalling.Stats
 	Push       func() relay.Stats
+	LAN        func() lan.Stats
 	DHT        func() dht.Stats
 	Transfers  func() transfer.Stats
 	Account    func() Account
@@ -66,6 +68,9 @@ func (src Sources) register(r *prometheus.Registry) *prometheus.HistogramVec {
 	}
 	if src.Push != nil {
 		r.MustRegister(newPush(src.Push))
+	}
+	if src.LAN != nil {
+		r.MustRegister(newLAN(src.LAN))
 	}
 	if src.DHT != nil {
 		r.MustRegister(newDHT(src.DHT))

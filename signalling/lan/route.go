@@ -21,8 +21,10 @@ const (
 	maxContacts  = 4096
 	maxPlaces    = 4  // addresses of one contact that are asked: its interfaces, or who pretends to be it
 	queue        = 16 // datagrams of a call that were not looked at
-	replyRate    = 20 // queries answered a second, and requests taken from a contact
-	replyBurst   = 40
+	contactRate  = 20 // queries answered and requests taken a second, of one contact: its names are seen by all on the link
+	contactBurst = 40
+	replyRate    = 100 // queries answered a second, together
+	replyBurst   = 200
 	askFirst     = 250 * time.Millisecond // between queries, and between requests; then twice as long each time
 	askMost      = 10 * time.Second
 	learnContact = time.Second
@@ -49,11 +51,16 @@ type Route struct {
 	mu      sync.Mutex // guards the fields below
 	known   []identity.DeviceID
 	hours   []int64
-	marks   map[hint]*rate.Limiter // of those who may call us
+	marks   map[hint]*mark // of those who may call us
 	replies *rate.Limiter
 	calls   map[tag]chan datagram
 	places  map[hint]chan netip.AddrPort // who looks for whom
+
+	stats stats
 }
+
+// mark is what one contact may do: look for us, and ask us.
+type mark struct{ queries, requests *rate.Limiter }
 
 var _ signalling.Route = (*Route)(nil)
 
@@ -68,10 +75,11 @@ func Open(cfg Config) (*Route, error) {
 	}
 	r := &Route{
 		cfg: cfg, self: cfg.Device.ID(), net: n,
-		marks:   map[hint]*rate.Limiter{},
+		marks:   map[hint]*mark{},
 		replies: rate.NewLimiter(replyRate, replyBurst),
 		calls:   map[tag]chan datagram{}, places: map[hint]chan netip.AddrPort{},
 	}
+	n.paused = &r.stats.paused
 	for _, c := range n.own {
 		r.wg.Go(func() { n.read(c, r.receive) })
 	}
@@ -117,15 +125,15 @@ func (r *Route) learn(now time.Time) {
 	if same {
 		return
 	}
-	marks := map[hint]*rate.Limiter{}
+	marks := map[hint]*mark{}
 	for _, peer := range peers {
 		secret, err := r.cfg.Secrets.Of(peer)
 		if err != nil {
 			continue
 		}
-		limit := rate.NewLimiter(replyRate, replyBurst)
+		may := &mark{rate.NewLimiter(contactRate, contactBurst), rate.NewLimiter(contactRate, contactBurst)}
 		for _, hour := range hours {
-			marks[hintOf(secret, peer, r.self, hour)] = limit
+			marks[hintOf(secret, peer, r.self, hour)] = may
 		}
 	}
 	r.mu.Lock()
@@ -137,15 +145,21 @@ func (r *Route) learn(now time.Time) {
 func (r *Route) answer(from netip.AddrPort, b []byte) {
 	h, id, ok := parseQuery(b)
 	if !ok {
+		r.stats.unknown.Add(1)
 		return
 	}
 	r.mu.Lock()
-	_, ours := r.marks[h]
-	ours = ours && r.replies.Allow()
+	caller := r.marks[h]
 	r.mu.Unlock()
-	if !ours {
+	switch {
+	case caller == nil:
+		r.stats.unknown.Add(1)
+		return
+	case !caller.queries.Allow() || !r.replies.Allow():
+		r.stats.limited.Add(1)
 		return
 	}
+	r.stats.replied.Add(1)
 	if b, err := appendReply(h, id, r.net.port(from.Addr())); err == nil {
 		r.net.write(b, from)
 	}
@@ -157,41 +171,54 @@ func (r *Route) receive(from netip.AddrPort, b []byte) {
 		r.mu.Lock()
 		found := r.places[h]
 		r.mu.Unlock()
-		if found != nil {
-			select {
-			case found <- netip.AddrPortFrom(from.Addr(), port):
-			default:
-			}
+		if found == nil {
+			r.stats.strange.Add(1)
+			return
+		}
+		select {
+		case found <- netip.AddrPortFrom(from.Addr(), port):
+		default:
+			r.stats.flooded.Add(1)
 		}
 		return
 	}
 	g, ok := parseDatagram(b)
 	if !ok {
+		r.stats.malformed.Add(1)
 		return
 	}
-	g.sealed = slices.Clone(g.sealed)
 	r.mu.Lock()
-	call, limit := r.calls[g.tag], r.marks[g.hint]
+	call, caller := r.calls[g.tag], r.marks[g.hint]
 	r.mu.Unlock()
+	request := g.kind == kindRequest
 	switch {
-	case g.kind != kindRequest:
-		if call != nil {
-			select {
-			case call <- g:
-			default:
-			}
+	case request && (caller == nil || r.sink == nil), !request && call == nil:
+		r.stats.strange.Add(1)
+	case request && !caller.requests.Allow():
+		r.stats.flooded.Add(1)
+	case request:
+		r.stats.received.Add(1)
+		r.hand(from, g.hint, g.tag, slices.Clone(g.sealed))
+	default:
+		g.sealed = slices.Clone(g.sealed)
+		select {
+		case call <- g:
+		default:
+			r.stats.flooded.Add(1)
 		}
-	case limit != nil && limit.Allow() && r.sink != nil:
-		back := datagram{kind: kindReceipt, hint: g.hint, tag: g.tag}
-		r.sink(signalling.Arrival{
-			Sealed:   g.sealed,
-			Received: func() { r.net.write(appendDatagram(nil, back), from) },
-			Reply: func(_ context.Context, sealed []byte) error {
-				r.net.write(appendDatagram(nil, datagram{kindAnswer, g.hint, g.tag, sealed}), from)
-				return nil
-			},
-		})
 	}
+}
+
+// hand hands a request on, with the ways back to where it came from.
+func (r *Route) hand(from netip.AddrPort, h hint, t tag, sealed []byte) {
+	r.sink(signalling.Arrival{
+		Sealed:   sealed,
+		Received: func() { r.net.write(appendDatagram(nil, datagram{kindReceipt, h, t, nil}), from) },
+		Reply: func(_ context.Context, sealed []byte) error {
+			r.net.write(appendDatagram(nil, datagram{kindAnswer, h, t, sealed}), from)
+			return nil
+		},
+	})
 }
 
 // Send looks for the recipient and asks it, again and again, until ctx ends. Answers go by the arrival's Reply.
@@ -210,6 +237,7 @@ func (r *Route) Send(ctx context.Context, out signalling.Outgoing) error {
 	if err != nil {
 		return err
 	}
+	r.stats.calls.Add(1)
 	call, found := make(chan datagram, queue), make(chan netip.AddrPort, queue)
 	r.mu.Lock()
 	r.calls[g.tag], r.places[h] = call, found
@@ -234,6 +262,7 @@ func (r *Route) ask(ctx context.Context, query, request []byte, call chan datagr
 		select {
 		case <-ctx.Done():
 			if len(places) == 0 {
+				r.stats.nobody.Add(1)
 				return errNobody
 			}
 			return nil
@@ -251,6 +280,7 @@ func (r *Route) ask(ctx context.Context, query, request []byte, call chan datagr
 			}
 		case g := <-call:
 			if g.kind == kindAnswer {
+				r.stats.answered.Add(1)
 				r.sink(signalling.Arrival{Sealed: g.sealed})
 			}
 			pause = max(pause, 2*time.Second) // it has the request

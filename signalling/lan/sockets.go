@@ -4,8 +4,11 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/net/ipv4"
+	"golang.org/x/time/rate"
 )
 
 // The groups of multicast DNS, RFC 6762 §3.
@@ -14,12 +17,21 @@ var (
 	group6 = netip.MustParseAddrPort("[ff02::fb]:5353")
 )
 
-const maxInterfaces = 16
+// Limits. A neighbour that sends more than this is not read any faster: the kernel drops the rest at its queue, and reading,
+// which is 5 to 10 us of work each, takes 1 to 2 % of a core per socket.
+const (
+	maxInterfaces = 16
+	heardRate     = 2000 // datagrams a second that are read from one socket
+	heardBurst    = 4000
+	heardPause    = 50 * time.Millisecond // that the socket is left alone then
+)
 
 // sockets are one of our own per family, for everything but what comes by multicast, and one per group and interface for that.
 type sockets struct {
 	own []*net.UDPConn // IPv4, IPv6, as far as there is such
 	v4  *ipv4.PacketConn
+
+	paused *atomic.Uint64
 
 	mu     sync.Mutex // guards the fields below
 	joined map[joint]*net.UDPConn
@@ -91,13 +103,23 @@ func (s *sockets) multicast(b []byte) {
 	}
 }
 
+// reader is a socket.
+type reader interface {
+	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
+}
+
 // read hands what comes to a socket to take, until the socket is closed.
-func (s *sockets) read(c *net.UDPConn, take func(netip.AddrPort, []byte)) {
+func (s *sockets) read(c reader, take func(netip.AddrPort, []byte)) {
 	b := make([]byte, maxDatagram+1)
+	limit := rate.NewLimiter(heardRate, heardBurst)
 	for {
 		n, from, err := c.ReadFromUDPAddrPort(b)
 		if err != nil {
 			return
+		}
+		if !limit.Allow() {
+			s.paused.Add(1)
+			time.Sleep(heardPause)
 		}
 		take(netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), b[:n])
 	}
