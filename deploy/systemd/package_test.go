@@ -12,6 +12,14 @@ import (
 	"traverse.internal/core/turnclient"
 )
 
+// everything is a function of the scripts below.
+const everything = `# All files but those of the running system and the records of the package manager itself.
+everything() {
+	find / \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /root -o -path /test -o -path /var/log \
+		-o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/rpm -o -path /var/lib/systemd \) -prune -o -print | sort
+}
+`
+
 // packaged is what an administrator does with a package, from the installation to the end. `set -e` makes every line a
 // test; what is to fail is said to.
 const packaged = `#!/bin/sh
@@ -22,7 +30,8 @@ not() { if "$@"; then exit 1; fi; }
 # A checkout with changes marks its packages.
 version() { dpkg-query -W -f '${Version}' traverse | sed 's/+dirty$//'; }
 pid() { systemctl show -P MainPID turnd; }
-
+` + everything + `
+everything >/root/before
 dpkg -i /test/one.deb
 not systemctl is-enabled --quiet turnd
 not systemctl is-active --quiet turnd
@@ -71,7 +80,12 @@ not systemctl cat turnd
 test "$(while read -r f; do if [ -e "$f" ]; then echo "$f"; fi; done </root/installed)" = /etc/traverse/traverse.toml
 test -e /etc/traverse/users
 test -e /var/lib/traverse/identity/device.pem
-not ls /run/traverse /run/turnd
+not ls /run/traverse
+not ls /run/turnd
+for p in /proc/[0-9]*/exe; do case $(readlink "$p" || true) in /usr/bin/turnd*|/usr/bin/traverse*) exit 1;; esac; done
+everything | comm -13 /root/before - >/root/left
+cat /root/left
+not grep -v -x -E '/etc/traverse(/.*)?|/var/lib/traverse|/var/lib/private(/traverse(/.*)?)?' /root/left
 dpkg -P traverse
 not test -e /etc/traverse/traverse.toml
 test -e /etc/traverse/users
@@ -89,51 +103,49 @@ Environment=HOME=/root
 ExecStart=/bin/sh /test/packaged.sh
 `
 
-// TestPackage installs, upgrades, removes and purges the .deb in a booted Debian, with the service running and a client that
-// has a session.
+// TestPackage installs, upgrades, removes and purges packages in a booted Debian, with the service running and a client that has
+// a session. For the .rpm the distribution's rpm has no database to find what a package requires in; the scripts, the files and
+// systemd are as everywhere.
 func TestPackage(t *testing.T) {
 	needs(t, "dpkg-deb")
-	inPackages(t, "deb", packaged)
-}
-
-// TestRPM does so with the .rpm. The distribution is Debian, whose rpm has no database to find what a package requires in; the
-// scripts, the files and systemd are as everywhere.
-func TestRPM(t *testing.T) {
-	tree := container(t)
-	if _, err := os.Stat(filepath.Join(tree, "usr/bin/rpm")); err != nil {
-		t.Skip("SKIPPED: there is no rpm in the container")
-	}
-	inPackages(t, "rpm", rpmPackaged)
-}
-
-// inPackages boots a container with packages of two versions, one.FORMAT and two.FORMAT, and runs the script there.
-func inPackages(t *testing.T, format, script string) {
-	t.Helper()
 	tree := container(t)
 	dir := t.TempDir()
 	build(t, "test", "-c", "-o", filepath.Join(dir, "session.test"), ".")
 	for name, version := range map[string]string{"one": "1.0.0", "two": "2.0.0"} {
 		dist := filepath.Join(dir, "dist-"+name)
-		cmd := exec.CommandContext(t.Context(), "go", "-C", "../release", "run", ".", "-targets", "linux/"+goarch(t), "-formats", format, "-version", version, "-dist", dist)
+		cmd := exec.CommandContext(t.Context(), "go", "-C", "../release", "run", ".", "-targets", "linux/"+goarch(t), "-formats", "deb,rpm", "-version", version, "-dist", dist)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("release: %v\n%s", err, out)
 		}
-		made, err := filepath.Glob(filepath.Join(dist, "*."+format))
-		if err != nil || len(made) != 1 {
-			t.Fatal(made, err)
-		}
-		if err := os.Rename(made[0], filepath.Join(dir, name+"."+format)); err != nil {
-			t.Fatal(err)
+		for _, format := range []string{"deb", "rpm"} {
+			made, err := filepath.Glob(filepath.Join(dist, "*."+format))
+			if err != nil || len(made) != 1 {
+				t.Fatal(made, err)
+			}
+			if err := os.Rename(made[0], filepath.Join(dir, name+"."+format)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := os.RemoveAll(dist); err != nil {
 			t.Fatal(err)
 		}
 	}
-	write(t, filepath.Join(dir, "packaged.sh"), []byte(script), 0o755)
-	write(t, filepath.Join(dir, "packaged.service"), []byte(packagedUnit), 0o644)
-	log := boot(t, tree, dir, "packaged.service")
-	if !strings.HasSuffix(string(bytes.TrimSpace(log)), "PASSED") {
-		t.Fatalf("inside:\n%s", log)
+	for _, format := range []struct{ name, needs, script string }{{"deb", "usr/bin/dpkg", packaged}, {"rpm", "usr/bin/rpm", rpmPackaged}} {
+		t.Run(format.name, func(t *testing.T) {
+			if _, err := os.Stat(filepath.Join(tree, format.needs)); err != nil {
+				t.Skipf("SKIPPED: there is no %s in the container", format.needs)
+			}
+			if err := os.RemoveAll(filepath.Join(dir, "log")); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, "packaged.sh"), []byte(format.script), 0o755)
+			write(t, filepath.Join(dir, "packaged.service"), []byte(packagedUnit), 0o644)
+			log := boot(t, tree, dir, "packaged.service")
+			if !strings.HasSuffix(string(bytes.TrimSpace(log)), "PASSED") {
+				t.Fatalf("inside:\n%s", log)
+			}
+			t.Logf("inside:\n%s", log)
+		})
 	}
 }
 
@@ -145,7 +157,8 @@ not() { if "$@"; then exit 1; fi; }
 rpm() { command rpm --force-debian --nodeps "$@"; }
 version() { command rpm -q --qf '%{VERSION}' traverse | sed 's/+dirty$//'; }
 pid() { systemctl show -P MainPID turnd; }
-
+` + everything + `
+everything >/root/before
 rpm -i /test/one.rpm
 not systemctl is-enabled --quiet turnd
 not systemctl is-active --quiet turnd
@@ -187,7 +200,12 @@ test -z "$(while read -r f; do if [ -e "$f" ]; then echo "$f"; fi; done </root/i
 grep -q allow_peer /etc/traverse/traverse.toml.rpmsave
 test -e /etc/traverse/users
 test -e /var/lib/traverse/identity/device.pem
-not ls /run/traverse /run/turnd
+not ls /run/traverse
+not ls /run/turnd
+for p in /proc/[0-9]*/exe; do case $(readlink "$p" || true) in /usr/bin/turnd*|/usr/bin/traverse*) exit 1;; esac; done
+everything | comm -13 /root/before - >/root/left
+cat /root/left
+not grep -v -x -E '/etc/traverse(/.*)?|/var/lib/traverse|/var/lib/private(/traverse(/.*)?)?' /root/left
 not ls /etc/systemd/system/multi-user.target.wants/turnd.service
 echo PASSED
 `
