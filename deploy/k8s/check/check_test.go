@@ -110,12 +110,15 @@ func TestPodsAreLocked(t *testing.T) {
 			if c.Resources.Limits.Memory().IsZero() || c.Resources.Requests.Cpu().IsZero() || !c.Resources.Limits.Cpu().IsZero() {
 				t.Errorf("%s: container %s: resources %+v", name, c.Name, c.Resources)
 			}
+			if c.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError {
+				t.Errorf("%s: container %s: who describes the pod does not see why it ended", name, c.Name)
+			}
 			if !strings.HasPrefix(c.Image, "traverse:") {
 				t.Errorf("%s: container %s: image %s", name, c.Name, c.Image)
 			}
 		}
 		for _, c := range pod.Spec.Containers {
-			if c.LivenessProbe == nil || c.StartupProbe == nil || c.LivenessProbe.TCPSocket == nil || name == "turnd" && c.ReadinessProbe == nil {
+			if c.LivenessProbe == nil || c.StartupProbe == nil || c.LivenessProbe.TCPSocket == nil || c.ReadinessProbe == nil {
 				t.Errorf("%s: container %s: no probes", name, c.Name)
 				continue
 			}

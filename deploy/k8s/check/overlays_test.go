@@ -77,9 +77,13 @@ func TestBalanced(t *testing.T) {
 			}
 		}
 	}
-	// A pod has longer than its sessions are given.
-	if grace := *pod.Spec.TerminationGracePeriodSeconds; grace <= 300 {
-		t.Errorf("the pod has %d s to end, drain_grace is 300", grace)
+	// The balancer hears of it first, and a pod has longer than that and its sessions are given.
+	hook := pod.Spec.Containers[0].Lifecycle
+	if hook == nil || hook.PreStop == nil || hook.PreStop.Sleep == nil || hook.PreStop.Sleep.Seconds < 5 {
+		t.Fatalf("before SIGTERM is %+v", hook)
+	}
+	if grace, before := *pod.Spec.TerminationGracePeriodSeconds, hook.PreStop.Sleep.Seconds; grace <= 300+before {
+		t.Errorf("the pod has %d s to end, drain_grace is 300 after %d", grace, before)
 	}
 }
 

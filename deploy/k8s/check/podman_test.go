@@ -104,6 +104,7 @@ func TestPodsRun(t *testing.T) {
 		t.Skipf("SKIPPED: podman cannot build an image here: %v: %s", err, out)
 	}
 	objects := base(t)
+	t.Run("wrong", func(t *testing.T) { runWrong(t, e) })
 	t.Run("turnd", func(t *testing.T) { runTurnd(t, e, objects) })
 	t.Run("node", func(t *testing.T) { runNode(t, e, objects) })
 }
