@@ -16,6 +16,7 @@ type liveness struct {
 
 	watched time.Duration // until when less silence is taken
 	owed    time.Duration // how much, while the peer owes an ACK; 0: it owes none
+	soonSet bool          // the timer is set for what is owed
 }
 
 // While a link is watched.
@@ -25,9 +26,14 @@ const (
 	watchTrips = 4                      // round trips; where those are longer
 )
 
+// busyLeast is how much silence is taken at least while the peer owes an ACK and the link is not watched: ACKs come every 50 ms while bytes do.
+const busyLeast = 2 * time.Second
+
 // patience is how much silence is taken at now.
 func (v *liveness) patience(now time.Duration) time.Duration {
 	switch {
+	case now >= v.watched && v.owed > 0:
+		return min(max(v.owed, busyLeast), v.after)
 	case now >= v.watched:
 		return v.after
 	case v.owed > 0:
@@ -84,9 +90,10 @@ func (s *Session) beatTick() {
 		s.lostLocked(l, errLateHello)
 		return
 	}
-	s.live.owed = 0
-	if s.retained.sent > s.retained.acked {
-		s.live.owed = max(watchLeast, watchTrips*s.trip)
+	s.live.owed, s.live.soonSet = 0, false
+	// While a new link is being attached the peer may have moved there already, and owes nothing here: that has a limit of its own.
+	if s.retained.sent > s.retained.acked && (s.attaching == 0 || time.Since(s.created) < s.live.watched) {
+		s.live.owed, s.live.soonSet = max(watchLeast, watchTrips*s.trip), true
 	}
 	verdict, again := s.live.tick(time.Since(s.created), time.Duration(l.heard.Load()))
 	switch verdict {
@@ -97,6 +104,16 @@ func (s *Session) beatTick() {
 		s.askLocked()
 	}
 	s.beatTimer.Reset(again)
+}
+
+// owedLocked has the link looked at soon, when something was sent after a time in which the peer owed nothing: the timer may be set far off.
+func (s *Session) owedLocked(l *link) {
+	v := &s.live
+	if v.soonSet || !l.greeted || s.retained.sent == s.retained.acked || time.Since(s.created) < v.watched {
+		return
+	}
+	v.soonSet = true
+	s.beatTimer.Reset(min(busyLeast, s.cfg.BeaconAfter))
 }
 
 // Watch has the link that carries the session now, which is young, looked at closely for so long: the peer is asked for a sign of life after

@@ -238,6 +238,20 @@ func TestBeacons(t *testing.T) {
 			t.Errorf("link is up, or session ended: %v", l.a.Err())
 		}
 	})
+	synctest.Test(t, func(t *testing.T) { // under a writer, after a long silence
+		l := newLinked(t, mux.Config{})
+		ch, _ := open(t, l.a, l.b, "x")
+		time.Sleep(10 * time.Second)
+		l.lb.out.hold(true) // one way only: what a says arrives, what b says does not
+		began := time.Now()
+		if _, err := ch.Write([]byte("into the dark")); err != nil {
+			t.Fatal(err)
+		}
+		<-l.a.LinkDown()
+		if took := time.Since(began); took > 5*time.Second || !errors.Is(l.a.LinkErr(), mux.ErrNoBeaconAnswer) {
+			t.Errorf("noticed after %v by %v, want at most 5s by a beacon", took, l.a.LinkErr())
+		}
+	})
 	synctest.Test(t, func(t *testing.T) { // whose context ends leaves the link alone
 		l := newLinked(t, mux.Config{})
 		l.lb.out.hold(true)

@@ -75,7 +75,7 @@ func (s *Session) installLocked(l *link) {
 	s.batch.drop() // the old writer may still be writing from it
 	s.lingerTimer.Stop()
 	s.live.reset()
-	s.live.watched = 0
+	s.live.watched, s.live.soonSet = 0, false
 	s.trip = 0
 	if l.greeted {
 		s.beatTimer.Reset(s.cfg.BeaconAfter)

@@ -193,8 +193,15 @@ func TestWatched(t *testing.T) {
 		}
 	}
 	v = liveness{after: 30 * s, timeout: 3 * s, watched: 60 * s, owed: 250 * ms}
+	if got, again := v.tick(60*s, 59*s); got != signWait || again != 1*s {
+		t.Errorf("afterwards, owed: %v, %v; want to wait until 2 s of silence", got, again)
+	}
+	if got, again := v.tick(61*s, 59*s); got != signAsk || again != 3*s {
+		t.Errorf("afterwards, owed for 2 s: %v, %v; want to ask", got, again)
+	}
+	v = liveness{after: 30 * s, timeout: 3 * s, watched: 60 * s}
 	if got, again := v.tick(60*s, 55*s); got != signWait || again != 25*s {
-		t.Errorf("afterwards: %v, %v; want to wait for 25 s", got, again)
+		t.Errorf("afterwards, idle: %v, %v; want to wait for 25 s", got, again)
 	}
 }
 

@@ -88,6 +88,7 @@ func (l *link) poll(wait bool) (batch, bool) {
 	if !b.empty() {
 		s.stats.LinkWrites++
 		s.stats.LinkBytesOut += uint64(b.len())
+		s.owedLocked(l)
 	}
 	return b, true
 }
