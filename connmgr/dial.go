@@ -23,6 +23,8 @@ type attempt struct {
 	done    chan struct{} // closed under Manager.mu after session and err are set
 	session *session
 	err     error
+
+	swallowed bool // a direct path was found, and what was said on it did not arrive; the dialling goroutine's own
 }
 
 func (a *attempt) finishedLocked() bool {
@@ -139,7 +141,24 @@ func (m *Manager) dial(ctx context.Context, a *attempt) (*session, error) {
 
 // call gathers, exchanges offers, negotiates and secures: what it returns is an authenticated link to the device.
 func (m *Manager) call(ctx context.Context, a *attempt) (*link, error) {
-	return m.callBy(ctx, a, m.gather(a.peer), m.ask)
+	a.swallowed = false
+	l, err := m.callBy(ctx, a, m.gather(a.peer), m.ask)
+	by, ok := m.cfg.Paths.(DetourPathfinder)
+	if err == nil || !ok || !a.swallowed || m.wants(a.peer) != ice.Auto {
+		return l, err
+	}
+	around, second := m.callBy(ctx, a, by.GatherDetour, m.ask)
+	if second != nil {
+		return nil, err // which says more
+	}
+	around.path.Route.Reason = reason.RelayDirectDegraded
+	return around, nil
+}
+
+// DetourPathfinder is a Pathfinder that can leave direct paths out of an attempt, for the time after one that swallowed what was said on it: a path that
+// passes small packets only carries ICE's checks and no greeting of TLS.
+type DetourPathfinder interface {
+	GatherDetour(ctx context.Context) (PathAttempt, error)
 }
 
 // callBy is call with a way to gather, and one to exchange offers.
@@ -162,13 +181,17 @@ func (m *Manager) callBy(ctx context.Context, a *attempt, gather gatherFunc, exc
 	m.enter(a, StageNegotiate)
 	path, err := at.Negotiate(ctx, ice.Offerer, answer)
 	if err != nil {
+		var none *ice.NoPathError
+		a.swallowed = errors.As(err, &none) && none.Swallowed
 		return nil, err
 	}
 	route = path.Route
 	m.enter(a, StageSecure)
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.SecureTimeout)
+	secureCtx, cancel := context.WithTimeout(ctx, m.cfg.SecureTimeout)
 	defer cancel()
-	return m.secure(ctx, path, ice.Offerer, a.peer)
+	l, err := m.secure(secureCtx, path, ice.Offerer, a.peer)
+	a.swallowed = err != nil && secureCtx.Err() != nil && ctx.Err() == nil && route.Kind == ice.Direct
+	return l, err
 }
 
 // attach puts the session, lingering or not, on the new link.

@@ -31,6 +31,11 @@ func (f ICE) GatherWith(ctx context.Context, policy ice.Policy) (PathAttempt, er
 	return f.gather(f.Endpoint.GatherWith(ctx, policy))
 }
 
+// GatherDetour collects relayed paths alone, though direct ones are wanted.
+func (f ICE) GatherDetour(ctx context.Context) (PathAttempt, error) {
+	return f.gather(f.Endpoint.GatherDetour(ctx))
+}
+
 // WantsDirect reads the offer's policy.
 func (f ICE) WantsDirect(remote []byte) bool {
 	offer, err := ice.ParseBinary(remote)

@@ -83,7 +83,7 @@ func newManager(read func() connmgr.Stats) prometheus.Collector {
 
 func newICE(read func() ice.Stats) prometheus.Collector {
 	negotiated := counter("node_ice_negotiations_total", "Negotiations that have ended, by outcome.", "outcome")
-	punches := counter("node_punch_attempts_total", "Negotiations between two devices behind NATs, by outcome.", "transport", "outcome")
+	punches := counter("node_punch_attempts_total", "Negotiations between two devices behind NATs, by outcome: for the transport that won, or where none did for each that was tried.", "transport", "outcome")
 	live := gauge("node_ice_attempts", "Attempts that hold candidates now.")
 	dials := counter("node_ice_dials_total", "Connections tried to a peer's candidates.")
 	dialFailures := counter("node_ice_dial_failures_total", "Of those, the ones refused, timed out, or crossed by another.")
@@ -100,7 +100,9 @@ func newICE(read func() ice.Stats) prometheus.Collector {
 		s.count(punches, st.Punched, "tcp", "punched")
 		s.count(punches, st.PunchedUDP, "udp", "punched")
 		s.count(punches, st.PunchRelayed, "tcp", "relayed")
-		s.count(punches, st.PunchFailed, "any", "failed")
+		s.count(punches, st.PunchRelayedUDP, "udp", "relayed")
+		s.count(punches, st.PunchFailed, "tcp", "failed")
+		s.count(punches, st.PunchFailedUDP, "udp", "failed")
 		s.add(live, float64(st.Live))
 		s.count(dials, st.Dials)
 		s.count(dialFailures, st.DialFailures)

@@ -20,6 +20,7 @@ type Attempt struct {
 	ep              *Endpoint
 	ufrag, password string
 	wants           Policy           // the endpoint's, or DirectOnly to punch
+	detour          bool             // it wants the relay, and does not say so: see GatherDetour
 	hosts           []netip.AddrPort // what a peer can dial, best first; written by Gather only
 	lent            []*lent          // our relay allocations; written by Gather only, under mu
 	reflections     []*reflection    // how relays see our port; written by Gather only, under mu
@@ -119,6 +120,9 @@ func (a *Attempt) Offer() Offer {
 	policy := a.policy
 	a.mu.Unlock()
 	o := Offer{Ufrag: a.ufrag, Password: a.password, Policy: a.wants, Capabilities: a.ep.cfg.Capabilities, Network: a.ep.network()}
+	if a.detour {
+		o.Policy = Auto
+	}
 	for i, h := range a.hosts {
 		if policy == RelayOnly {
 			o.Sources = append(o.Sources, h.Addr())

@@ -42,10 +42,11 @@ func (t Try) String() string {
 
 // NoPathError says that no path was found, and what became of every way that was tried.
 type NoPathError struct {
-	Code   reason.Code // NO_PATH, or of our relay if it failed: RELAY_AUTH, RELAY_QUOTA, RELAY_UNREACHABLE
-	Policy Policy      // that ruled
-	Tries  []Try
-	Err    error // what ended the search: the context, our relays, or a rule; may be nil
+	Code      reason.Code // NO_PATH, or of our relay if it failed: RELAY_AUTH, RELAY_QUOTA, RELAY_UNREACHABLE
+	Policy    Policy      // that ruled
+	Tries     []Try
+	Swallowed bool  // a direct path was chosen, and nothing came over it any more
+	Err       error // what ended the search: the context, our relays, or a rule; may be nil
 }
 
 func (e *NoPathError) Error() string {
@@ -76,6 +77,7 @@ var (
 	errNoSharing = errors.New("ports cannot be shared on this system")
 	errUseless   = errors.New("the relay's answer is no address")
 	errNoRelay   = errors.New("no relay to ask")
+	errSilent    = errors.New("the chosen connection stays silent")
 	errFrames    = errors.New("the offerer spoke first")
 )
 
@@ -98,8 +100,19 @@ func (a *Attempt) noPath(cause error) *NoPathError {
 		e.Code = reason.Of(relays)
 		e.Err = errors.Join(cause, relays)
 	}
+	e.Swallowed = errors.Is(cause, errSilent) && a.silentLocked()
 	e.Tries = append(a.triesLocked(nil, false), a.udpTries(nil)...)
 	return e
+}
+
+// silentLocked reports whether the connection that was nominated is a direct one.
+func (a *Attempt) silentLocked() bool {
+	for s := range a.streams {
+		if s.state().nominated && !s.relay.IsValid() {
+			return true
+		}
+	}
+	return false
 }
 
 // state says how far a leg came.

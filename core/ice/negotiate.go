@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"time"
 
 	pionice "github.com/pion/ice/v2"
 )
@@ -27,23 +28,39 @@ func (a *Attempt) Negotiate(ctx context.Context, role Role, remote Offer) (*Path
 	return p, err
 }
 
-// count counts how a negotiation ended; p is nil without a path.
+// count counts how a negotiation ended; p is nil without a path. A punch is counted for the transport that won, and where none did for each that was tried.
 func (a *Attempt) count(p *Path) {
 	st := &a.ep.stats
 	all, punch := &st.direct, &st.punched
-	if p != nil && p.Pair != nil {
-		punch = &st.punchedUDP
-	}
+	tcp, udp := a.triedDirect()
 	switch {
 	case p == nil:
 		all, punch = &st.failed, &st.punchFailed
 	case p.Route.Kind == Relayed:
 		all, punch = &st.relayed, &st.punchRelayed
+	default:
+		tcp, udp = p.Pair == nil, p.Pair != nil
 	}
 	all.Add(1)
-	if a.punches() {
-		punch.Add(1)
+	if !a.punches() {
+		return
 	}
+	if tcp {
+		punch[0].Add(1)
+	}
+	if udp {
+		punch[1].Add(1)
+	}
+}
+
+// triedDirect reports over which transports a direct path was tried.
+func (a *Attempt) triedDirect() (tcp, udp bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, l := range a.legs {
+		tcp = tcp || !l.relayed && l.tries > 0
+	}
+	return tcp, a.udpTried
 }
 
 func (a *Attempt) negotiate(ctx context.Context, role Role, remote Offer) (*Path, error) {
@@ -277,6 +294,7 @@ func (a *Attempt) directUp() bool {
 
 // wait returns the connection that both sides agree on, with nothing of ours left to be written on it; nil for the UDP pair.
 func (a *Attempt) wait(ctx context.Context, agent *pionice.Agent, role Role) (*stream, error) {
+	var silent <-chan time.Time
 	for {
 		s, err := a.chosen(agent, role)
 		if err != nil {
@@ -290,14 +308,32 @@ func (a *Attempt) wait(ctx context.Context, agent *pionice.Agent, role Role) (*s
 				return nil, nil
 			}
 		}
+		if silent == nil && a.nominatedTCP() {
+			t := time.NewTimer(chosenSilence)
+			defer t.Stop()
+			silent = t.C
+		}
 		select {
 		case <-a.wake:
+		case <-silent:
+			return nil, a.noPath(errSilent)
 		case <-ctx.Done():
 			return nil, a.noPath(timedOut(ctx.Err()))
 		case <-a.ctx.Done():
 			return nil, ErrClosed
 		}
 	}
+}
+
+// chosenSilence is how long the offerer waits for the first byte of TLS on the connection that it nominated, a round trip after that: a path that swallows
+// large packets carries checks, and no greeting.
+const chosenSilence = 3 * time.Second
+
+// nominatedTCP reports whether this side nominated a connection.
+func (a *Attempt) nominatedTCP() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.claimed == overTCP
 }
 
 // chosen returns the chosen connection as soon as there is one that can be handed over.

@@ -24,6 +24,14 @@ func (e *Endpoint) GatherWith(ctx context.Context, policy Policy) (*Attempt, err
 	return e.begin(ctx, newAttempt(e, policy))
 }
 
+// GatherDetour is Gather after a direct path was chosen and swallowed what was said on it (NoPathError.Swallowed): this attempt uses and offers relayed
+// paths only. Its policy is not relay-only all the same, so that both sides look for a direct path later on.
+func (e *Endpoint) GatherDetour(ctx context.Context) (*Attempt, error) {
+	a := newAttempt(e, RelayOnly)
+	a.detour = true
+	return e.begin(ctx, a)
+}
+
 // Punch is Negotiate that begins at a time: when both sides' dials leave together, each opens its NAT before the other's comes.
 // Who has the peer's offer first waits for half of the session's round trip. A dial that a NAT refuses is repeated, 50 to
 // 500 ms apart, for 10 s; when all has failed, the caller gathers anew, later, or when Endpoint.Changed says so.

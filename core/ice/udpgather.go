@@ -271,6 +271,7 @@ func (a *Attempt) claim(t carriage) bool {
 	}
 	if a.claimed == overNothing {
 		a.claimed = t
+		a.wakeUp()
 	}
 	return a.claimed == t
 }
