@@ -70,6 +70,7 @@ A folder for files (download-dir), ports (listen) and the kind of path are each 
 			},
 		},
 		a.contactSetCommand(),
+		a.contactPolicyCommand(),
 		&cobra.Command{
 			Use: "rename NAME NEW", Short: "call a contact something else", Args: exactArgs(2), Example: "  node contact rename phone old-phone",
 			RunE: func(cmd *cobra.Command, args []string) error {
@@ -126,6 +127,18 @@ func (a *app) contactSetCommand() *cobra.Command {
 			return a.setContact(cmd, args[0], values)
 		},
 	}
+}
+
+// contactPolicyCommand is `contact set` under the name that goes with the word policy.
+func (a *app) contactPolicyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "policy", Short: "what a contact may do: policy set is contact set", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	set := a.contactSetCommand()
+	set.Short, set.Example = "the same as contact set", "  node contact policy set bob auto-accept=2GiB path=direct-only"
+	cmd.AddCommand(set)
+	return cmd
 }
 
 func (a *app) setContact(cmd *cobra.Command, who string, values map[string]string) error {

@@ -31,7 +31,10 @@ func (d *device) flow(m message) {
 	sent, got := sha256.New(), sha256.New()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := io.Copy(got, ch)
+		_, err := io.Copy(io.MultiWriter(got, writerFunc(func(b []byte) (int, error) {
+			d.back.Add(int64(len(b)))
+			return len(b), nil
+		})), ch)
 		ended <- err
 	}()
 	src, buf := rand.NewChaCha8([32]byte{1}), make([]byte, 64<<10)
@@ -59,3 +62,7 @@ func (d *device) flow(m message) {
 	}
 	d.write(out)
 }
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

@@ -110,7 +110,3 @@ func (h *home) up(t *testing.T, flags ...string) {
 		t.Fatalf("the node is not up: %s", said)
 	}
 }
-
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

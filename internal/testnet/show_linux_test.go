@@ -56,29 +56,8 @@ func TestShowMove(t *testing.T) {
 		size = n
 	}
 	w := newWorld(t)
-	program := filepath.Join(t.TempDir(), "node")
-	netlab.Run(t, "go", "build", "-o", program, "traverse.internal/cmd/node")
-	password := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(password, []byte(relayPassword+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	hub := w.Site(t, Public, 1)
-	meeting := fmt.Sprintf("%v:4222", hub.Addrs[0][0])
-	h := &home{host: hub.Hosts[0], program: program}
-	h.begin(t, "hub")
-	h.up(t, "--dht-listen", meeting)
-	sites := []*Site{w.Site(t, Public, 1), w.Site(t, Public, 1)}
-	a, b := &home{host: sites[0].Hosts[0], program: program}, &home{host: sites[1].Hosts[0], program: program}
-	a.begin(t, "a")
-	b.begin(t, "b")
-	a.run(t, "contact", "add", "b", b.id)
-	b.run(t, "contact", "add", "a", a.id)
-	block, unblock := w.between(t, sites[0], sites[1])
+	a, b, block, unblock := w.nodes(t)
 	block()
-	for i, n := range []*home{a, b} {
-		n.up(t, "--dht-listen", fmt.Sprintf("%v:4222", sites[i].Addrs[0][0]), "--bootstrap", meeting,
-			"--relay", "turn:"+relayUser+"@"+w.server(Public)+"?transport=tcp", "--relay-password-file", password)
-	}
 	file := filepath.Join(t.TempDir(), "show.bin")
 	want := makeFile(t, file, size<<20)
 	began := time.Now()
@@ -129,17 +108,7 @@ func TestShowMove(t *testing.T) {
 
 // between returns what makes the Internet drop all packets between two sites, and what ends that.
 func (w *world) between(t *testing.T, x, y *Site) (block, unblock func()) {
-	var rules string
-	for i, p := range x.Addrs[0] {
-		q, family := y.Addrs[0][i], "ip"
-		if p.Is6() {
-			family += "6"
-		}
-		rules += fmt.Sprintf("\t\t%[1]s saddr %[2]v %[1]s daddr %[3]v drop\n\t\t%[1]s saddr %[3]v %[1]s daddr %[2]v drop\n", family, p, q)
-	}
-	block = func() {
-		w.core.Feed(t, "table inet between {\n\tchain through {\n\t\ttype filter hook forward priority filter;\n"+rules+"\t}\n}\n", "nft", "-f", "-")
-	}
+	block = func() { w.drop(t, x, y, true, "") }
 	return block, func() { w.core.Run(t, "nft", "delete", "table", "inet", "between") }
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,7 +62,7 @@ type plan struct {
 
 // message is what stations and the test tell each other, a line of JSON each.
 type message struct {
-	Kind   string // "ready", "connect", "connected", "flow", "stop", "flowed", "path", "call", "request", "answer"
+	Kind   string // "ready", "connect", "connected", "flow", "stop", "flowed", "count", "counted", "path", "call", "request", "answer"
 	ID     uint64 // of a call: the caller's number, or the one that the test gave the request
 	Device identity.DeviceID
 	Offer  []byte        `json:",omitempty"`
@@ -134,6 +135,7 @@ type device struct {
 	calls map[uint64]chan message
 	serve chan message
 	stop  chan struct{} // ends the flow
+	back  atomic.Int64  // bytes of the flow that have come back
 }
 
 func beDevice(p plan) error {
@@ -202,6 +204,8 @@ func beDevice(p plan) error {
 			go d.flow(m)
 		case "stop":
 			close(d.stop)
+		case "count":
+			d.write(message{Kind: "counted", Bytes: d.back.Load()})
 		case "request":
 			d.serve <- m
 		case "answer":

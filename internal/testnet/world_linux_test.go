@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"traverse.internal/core/ice"
@@ -19,7 +20,9 @@ import (
 // world is an Internet with a relay and stations, and carries their offers.
 type world struct {
 	*Internet
-	relay []netip.Addr
+	relay   []netip.Addr
+	site    *Site
+	relayed *station // the relay's process
 
 	mu       sync.Mutex
 	stations map[identity.DeviceID]*station
@@ -35,11 +38,13 @@ type asked struct {
 // station is a process at a host.
 type station struct {
 	*wire
-	name  string
-	id    identity.DeviceID
-	close func() error
-	proc  *os.Process
-	said  *tail
+	name   string
+	id     identity.DeviceID
+	close  func() error
+	proc   *os.Process
+	said   *tail
+	dead   bool       // the test killed it
+	counts chan int64 // answers to "count"
 
 	mu      sync.Mutex
 	results map[identity.DeviceID]chan message // of connects, by the other device
@@ -49,13 +54,19 @@ type station struct {
 func newWorld(t *testing.T) *world {
 	w := &world{Internet: New(t), stations: map[identity.DeviceID]*station{}, asked: map[uint64]asked{}}
 	site := w.Site(t, Public, 1)
-	w.relay = site.Addrs[0]
+	w.site, w.relay = site, site.Addrs[0]
+	w.startRelay(t)
+	return w
+}
+
+// startRelay starts the relay's process, once more where it was killed.
+func (w *world) startRelay(t *testing.T) {
+	t.Helper()
 	var listen []netip.AddrPort
 	for _, a := range w.relay {
 		listen = append(listen, netip.AddrPortFrom(a, 3478), netip.AddrPortFrom(a, 443))
 	}
-	w.start(t, "relay", site.Hosts[0], plan{Relay: listen})
-	return w
+	w.relayed = w.start(t, "relay", w.site.Hosts[0], plan{Relay: listen})
 }
 
 // server is the relay's address as a host of that kind reaches it.
@@ -105,7 +116,7 @@ func (w *world) start(t *testing.T, name string, at *netlab.Host, p plan) *stati
 	at.Start(t, cmd)
 	s := &station{
 		wire: &wire{in: bufio.NewReader(out), out: in}, name: name,
-		results: map[identity.DeviceID]chan message{}, taken: map[identity.DeviceID]chan message{},
+		results: map[identity.DeviceID]chan message{}, taken: map[identity.DeviceID]chan message{}, counts: make(chan int64, 1),
 	}
 	s.close = sync.OnceValue(func() error {
 		in.Close()
@@ -128,8 +139,23 @@ func (w *world) start(t *testing.T, name string, at *netlab.Host, p plan) *stati
 // end ends a station and waits for it.
 func (s *station) end(t *testing.T) {
 	t.Helper()
-	if err := s.close(); err != nil {
+	if err := s.close(); err != nil && !s.dead {
 		t.Errorf("%s: %v\n%s", s.name, err, s.said)
+	}
+}
+
+// kill ends it without a word to anybody, and waits for it.
+func (s *station) kill(t *testing.T) {
+	t.Helper()
+	s.dead = true
+	s.signal(t, syscall.SIGKILL)
+	_ = s.close()
+}
+
+func (s *station) signal(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := s.proc.Signal(sig); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -159,6 +185,8 @@ func (w *world) carry(s *station) {
 			s.channel(s.results, m.Device) <- m
 		case "ports":
 			s.channel(s.results, s.id) <- m
+		case "counted":
+			s.counts <- m.Bytes
 		case "accepted":
 			s.channel(s.taken, m.Device) <- m
 		}
