@@ -14,7 +14,7 @@
 // As root the bench moves to a network namespace of its own, and each relay gets another, at the other end of a veth:
 // a machine with one relay, a machine with everybody else. Datagrams are written to the cable as frames, 64 with one
 // system call, from another core than the relay's; what has been relayed is counted and dropped as it comes back, before
-// any socket, by an nftables rule: so neither end of the load is what is measured, and losses are counted. The kernel's
+// any socket, by an eBPF program at tcx: so neither end of the load is what is measured, and losses are counted. The kernel's
 // part of receiving runs in the sender's context, so it is charged to the load, for all alike; where that would hide
 // the work itself (the relay in the kernel) everything is counted. Without root it is loopback, a closed loop over
 // sockets, and fewer rows. A missing opponent is a row that says so.

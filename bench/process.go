@@ -100,17 +100,25 @@ func clockSeconds(clock int32) (float64, error) {
 // not to be seen. Others' packets are in it.
 func softirqd() float64 {
 	total := 0.0
+	for _, pid := range softirqPIDs() {
+		s, _ := clockSeconds(^int32(pid)<<3 | 2)
+		total += s
+	}
+	return total
+}
+
+// softirqPIDs are those threads. They live as long as the machine.
+var softirqPIDs = sync.OnceValue(func() (list []int) {
 	names, _ := filepath.Glob("/proc/[0-9]*/comm")
 	for _, name := range names {
 		if text, err := os.ReadFile(name); err == nil && bytes.HasPrefix(text, []byte("ksoftirqd/")) {
 			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {
-				s, _ := clockSeconds(^int32(pid)<<3 | 2)
-				total += s
+				list = append(list, pid)
 			}
 		}
 	}
-	return total
-}
+	return list
+})
 
 // rssAnon reads memory that a process has written and that is no file's, in bytes.
 func rssAnon(status []byte) (int64, error) {

@@ -111,12 +111,31 @@ func (d *driver) cost(ctx context.Context, load time.Duration) (float64, error) 
 
 // atTheDoor is what a packet of this load costs when the relay's machine drops it as it enters.
 func (h *host) atTheDoor(ctx context.Context, d *driver, load time.Duration) (float64, error) {
+	if h.counted != nil {
+		return h.atTheTCXDoor(ctx, d, load)
+	}
 	const closed = "table netdev closed {\n chain door {\n type filter hook ingress device \"eth0\" priority -300\n meta l4proto udp drop\n }\n}\n"
 	if err := inside(h.ns, func() error { return feed(closed, "nft", "-f", "-") }); err != nil {
 		return 0, err
 	}
 	cost, err := d.cost(ctx, load)
 	return cost, errors.Join(err, inside(h.ns, func() error { return exec.Command("nft", "delete", "table", "netdev", "closed").Run() }))
+}
+
+// atTheTCXDoor is atTheDoor by the same means as the sink.
+func (h *host) atTheTCXDoor(ctx context.Context, d *driver, load time.Duration) (cost float64, err error) {
+	var open func() error
+	if err := inside(h.ns, func() error {
+		dev, err := net.InterfaceByName("eth0")
+		if err == nil {
+			open, err = shutDoor(dev.Index)
+		}
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	cost, err = d.cost(ctx, load)
+	return cost, errors.Join(err, open())
 }
 
 // inKernel waits until the relay says that its flows are in the kernel.

@@ -85,7 +85,7 @@ var sole = []struct {
 	{foreign: "filippo.io/age", by: []string{"identity"}},
 	{foreign: "filippo.io/edwards25519", by: []string{"identity"}},
 	{foreign: "github.com/anacrolix", by: []string{"dht"}},
-	{foreign: "github.com/cilium/ebpf", by: []string{"core/offload"}},
+	{foreign: "github.com/cilium/ebpf", by: []string{"core/offload", "bench"}},
 	{foreign: "github.com/caddyserver/certmagic", by: []string{"internal/acme"}},
 	{foreign: "go.uber.org/zap", by: []string{"internal/acme"}}, // certmagic takes a logger, and gets one that discards
 	{foreign: "github.com/cloudflare/circl", by: []string{"transfer"}},

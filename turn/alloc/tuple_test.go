@@ -10,7 +10,8 @@ func TestTupleKeys(t *testing.T) {
 	addr := netip.MustParseAddrPort
 	var all []FiveTuple
 	ends := []netip.AddrPort{
-		{}, addr("192.0.2.1:1"), addr("192.0.2.1:2"), addr("192.0.2.2:1"), addr("[::ffff:192.0.2.1]:1"), addr("[2001:db8::1]:1"), addr("[2001:db8::1]:256"),
+		{},
+		addr("192.0.2.1:1"), addr("192.0.2.1:2"), addr("192.0.2.2:1"), addr("[::ffff:192.0.2.1]:1"), addr("[2001:db8::1]:1"), addr("[2001:db8::1]:256"),
 		addr("[2001:db9::1]:1"), addr("[fe80::1]:1"), addr("[fe80::1%eth0]:1"), addr("[fe80::1%eth1]:1"), addr("[fe80::1%eth0]:2"),
 	}
 	for _, client := range ends {
