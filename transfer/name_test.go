@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,6 +127,80 @@ func TestOwnBadName(t *testing.T) {
 		wantKind(t, "sender", err, ErrName, Local)
 		if got := (rawPeer{t, b}).readAll(); got != "" {
 			t.Errorf("sent %q", got)
+		}
+	}
+}
+
+// TestNormalForms: one name in two normal forms of Unicode is two files, as it is on the sender's disk; neither is renamed to the other.
+func TestNormalForms(t *testing.T) {
+	from, dir := t.TempDir(), openDir(t)
+	forms := map[string]string{"caf\u00e9": "NFC", "cafe\u0301": "NFD"}
+	for name, form := range forms {
+		path := filepath.Join(from, name)
+		if err := os.WriteFile(path, []byte(form), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a, b := memPipe("")
+		sent := send(t.Context(), a, sourceOf(t, path), SendOptions{})
+		if _, err := receive(t.Context(), b, dir, AcceptOptions{}); err != nil {
+			t.Fatalf("%s: %v", form, err)
+		}
+		if out := <-sent; out.err != nil {
+			t.Fatalf("%s: %v", form, out.err)
+		}
+	}
+	if got, err := os.ReadDir(dir.Path()); err != nil || len(got) != len(mustReadDir(t, from)) {
+		t.Errorf("%d files, as many as here: %d; %v", len(got), len(forms), err)
+	}
+	for _, f := range mustReadDir(t, from) {
+		want, _ := os.ReadFile(filepath.Join(from, f.Name()))
+		if got, err := os.ReadFile(filepath.Join(dir.Path(), f.Name())); err != nil || string(got) != string(want) {
+			t.Errorf("%+q holds %q, want %q; %v", f.Name(), got, want, err)
+		}
+	}
+}
+
+func mustReadDir(t *testing.T, path string) []os.DirEntry {
+	t.Helper()
+	list, err := os.ReadDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// TestSameNameAtOnce: two files of one name whose bytes come at the same time are both kept, each whole.
+func TestSameNameAtOnce(t *testing.T) {
+	dir := openDir(t)
+	contents := [][]byte{bytes.Repeat([]byte("a"), 3*blockSize), bytes.Repeat([]byte("b"), 3*blockSize)}
+	var gates []*gatedStream
+	var accepted []<-chan error
+	var sent []<-chan outcome
+	for _, content := range contents {
+		a, b := memPipe("")
+		sent = append(sent, send(t.Context(), a, sourceOf(t, writeFile(t, "same.bin", content)), SendOptions{}))
+		g := gated(b, blockSize)
+		in, err := ReadOffer(t.Context(), g, ReceiveOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		gates, accepted = append(gates, g), append(accepted, accept(t, in, dir))
+	}
+	for _, g := range gates {
+		<-g.reached // both are in the middle
+	}
+	for i, g := range gates {
+		close(g.open)
+		if err := <-accepted[i]; err != nil {
+			t.Error(err)
+		}
+		if out := <-sent[i]; out.err != nil {
+			t.Error(out.err)
+		}
+	}
+	for i, name := range []string{"same.bin", "same (1).bin"} {
+		if got, err := os.ReadFile(filepath.Join(dir.Path(), name)); err != nil || !bytes.Equal(got, contents[i]) {
+			t.Errorf("%s is not what was sent: %d bytes, %v", name, len(got), err)
 		}
 	}
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,48 +31,67 @@ func showBytes(t *testing.T) string {
 	return strconv.FormatInt(mib<<20-12345, 10)
 }
 
-// killathalf HOME NAME ID: SIGKILL to the program that runs as NAME in the background when half of the transfer ID has come to the home that it serves.
-func cmdKillAtHalf(ts *testscript.TestScript, _ bool, args []string) {
-	killAt(ts, args[0], args[1], args[2], 0.5)
+// killat HOME ID PERCENT: SIGKILL to the node of the home when so much of the transfer is there, or has gone, and the transfer is not over. With two percentages,
+// LEAST MOST, it is a random part between them.
+func cmdKillAt(ts *testscript.TestScript, _ bool, args []string) {
+	home, id := args[0], args[1]
+	part := percentage(ts, args[2])
+	if len(args) > 3 {
+		part += rand.Float64() * (percentage(ts, args[3]) - part)
+	}
+	atPart(ts, home, id, part)
+	kill(ts, home)
 }
 
-func killAt(ts *testscript.TestScript, home, name, id string, part float64) {
+// atpart HOME ID PERCENT: until so much of the transfer is there, or has gone.
+func cmdAtPart(ts *testscript.TestScript, _ bool, args []string) {
+	atPart(ts, args[0], args[1], percentage(ts, args[2]))
+}
+
+func percentage(ts *testscript.TestScript, s string) float64 {
+	p, err := strconv.ParseFloat(s, 64)
+	ts.Check(err)
+	return p / 100
+}
+
+func atPart(ts *testscript.TestScript, home, id string, part float64) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c := daemon.NewClient(daemon.HomeAt(ts.MkAbs(home)).Socket)
 	for {
 		list, err := c.Transfers(ctx)
 		if err != nil {
-			ts.Fatalf("killat %s: %v", home, err)
+			ts.Fatalf("looking at %s: %v", home, err)
 		}
 		for _, t := range list.Transfers {
-			if t.ID != id || float64(t.Bytes) < part*float64(t.Size) {
+			moves := t.State == daemon.StateSending || t.State == daemon.StateReceiving || t.State.Ended()
+			if t.ID != id || !moves || float64(t.Bytes) < part*float64(t.Size) {
 				continue
 			}
 			if t.State.Ended() {
-				ts.Fatalf("killat: the transfer is %s already", t.State)
+				ts.Fatalf("looking at %s: the transfer is %s already", home, t.State)
 			}
-			kill(ts, name, home)
-			ts.Logf("killed %s at %d of %d bytes", home, t.Bytes, t.Size)
+			ts.Logf("%s is at %d of %d bytes", home, t.Bytes, t.Size)
 			return
 		}
 		<-time.After(time.Millisecond)
 	}
 }
 
-// kill sends SIGKILL to a background program and waits until it has gone; the script goes on without it.
-func kill(ts *testscript.TestScript, name, home string) {
+// kill sends SIGKILL to a home's node and waits until it has gone; the script goes on without it.
+func kill(ts *testscript.TestScript, home string) {
 	for _, cmd := range ts.BackgroundCmds() {
-		if strings.Contains(strings.Join(cmd.Args, " ")+" ", " --home "+home+" up ") && cmd.Process.Kill() == nil {
-			deadline := time.Now().Add(quickExit)
-			for !time.Now().After(deadline) {
-				if _, err := daemon.NewClient(daemon.HomeAt(ts.MkAbs(home)).Socket).Status(context.Background()); err != nil {
-					return
-				}
+		if !strings.Contains(strings.Join(cmd.Args, " ")+" ", " --home "+home+" up ") || cmd.Process.Kill() != nil {
+			continue
+		}
+		for deadline := time.Now().Add(patience); cmd.Process.Signal(syscall.Signal(0)) == nil; <-time.After(time.Millisecond) {
+			if time.Now().After(deadline) {
+				ts.Fatalf("%s still runs after SIGKILL", home)
 			}
 		}
+		return
 	}
-	ts.Fatalf("%s does not run in %s", name, home)
+	ts.Fatalf("no node runs in %s", home)
 }
 
 // resent MOST: the last stdout is a transfer of which so many bytes at most were sent twice.

@@ -62,8 +62,9 @@ func TestScripts(t *testing.T) {
 			"mistype":  cmdMistype,
 			"garbage":  cmdGarbage,
 			// kill -9
-			"killathalf": cmdKillAtHalf,
-			"resent":     cmdResent,
+			"killat": cmdKillAt,
+			"atpart": cmdAtPart,
+			"resent": cmdResent,
 			// accounts
 			"sees":     cmdSees,
 			"setfield": cmdSetField,
