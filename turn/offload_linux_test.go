@@ -113,13 +113,18 @@ func (l *kernelLab) kernelPackets() (n uint64) {
 
 // TestOffloadIsExact sends random sizes both ways. The kernel takes all but the shortest, and every byte is counted once.
 func TestOffloadIsExact(t *testing.T) {
-	for _, name := range []string{"IPv4", "IPv6"} {
+	for _, name := range []string{"IPv4", "IPv6", "IPv4, shared", "IPv6, shared"} {
 		t.Run(name, func(t *testing.T) {
-			l := newKernelLab(t, nil)
+			family, _, shared := strings.Cut(name, ", ")
+			l := newKernelLab(t, func(c *Config) {
+				if shared {
+					c.RelayMode, c.Shards, c.PortMin, c.PortMax = RelayShared, 1, 40000, 40000
+				}
+			})
 			if l == nil {
 				return
 			}
-			c := l.channel(t, name == "IPv6")
+			c := l.channel(t, family == "IPv6")
 			const rounds = 300
 			var sent, short uint64
 			for range rounds {
