@@ -20,7 +20,7 @@ import (
 // Limits of forwards.
 const (
 	maxForwards = 256              // of this side; each has a listener or a channel
-	forwardOpen = time.Minute      // until a forwarded connection has its channel, a path with it
+	forwardOpen = 15 * time.Second // until a forwarded connection has its channel, beyond what a path to the peer may take
 	forwardIdle = 24 * time.Hour   // of a connection, where --idle does not say otherwise
 	rearmFirst  = time.Second      // between two attempts to have the peer listen again, doubled up to rearmLast
 	rearmLast   = 30 * time.Second //
@@ -282,7 +282,7 @@ func boundTo(l net.Listener) string {
 // opener opens channels for a forward's connections.
 func (d *Daemon) opener(to Contact) service.Opener {
 	return func(ctx context.Context, r service.Request) (service.Stream, error) {
-		ctx, cancel := context.WithTimeout(ctx, forwardOpen)
+		ctx, cancel := context.WithTimeout(ctx, d.attemptTimeout()+forwardOpen)
 		defer cancel()
 		ch, _, err := d.openService(ctx, to, r, mux.Normal)
 		if err != nil {

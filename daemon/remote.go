@@ -75,7 +75,7 @@ func (d *Daemon) listenTask(in *connmgr.Incoming, r service.Request) {
 
 // askToListen has the peer listen. The channel that it returns stands for it.
 func (d *Daemon) askToListen(ctx context.Context, f *forward) (*mux.Channel, error) {
-	ctx, cancel := context.WithTimeout(ctx, forwardOpen)
+	ctx, cancel := context.WithTimeout(ctx, d.attemptTimeout()+forwardOpen)
 	defer cancel()
 	_, address, err := service.ParseListen(f.req.Listen)
 	if err != nil {

@@ -1,22 +1,29 @@
 package dht
 
 import (
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"traverse.internal/signalling"
 )
 
 // TestIdleHour measures what an idle device costs, which docs/protocol/signalling.md 6 states: an hour with one contact that has nothing to say, in a
-// DHT of 24 nodes. Bytes are those of datagrams, without IP and UDP headers.
+// DHT of 24 nodes, which looks into its own slot for a copy of itself as every daemon does. Bytes are those of datagrams, without IP and UDP headers.
 func TestIdleHour(t *testing.T) {
+	looking := func(c *CourierConfig, s *signalling.Config) {
+		modeTimes(c, s)
+		c.Twin = func([]netip.AddrPort) { t.Error("a device was told that there is another one of itself") }
+	}
 	for _, c := range []struct {
 		mode              Mode
 		minutes           int // of the hour that are simulated
 		gets, puts, bytes uint64
 	}{
-		// Slots: 3,600 s / 30 s, some twice near the hour's change. Bytes: 8 queries each, of 100 bytes out and 400 in.
+		// Slots: 3,600 s / 30 s, some twice near the hour's change, and four looks into the own one for each time that it is written. Bytes: 8 queries each, of 100 bytes out and 400 in.
 		{Mainline, 24, 180, 8, 2 << 20},
-		{Private, 4, 2600, 90, 32 << 20},
+		{Private, 4, 2600, 150, 32 << 20},
 	} {
 		t.Run(c.mode.String(), func(t *testing.T) {
 			if raced {
@@ -29,7 +36,7 @@ func TestIdleHour(t *testing.T) {
 					time.Sleep(100 * time.Millisecond)
 				}
 				s.settled(t)
-				a, b := newDevice(t, s.nodes[boots], RouteDirect|RouteSlot, modeTimes), newDevice(t, s.nodes[boots+1], RouteDirect|RouteSlot, modeTimes)
+				a, b := newDevice(t, s.nodes[boots], RouteDirect|RouteSlot, looking), newDevice(t, s.nodes[boots+1], RouteDirect|RouteSlot, looking)
 				befriend(t, a, b)
 				time.Sleep(8 * time.Minute) // beyond the hour's change
 				host := s.socketOf(a.node)

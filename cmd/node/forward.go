@@ -16,8 +16,9 @@ import (
 	"traverse.internal/internal/cli"
 )
 
-// connectTime bounds commands that may have to connect to a peer first.
-const connectTime = time.Minute
+// connectTime bounds commands that may have to connect to a peer first. The daemon gives up before, with a reason: a call takes 30 s, 75 s on Mainline,
+// as long as signalling.timeout says and 2 min at most; ten seconds go by for the relays after it.
+const connectTime = 2*time.Minute + 30*time.Second
 
 func (a *app) forwardCommand() *cobra.Command {
 	var local, remote, udp, unix, socks []string

@@ -14,7 +14,7 @@ import (
 )
 
 // pingTimeout bounds one ping, the making of a session included.
-const pingTimeout = time.Minute
+const pingTimeout = connectTime + 15*time.Second
 
 // pings is what `ping` prints with --json.
 type pings struct {

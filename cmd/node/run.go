@@ -90,7 +90,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.config, "config", "", "configuration file (default: traverse.toml in the home)")
 	flags.StringVar(&a.socket, "socket", "", "local API socket (default: in the home)")
 	flags.BoolVar(&a.json, "json", false, "print one JSON object")
-	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this long (0: the command's own limit)")
+	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this long (0: the command's own limit; 2m30s for those that may have to connect to a device first)")
 	root.AddCommand(
 		a.demoCommand(), a.initCommand(), a.idCommand(), a.upCommand(), a.statusCommand(),
 		a.contactCommand(), a.deviceCommand(), a.inviteCommand(), a.joinCommand(), a.sendCommand(), a.getCommand(), a.inboxCommand(), a.transfersCommand(), a.configCommand(), a.manCommand(),
