@@ -134,6 +134,7 @@ type Turnd struct {
 	OwnRelays     bool             // relayed addresses may be peers of each other
 	Strict        bool             // channel numbers of RFC 8656 only
 	NoUDPRelays   bool             // TCP allocations only
+	TCPRelay      bool             // TCP allocations too
 	OtherUDP      []netip.AddrPort // RFC 5780
 	Mobility      bool             // allocations that move, RFC 8016
 	Push          string           // "users" or "off"

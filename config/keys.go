@@ -315,6 +315,11 @@ var mainKeys = []Key{
 		field: one(func(c *Config) *bool { return &c.Turnd.NoUDPRelays }, typeBool, parseBool),
 	},
 	{
+		Name: "turnd.tcp_relay", Flag: "tcp-relay", Default: "true", Programs: both,
+		Help:  "relay over TCP too (RFC 6062); without it who asks for a TCP relay gets 442",
+		field: one(func(c *Config) *bool { return &c.Turnd.TCPRelay }, typeBool, parseBool),
+	},
+	{
 		Name: "turnd.other_udp", Flag: "other-udp", Programs: both,
 		Help:  "another address and port for the discovery of NAT behaviour (RFC 5780), one a family; the first of listen_udp names its address then",
 		field: list(func(c *Config) *[]netip.AddrPort { return &c.Turnd.OtherUDP }, "addresses", single(parseAddrPort)),

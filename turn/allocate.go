@@ -94,6 +94,9 @@ func (r *request) wish() (w wish, answer []byte) {
 		}
 	case stun.TransportTCP:
 		w.protocol = alloc.RelayTCP
+		if r.shard.server.config.NoTCPRelays {
+			return w, r.fail(stun.CodeUnsupportedTransport)
+		}
 		if r.stream == nil || dontFragment || hasEven || hasToken {
 			return bad()
 		}

@@ -79,6 +79,8 @@ type Config struct {
 
 	// NoUDPRelays leaves only TCP allocations; others get 403. RFC 6062 §5.1.
 	NoUDPRelays bool
+	// NoTCPRelays leaves only UDP allocations; who asks for others gets 442.
+	NoTCPRelays bool
 
 	// Mobility lets a client take its UDP allocation along to another address, RFC 8016; without it such a wish gets 405. All
 	// work is then one shard's, as a client that has moved must be known there.

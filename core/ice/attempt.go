@@ -23,6 +23,7 @@ type Attempt struct {
 	detour          bool             // it wants the relay, and does not say so: see GatherDetour
 	hosts           []netip.AddrPort // what a peer can dial, best first; written by Gather only
 	lent            []*lent          // our relay allocations; written by Gather only, under mu
+	lentUDP         []*lentUDP       // the same over UDP, one of a family at most; written by Gather and by Permit before Offer, under mu
 	reflections     []*reflection    // how relays see our port; written by Gather only, under mu
 	relayErrs       []error          // of those that failed; written by Gather only
 
@@ -58,6 +59,7 @@ type Attempt struct {
 	fingerprint []byte   // of our DTLS certificate; nil: UDP is not offered
 	udpTried    bool     // both sides offered it
 	udpOpen     bool     // TCP had its head start
+	udpLast     bool     // and TCP through relays had, so that UDP may go through them
 	claimed     carriage // that the offerer nominated
 }
 
@@ -100,9 +102,7 @@ func newAttempt(e *Endpoint, policy Policy) *Attempt {
 	a.ufrag, a.password = credentials()
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.boxes = [2]*mailbox{newMailbox(a, false), newMailbox(a, true)}
-	if policy != RelayOnly {
-		a.udp = newUDPAgent(a)
-	}
+	a.udp = newUDPAgent(a)
 	return a
 }
 
@@ -117,7 +117,7 @@ func (a *Attempt) mailbox(addr netip.Addr) *mailbox {
 // Offer returns what to send to the peer. An answerer calls Permit first: it makes the answer follow the policy that rules.
 func (a *Attempt) Offer() Offer {
 	a.mu.Lock()
-	policy := a.policy
+	policy, datagrams := a.policy, a.lentUDP
 	a.mu.Unlock()
 	o := Offer{Ufrag: a.ufrag, Password: a.password, Policy: a.wants, Capabilities: a.ep.cfg.Capabilities, Network: a.ep.network()}
 	if a.detour {
@@ -141,10 +141,12 @@ func (a *Attempt) Offer() Offer {
 			})
 		}
 	}
-	if a.fingerprint != nil && policy != RelayOnly {
-		o.Candidates = append(o.Candidates, a.udpCandidates()...)
+	if a.fingerprint != nil {
 		o.Fingerprint = a.fingerprint
-		o.Network.UDPBlocked = a.udpSilent
+		if policy != RelayOnly {
+			o.Candidates = append(o.Candidates, a.udpCandidates()...)
+			o.Network.UDPBlocked = a.udpSilent
+		}
 	}
 	if policy == DirectOnly {
 		o.trim()
@@ -154,6 +156,18 @@ func (a *Attempt) Offer() Offer {
 	for _, l := range a.lent {
 		o.Relays = append(o.Relays, l.Relayed())
 		if m := l.Mapped().Addr().Unmap(); checkAddr(m) == "" && !a.isHost(m) {
+			seen = append(seen, m)
+		}
+	}
+	for i, l := range datagrams {
+		if a.fingerprint == nil {
+			break
+		}
+		o.Candidates = append(o.Candidates, Candidate{
+			Foundation: foundation(TypeRelay, l.Relayed().Addr()) + "U", Component: 1, Addr: l.Relayed(), Type: TypeRelay,
+			Priority: priority(TypeRelay, maxStreams+i),
+		})
+		if m := l.Mapped().Addr().Unmap(); checkAddr(m) == "" && !a.isHost(m) && !slices.Contains(seen, m) {
 			seen = append(seen, m)
 		}
 	}
@@ -325,8 +339,13 @@ func (a *Attempt) finishWith(won *stream, pair *Pair) {
 				s.conn.Close()
 			}
 		}
-		allocations, reflections := a.lent, a.reflections
+		allocations, datagrams, reflections := a.lent, a.lentUDP, a.reflections
 		a.mu.Unlock()
+		for _, l := range datagrams {
+			if pair == nil || l != pair.way.lent {
+				a.ep.giveBackUDP(l)
+			}
+		}
 		for _, f := range reflections {
 			a.ep.unreflect(f)
 		}

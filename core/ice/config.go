@@ -9,7 +9,7 @@ import (
 	"traverse.internal/core/turnclient"
 )
 
-// Relay is a TURN server that lends us TCP allocations (RFC 6062), over plain TCP.
+// Relay is a TURN server that lends us TCP allocations (RFC 6062), or UDP ones (RFC 8656) where it has no others.
 type Relay struct {
 	Server   string // host:port; a name is resolved at every Gather
 	Username string
@@ -56,6 +56,8 @@ type Config struct {
 	keepalive time.Duration // of the ICE agent, for tests; default 0, none
 	// allocate makes an allocation; tests have another than allocateTURN.
 	allocate func(ctx context.Context, r Relay, v6 bool) (lender, error)
+	// allocateDatagrams does the same over UDP; nil with an allocate of a test's: none.
+	allocateDatagrams func(ctx context.Context, r Relay, v6, packets bool, receive func(netip.AddrPort, []byte)) (datagramLender, error)
 }
 
 // Limits that are not configurable.
@@ -87,7 +89,7 @@ func (c Config) withDefaults() Config {
 		c.MaxUnrouted = 256
 	}
 	if c.allocate == nil {
-		c.allocate = allocateTURN
+		c.allocate, c.allocateDatagrams = allocateTURN, allocateDatagrams
 	}
 	return c
 }

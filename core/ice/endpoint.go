@@ -19,7 +19,8 @@ type Endpoint struct {
 	lns     []*net.TCPListener
 	port    uint16
 	stats   stats
-	udp     *udpPorts // nil: TCP only
+	udp     *udpPorts    // nil: TCP only
+	suspect atomic.Int64 // until then, in nanoseconds of Unix time, relays are asked for UDP ports too
 
 	ctx    context.Context // ends with the endpoint
 	cancel context.CancelFunc

@@ -22,6 +22,7 @@ func (a *Attempt) Negotiate(ctx context.Context, role Role, remote Offer) (*Path
 	case errors.Is(err, ErrNegotiated):
 		return nil, err
 	case err != nil:
+		a.suspectRelays()
 		a.finish(nil)
 	}
 	a.count(p)
@@ -73,13 +74,13 @@ func (a *Attempt) negotiate(ctx context.Context, role Role, remote Offer) (*Path
 	}
 	defer agent.GracefulClose()
 	ways := a.addLegs(agent, &remote)
-	if a.wantsUDP(&remote) && a.udp.start(role, &remote) == nil {
-		ways += len(a.udpTargets(&remote))
+	if n := a.udpWays(&remote); n > 0 && a.udp.start(role, &remote) == nil {
+		ways += n
 		a.mu.Lock()
 		a.udpTried = true
 		a.mu.Unlock()
 	}
-	if ways == 0 && len(a.lent) == 0 && (len(a.hosts) == 0 || a.rules() == RelayOnly) {
+	if ways == 0 && len(a.lent)+len(a.lentUDP) == 0 && (len(a.hosts) == 0 || a.rules() == RelayOnly) {
 		return nil, a.noPath(errNoWay)
 	}
 	a.start(ctx, agent, role, remote)
@@ -265,6 +266,7 @@ func (a *Attempt) openGate(ctx context.Context) {
 	}
 	if ctx.Err() == nil {
 		close(a.gate)
+		a.openLast()
 	}
 }
 
@@ -304,7 +306,7 @@ func (a *Attempt) wait(ctx context.Context, agent *pionice.Agent, role Role) (*s
 			return s, nil
 		}
 		if a.udp != nil {
-			if _, ok := a.udp.chosen(); ok {
+			if a.udp.chosen() {
 				return nil, nil
 			}
 		}
@@ -389,7 +391,10 @@ func (a *Attempt) nominated() (*stream, error) {
 func (a *Attempt) handOverPair(agent *pionice.Agent, role Role) *Path {
 	_ = agent.GracefulClose()
 	pair := a.udp.keep()
-	p := &Path{Pair: pair, Role: role, Route: a.udpRoute(pair), ep: a.ep, done: make(chan struct{})}
+	p := &Path{Pair: pair, Role: role, Route: a.udpRoute(pair), done: make(chan struct{})}
+	if l := pair.way.lent; l != nil {
+		p.lent, p.giveBack = l, func() { a.ep.giveBackUDP(l) }
+	}
 	a.finishWith(nil, pair)
 	return p
 }
@@ -405,7 +410,10 @@ func (a *Attempt) handOver(agent *pionice.Agent, s *stream, role Role) (*Path, e
 		s.conn.Close()
 		return nil, a.noPath(errors.Join(errBroke, err))
 	}
-	p := &Path{Conn: conn, Head: head, Role: role, Route: a.route(s), ep: a.ep, lent: s.lent, done: make(chan struct{})}
+	p := &Path{Conn: conn, Head: head, Role: role, Route: a.route(s), done: make(chan struct{})}
+	if l := s.lent; l != nil {
+		p.lent, p.giveBack = l, func() { a.ep.giveBack(l) }
+	}
 	a.finish(s)
 	return p, nil
 }

@@ -15,10 +15,16 @@ type Path struct {
 	Role  Role
 	Route Route
 
-	ep   *Endpoint
-	lent *lent // our allocation that Conn goes through, or nil
-	once sync.Once
-	done chan struct{}
+	lent     loan // our allocation that it goes through, or nil
+	giveBack func()
+	once     sync.Once
+	done     chan struct{}
+}
+
+// loan is an allocation as far as a path looks at it.
+type loan interface {
+	Done() <-chan struct{}
+	Err() error
 }
 
 // Close closes the connection and gives the allocation back, without waiting for the relay.
@@ -31,7 +37,7 @@ func (p *Path) Close() error {
 			err = p.Conn.Close()
 		}
 		if p.lent != nil {
-			p.ep.giveBack(p.lent)
+			p.giveBack()
 		}
 		close(p.done)
 	})

@@ -49,39 +49,47 @@ func (e *RelayError) Reason() reason.Code {
 }
 
 // giveBack ends an allocation in the background, once. After the endpoint's Close it waits for the relay itself.
-func (e *Endpoint) giveBack(l *lent) {
-	l.once.Do(func() {
+func (e *Endpoint) giveBack(l *lent) { e.release(&l.once, l.Close) }
+
+func (e *Endpoint) release(once *sync.Once, end func() error) {
+	once.Do(func() {
 		e.mu.Lock()
 		if e.closed {
 			e.mu.Unlock()
-			l.Close()
+			_ = end()
 			return
 		}
 		e.wg.Add(1)
 		e.mu.Unlock()
-		go e.closeLent(l)
+		go e.closeLent(end)
 	})
 }
 
-func (e *Endpoint) closeLent(l *lent) {
+func (e *Endpoint) closeLent(end func() error) {
 	defer e.wg.Done()
-	l.Close()
+	_ = end()
 }
 
 // allocateAll asks every relay for an address of each family, all at once, and returns what came and why the rest did not.
-func (e *Endpoint) allocateAll(ctx context.Context) (got []*lent, failed []error) {
+func (a *Attempt) allocateAll(ctx context.Context) (got []*lent, udp []*lentUDP, failed []error) {
 	type result struct {
 		lent *lent
+		udp  *lentUDP
 		err  error
 	}
+	e := a.ep
 	relays := e.servers.Load().relays
 	results := make([][2]result, len(relays))
 	var wg sync.WaitGroup
 	for i, r := range relays {
 		for f := range results[i] {
 			wg.Go(func() {
-				l, err := e.allocateOne(ctx, r, f == 1)
-				results[i][f] = result{l, err}
+				l, err := e.allocateOne(a.tcpShare(ctx, r), r, f == 1)
+				x := result{lent: l, err: err}
+				if err != nil || e.suspected() {
+					x.udp = a.borrowUDP(ctx, r, f == 1, err)
+				}
+				results[i][f] = x
 			})
 		}
 	}
@@ -89,19 +97,34 @@ func (e *Endpoint) allocateAll(ctx context.Context) (got []*lent, failed []error
 	for i, families := range results {
 		var errs []error
 		for _, r := range families {
-			if r.err != nil {
-				errs = append(errs, r.err)
-				continue
+			if r.udp != nil {
+				udp = append(udp, r.udp)
 			}
-			got = append(got, r.lent)
-			e.stats.allocations.Add(1)
+			switch {
+			case r.err == nil:
+				got = append(got, r.lent)
+				e.stats.allocations.Add(1)
+			case r.udp == nil:
+				errs = append(errs, r.err)
+			}
 		}
 		if len(errs) == len(families) {
 			e.stats.relayFailures.Add(1)
 			failed = append(failed, &RelayError{relays[i].Server, worst(errs)})
 		}
 	}
-	return got, failed
+	return got, a.firstOfEach(udp), failed
+}
+
+// tcpShare is the time that a relay has for TCP: three quarters, where it may be asked over UDP afterwards.
+func (a *Attempt) tcpShare(ctx context.Context, r Relay) context.Context {
+	until, ok := ctx.Deadline()
+	if !ok || a.udp == nil || r.TLS != nil {
+		return ctx
+	}
+	share, cancel := context.WithDeadline(ctx, time.Now().Add(time.Until(until)*3/4))
+	context.AfterFunc(ctx, cancel)
+	return share
 }
 
 // worst returns the error that says most: one with a reason before one without, the first of equals.
@@ -173,9 +196,10 @@ func (a *Attempt) gather(ctx context.Context) error {
 		wg.Go(func() { reflections = a.ep.reflectAll(ctx, a.hosts) })
 	}
 	var got []*lent
+	var udp []*lentUDP
 	var failed []error
 	if a.wants != DirectOnly {
-		got, failed = a.ep.allocateAll(ctx)
+		got, udp, failed = a.allocateAll(ctx)
 	}
 	wg.Wait()
 	a.relayErrs = failed
@@ -188,10 +212,13 @@ func (a *Attempt) gather(ctx context.Context) error {
 		for _, l := range got {
 			a.ep.giveBack(l)
 		}
+		for _, l := range udp {
+			a.ep.giveBackUDP(l)
+		}
 		return ErrClosed
 	}
-	a.lent, a.reflections = got, reflections
-	if a.wants == RelayOnly && len(got) == 0 {
+	a.lent, a.lentUDP, a.reflections = got, udp, reflections
+	if a.wants == RelayOnly && len(got)+len(udp) == 0 {
 		return &NoPathError{Code: reason.Of(a.RelayErr()), Policy: RelayOnly, Err: a.RelayErr()}
 	}
 	for _, l := range got {
@@ -270,7 +297,18 @@ func (a *Attempt) Permit(ctx context.Context, remote Offer) error {
 	a.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, permitTimeout)
 	defer cancel()
+	a.borrowLate(ctx, &remote)
+	a.mu.Lock()
+	datagrams := a.lentUDP
+	a.mu.Unlock()
 	var wg sync.WaitGroup
+	for _, l := range datagrams {
+		if policy == DirectOnly {
+			a.ep.giveBackUDP(l)
+			continue
+		}
+		wg.Go(func() { _ = l.Permit(ctx, remote.permits(a.ep.cfg.Loopback)...) })
+	}
 	for _, l := range a.lent {
 		if policy == DirectOnly {
 			a.ep.giveBack(l)

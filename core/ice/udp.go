@@ -140,7 +140,7 @@ func (p *udpPorts) sort(in *udp.RecvBatch, s *udpSock) {
 		case len(b) < 5 || len(b) > maxDatagram:
 			p.ep.stats.udpStray.Add(1)
 		case b[0] <= 3:
-			p.check(b, way{s, at, in.To(i).Unmap()})
+			p.check(b, way{sock: s, to: at, local: in.To(i).Unmap()})
 		default:
 			if t := binary.BigEndian.Uint32(b); to == nil || t != tag || at != from {
 				if to != nil {
@@ -149,7 +149,7 @@ func (p *udpPorts) sort(in *udp.RecvBatch, s *udpSock) {
 				p.mu.RLock()
 				to = p.byTag[t]
 				p.mu.RUnlock()
-				if to != nil && !to.knows(at) {
+				if to != nil && !to.knows(udpKey{addr: at}) {
 					to = nil
 				}
 				tag, from = t, at
@@ -171,7 +171,11 @@ type way struct {
 	sock  *udpSock
 	to    netip.AddrPort
 	local netip.Addr // the zero Addr: the socket's own
+	lent  *lentUDP   // not a socket of ours, but this relayed address; nil: none
 }
+
+// known reports whether there is a way at all.
+func (w way) known() bool { return w.sock != nil || w.lent != nil }
 
 // check gives a STUN message to the agents that may have asked for it, or that it names.
 func (p *udpPorts) check(b []byte, w way) {
@@ -213,6 +217,10 @@ func (p *udpPorts) check(b []byte, w way) {
 
 // send sends one datagram of a few; see pair.go for many.
 func (p *udpPorts) send(b []byte, w way) {
+	if w.lent != nil {
+		w.lent.Send(w.to, b)
+		return
+	}
 	batch := p.batches.Get().(*udp.SendBatch)
 	batch.Add(b, udp.Route{To: w.to, From: w.local})
 	w.sock.conn.Send(batch)

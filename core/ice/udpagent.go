@@ -28,15 +28,15 @@ type udpAgent struct {
 	a               *Attempt
 	ufrag, password string
 	tagIn, tagOut   uint32
-	boxes           [2]*udpBox // IPv4, IPv6
+	boxes           [4]*udpBox // IPv4, IPv6, and the same through our relay
 	in              *datagrams // for who has the pair
 
 	mu       sync.Mutex // guards the fields below
 	agent    *pionice.Agent
 	peerPass string
-	legs     map[netip.AddrPort]*udpLeg
-	won      netip.AddrPort // the remote address of the chosen pair
-	kept     bool           // handed over
+	legs     map[udpKey]*udpLeg
+	won      udpKey // the chosen pair
+	kept     bool   // handed over
 	closed   bool
 	timer    *time.Timer // of SetReadDeadline
 }
@@ -47,7 +47,7 @@ type udpLeg struct {
 	offered bool
 	checks  int  // that were sent
 	heard   bool // a check or an answer came, with the right password
-	way     way  // by which the last one came; sock nil: none did
+	way     way  // by which the last one came, if one did
 }
 
 // maxUDPLegs bounds the addresses that one agent checks or is checked from.
@@ -61,10 +61,10 @@ func newUDPAgent(a *Attempt) *udpAgent {
 	}
 	u := &udpAgent{
 		ports: p, a: a, ufrag: a.ufrag, password: a.password, tagIn: tagOf(a.password),
-		legs: make(map[netip.AddrPort]*udpLeg), in: newDatagrams(),
+		legs: make(map[udpKey]*udpLeg), in: newDatagrams(),
 	}
 	for i := range u.boxes {
-		u.boxes[i] = &udpBox{u: u, v6: i == 1, in: make(chan letter, mailboxLen), closed: make(chan struct{})}
+		u.boxes[i] = &udpBox{u: u, v6: i%2 == 1, relayed: i >= 2, in: make(chan letter, mailboxLen), closed: make(chan struct{})}
 	}
 	if !p.add(u) {
 		return nil
@@ -89,7 +89,7 @@ func (u *udpAgent) start(role Role, remote *Offer) error {
 	u.mu.Unlock()
 	err = errors.Join(
 		agent.OnCandidate(func(pionice.Candidate) {}),
-		agent.OnSelectedCandidatePairChange(func(_, remote pionice.Candidate) { u.selected(remote) }),
+		agent.OnSelectedCandidatePairChange(func(local, remote pionice.Candidate) { u.selected(local, remote) }),
 		agent.OnConnectionStateChange(func(s pionice.ConnectionState) {
 			if s == pionice.ConnectionStateFailed {
 				u.expired()
@@ -102,11 +102,15 @@ func (u *udpAgent) start(role Role, remote *Offer) error {
 	}
 	for _, c := range u.a.udpTargets(remote) {
 		u.mu.Lock()
-		if l := u.legs[c.Addr]; l != nil {
-			l.typ, l.offered = c.Type, true // the peer was faster
-		} else {
-			u.legs[c.Addr] = &udpLeg{typ: c.Type, offered: true}
-			u.ports.expect(u, c.Addr)
+		for _, k := range c.ways {
+			if l := u.legs[k]; l != nil {
+				l.typ, l.offered = c.Type, true // the peer was faster
+				continue
+			}
+			u.legs[k] = &udpLeg{typ: c.Type, offered: true}
+			if !k.relayed {
+				u.ports.expect(u, k.addr)
+			}
 		}
 		u.mu.Unlock()
 		r, err := pionice.NewCandidateHost(&pionice.CandidateHostConfig{
@@ -164,31 +168,31 @@ func (u *udpAgent) runUDP(agent *pionice.Agent, role Role, ufrag, password strin
 }
 
 // selected notes what the agent chose.
-func (u *udpAgent) selected(remote pionice.Candidate) {
+func (u *udpAgent) selected(local, remote pionice.Candidate) {
 	addr, err := netip.ParseAddr(remote.Address())
 	if err != nil {
 		return
 	}
 	u.mu.Lock()
-	u.won = netip.AddrPortFrom(addr.Unmap(), uint16(remote.Port()))
+	u.won = udpKey{uint16(local.Port()) == u.ports.relayLabel(), netip.AddrPortFrom(addr.Unmap(), uint16(remote.Port()))}
 	u.mu.Unlock()
 	u.a.wakeUp()
 }
 
-// chosen returns the chosen pair's remote address, if there is one that can be used.
-func (u *udpAgent) chosen() (netip.AddrPort, bool) {
+// chosen reports whether there is a chosen pair that can be used.
+func (u *udpAgent) chosen() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	l := u.legs[u.won]
-	return u.won, l != nil && l.way.sock != nil && !u.closed
+	return l != nil && l.way.known() && !u.closed
 }
 
-// alive reports whether the peer has shown itself over UDP.
+// alive reports whether the peer has shown itself over UDP without a relay.
 func (u *udpAgent) alive() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for _, l := range u.legs {
-		if l.heard {
+	for k, l := range u.legs {
+		if l.heard && !l.far(k) {
 			return true
 		}
 	}
@@ -201,9 +205,9 @@ func (u *udpAgent) peerPassword() string {
 	return u.peerPass
 }
 
-// knows reports whether datagrams from an address are the peer's: it has shown the password there. After the hand-over only
+// knows reports whether datagrams that come by a way are the peer's: it has shown the password there. After the hand-over only
 // those of the chosen pair are.
-func (u *udpAgent) knows(from netip.AddrPort) bool {
+func (u *udpAgent) knows(from udpKey) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.kept {
@@ -215,16 +219,24 @@ func (u *udpAgent) knows(from netip.AddrPort) bool {
 
 // heard passes a checked message to the agent.
 func (u *udpAgent) heard(b []byte, w way) {
+	near := u.a.rules() != RelayOnly
+	k := keyOf(w)
 	u.mu.Lock()
-	l := u.legs[w.to]
+	l := u.legs[k]
+	if !near && !k.relayed && (l == nil || l.typ != TypeRelay) {
+		u.mu.Unlock()
+		return
+	}
 	if l == nil {
 		if len(u.legs) >= maxUDPLegs || u.closed {
 			u.mu.Unlock()
 			return
 		}
 		l = &udpLeg{typ: TypePrflx}
-		u.legs[w.to] = l
-		u.ports.expect(u, w.to)
+		u.legs[k] = l
+		if !k.relayed {
+			u.ports.expect(u, w.to)
+		}
 	}
 	first := !l.heard
 	l.heard, l.way = true, w
@@ -232,21 +244,20 @@ func (u *udpAgent) heard(b []byte, w way) {
 	if first {
 		u.a.wakeUp()
 	}
-	box := u.boxes[0]
-	if w.to.Addr().Is6() {
-		box = u.boxes[1]
-	}
 	select {
-	case box.in <- letter{append([]byte(nil), b...), w.to}:
+	case u.box(w.to.Addr().Is6(), k.relayed).in <- letter{append([]byte(nil), b...), w.to}:
 	default: // it comes again
 	}
 }
 
 // out sends what the agent wrote: by the way that its peer came, or else by all that may lead there.
-func (u *udpAgent) out(b []byte, to netip.AddrPort) {
+func (u *udpAgent) out(b []byte, to udpKey) {
 	m, err := stun.Parse(b)
 	if err != nil {
 		return
+	}
+	if m.Type().Class == stun.ClassRequest && u.isFar(to) && !u.a.lastOpen() {
+		return // too soon; the agent asks again
 	}
 	if m.Has(stun.AttrUseCandidate) && !u.a.claim(overUDP) {
 		return // the agent asks again
@@ -260,14 +271,42 @@ func (u *udpAgent) out(b []byte, to netip.AddrPort) {
 	l.checks++
 	w := l.way
 	u.mu.Unlock()
-	if w.sock != nil {
+	switch {
+	case w.known():
 		u.ports.send(b, w)
-		return
-	}
-	for _, s := range u.ports.of(to.Addr()) {
-		u.ports.send(b, way{sock: s, to: to})
+	case to.relayed:
+		if l := u.a.lentOf(to.addr.Addr()); l != nil {
+			l.Send(to.addr, b)
+		}
+	default:
+		for _, s := range u.ports.of(to.addr.Addr()) {
+			u.ports.send(b, way{sock: s, to: to.addr})
+		}
 	}
 }
+
+// isFar reports whether a way leads through a relay.
+func (u *udpAgent) isFar(k udpKey) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	l := u.legs[k]
+	return l != nil && l.far(k)
+}
+
+// box returns the one of a family, with or without our relay.
+func (u *udpAgent) box(v6, relayed bool) *udpBox {
+	i := 0
+	if v6 {
+		i++
+	}
+	if relayed {
+		i += 2
+	}
+	return u.boxes[i]
+}
+
+// relayLabel is the port that stands for our relayed addresses where an agent sees local ones.
+func (p *udpPorts) relayLabel() uint16 { return p.ep.port ^ 1 }
 
 // expired ends a pair to which the peer consents no more.
 func (u *udpAgent) expired() {
@@ -289,8 +328,10 @@ func (u *udpAgent) close(err error) {
 	u.closed = true
 	agent := u.agent
 	addrs := make([]netip.AddrPort, 0, len(u.legs))
-	for a := range u.legs {
-		addrs = append(addrs, a)
+	for k := range u.legs {
+		if !k.relayed {
+			addrs = append(addrs, k.addr)
+		}
 	}
 	if u.timer != nil {
 		u.timer.Stop()
@@ -318,14 +359,18 @@ func (timeoutError) Temporary() bool { return true }
 type udpOffice struct{ u *udpAgent }
 
 func (o udpOffice) GetConn(_ string, addr net.Addr) (net.PacketConn, error) {
-	if at, ok := addr.(*net.UDPAddr); ok && at.IP.To4() == nil {
-		return o.u.boxes[1], nil
-	}
-	return o.u.boxes[0], nil
+	at, ok := addr.(*net.UDPAddr)
+	return o.u.box(ok && at.IP.To4() == nil, ok && uint16(at.Port) == o.u.ports.relayLabel()), nil
 }
 
 func (o udpOffice) GetListenAddresses() []net.Addr {
-	return []net.Addr{o.u.boxes[0].LocalAddr(), o.u.boxes[1].LocalAddr()}
+	all := []net.Addr{o.u.boxes[0].LocalAddr(), o.u.boxes[1].LocalAddr()}
+	for i, label := range labels {
+		if o.u.a.lentOf(label) != nil {
+			all = append(all, o.u.boxes[2+i].LocalAddr())
+		}
+	}
+	return all
 }
 
 func (udpOffice) RemoveConnByUfrag(string) {}
@@ -333,11 +378,12 @@ func (udpOffice) Close() error             { return nil }
 
 // udpBox is the net.PacketConn that the agent gets for one family.
 type udpBox struct {
-	u      *udpAgent
-	v6     bool
-	in     chan letter
-	once   sync.Once
-	closed chan struct{}
+	u       *udpAgent
+	v6      bool
+	relayed bool
+	in      chan letter
+	once    sync.Once
+	closed  chan struct{}
 }
 
 func (p *udpBox) ReadFrom(b []byte) (int, net.Addr, error) {
@@ -352,7 +398,7 @@ func (p *udpBox) ReadFrom(b []byte) (int, net.Addr, error) {
 func (p *udpBox) WriteTo(b []byte, to net.Addr) (int, error) {
 	if at, ok := to.(*net.UDPAddr); ok {
 		a := at.AddrPort()
-		p.u.out(b, netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port()))
+		p.u.out(b, udpKey{p.relayed, netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())})
 	}
 	return len(b), nil
 }
@@ -367,7 +413,11 @@ func (p *udpBox) LocalAddr() net.Addr {
 	if p.v6 {
 		label = labels[1]
 	}
-	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(label, p.u.ports.ep.port))
+	port := p.u.ports.ep.port
+	if p.relayed {
+		port = p.u.ports.relayLabel()
+	}
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(label, port))
 }
 
 func (p *udpBox) SetDeadline(time.Time) error      { return nil }

@@ -1,6 +1,7 @@
 package ice
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -138,7 +139,7 @@ func (a *Attempt) UseUDP(fingerprint []byte) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.fingerprint = slices.Clone(fingerprint)
-	return a.policy != RelayOnly
+	return true
 }
 
 // udpCandidates are those of our offer: at most half as many as the format has, so that TCP's find room in 700 bytes.
@@ -195,6 +196,9 @@ const (
 
 // gatherUDP finds what the UDP candidates are. It is called once, by Gather.
 func (a *Attempt) gatherUDP(ctx context.Context) {
+	if a.wants == RelayOnly {
+		return
+	}
 	for _, h := range a.hosts {
 		for _, s := range a.udp.ports.of(h.Addr()) {
 			if local := s.local.Addr(); local == h.Addr() || local.IsUnspecified() {
@@ -229,24 +233,52 @@ func (e *Endpoint) mappedUDP() []netip.AddrPort {
 	return nil
 }
 
-// wantsUDP reports whether both sides offered UDP, and a direct path is wanted.
-func (a *Attempt) wantsUDP(remote *Offer) bool {
+// udpWays returns how many ways there may be over UDP: none unless both sides offered it.
+func (a *Attempt) udpWays(remote *Offer) int {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.udp != nil && a.fingerprint != nil && len(remote.Fingerprint) > 0 && a.policy != RelayOnly
+	offered := a.udp != nil && a.fingerprint != nil && len(remote.Fingerprint) > 0
+	borrowed := len(a.lentUDP)
+	near := a.policy != RelayOnly
+	a.mu.Unlock()
+	if !offered {
+		return 0
+	}
+	n := len(a.udpTargets(remote))
+	if n == 0 && near { // the peer may show itself from addresses that it does not know
+		n = len(a.udpHosts)
+	}
+	return n + borrowed
 }
 
-// udpTargets returns whom to check, in the order of the offer. Relayed ones are not used: a relay is reached by TCP.
-func (a *Attempt) udpTargets(remote *Offer) []Candidate {
-	var out []Candidate
+// udpTarget is a candidate of the peer, and the ways that are tried there.
+type udpTarget struct {
+	Candidate
+	ways []udpKey
+}
+
+// udpTargets returns whom to check, in the order of the offer: from our own sockets, and from a relayed address of ours. Through a
+// relay, ours or theirs, as far as the policy has it.
+func (a *Attempt) udpTargets(remote *Offer) []udpTarget {
+	policy := a.rules()
+	var out []udpTarget
 	for _, c := range remote.Candidates {
-		ip := c.Addr.Addr()
+		ip, far := c.Addr.Addr(), c.Type == TypeRelay
 		switch {
-		case c.TCP, c.Component != 1, c.Type == TypeRelay:
-		case ip.IsLoopback() && !a.ep.cfg.Loopback, ip.IsLinkLocalUnicast(), !a.ep.dialsTo(ip):
-		case slices.Contains(a.udpHosts, c.Addr), slices.ContainsFunc(out, func(o Candidate) bool { return o.Addr == c.Addr }):
+		case c.TCP, c.Component != 1:
+		case ip.IsLoopback() && !a.ep.cfg.Loopback, ip.IsLinkLocalUnicast():
+		case far && (policy == DirectOnly || !a.ep.cfg.Loopback && c.Addr.Port() < firstUnreserved):
+		case slices.Contains(a.udpHosts, c.Addr), slices.ContainsFunc(out, func(o udpTarget) bool { return o.Addr == c.Addr }):
 		default:
-			out = append(out, c)
+			t := udpTarget{Candidate: c}
+			if far || policy != RelayOnly && a.ep.dialsTo(ip) {
+				t.ways = append(t.ways, udpKey{false, c.Addr})
+			}
+			if policy != DirectOnly && a.lentOf(ip) != nil {
+				t.ways = append(t.ways, udpKey{true, c.Addr})
+			}
+			if len(t.ways) > 0 {
+				out = append(out, t)
+			}
 		}
 	}
 	return out
@@ -278,9 +310,18 @@ func (a *Attempt) claim(t carriage) bool {
 
 // udpRoute says which way a pair goes.
 func (a *Attempt) udpRoute(p *Pair) Route {
+	k := keyOf(p.way)
 	a.udp.mu.Lock()
-	typ := a.udp.legs[p.way.to].typ
+	leg := a.udp.legs[k]
+	typ, far := leg.typ, leg.far(k)
 	a.udp.mu.Unlock()
+	if far {
+		r := Route{Kind: Relayed, Via: "relay/udp", Local: p.local(), Remote: p.way.to, Relay: p.way.to, Reason: a.whyRelayed()}
+		if p.way.lent != nil {
+			r.Relay = p.way.lent.Relayed()
+		}
+		return r
+	}
 	r := Route{Kind: Direct, Via: typ.String() + "/udp", Local: p.local(), Remote: p.way.to}
 	r.Reason = a.whyDirect(r.Local.Addr(), r.Remote.Addr())
 	if r.Reason == reason.PunchedTCP { // a router that leads a TCP port leads the one of UDP as well, as far as the offers tell
@@ -297,21 +338,25 @@ func (a *Attempt) udpTries(won *Pair) []Try {
 	a.udp.mu.Lock()
 	defer a.udp.mu.Unlock()
 	var out []Try
-	for addr, l := range a.udp.legs {
-		if !l.offered && (won == nil || won.way.to != addr) {
+	for k, l := range a.udp.legs {
+		chosen := won != nil && keyOf(won.way) == k
+		if !l.offered && !chosen {
 			continue
 		}
-		t := Try{Addr: addr, Type: l.typ, UDP: true, Dials: l.checks, State: "no answer"}
+		t := Try{Addr: k.addr, Type: l.typ, UDP: true, Relayed: l.far(k), Dials: l.checks, State: "no answer"}
 		switch {
-		case won != nil && won.way.to == addr:
+		case chosen:
 			t.State, t.Local, t.After = "chosen", won.local(), time.Since(a.began)
 		case l.heard:
 			t.State = "checked, not chosen"
 		case l.checks == 0:
 			t.State = "not tried"
 		}
+		if t.Relayed {
+			t.Type = TypeRelay
+		}
 		out = append(out, t)
 	}
-	slices.SortFunc(out, func(x, y Try) int { return x.Addr.Compare(y.Addr) })
+	slices.SortFunc(out, func(x, y Try) int { return cmp.Or(x.Addr.Compare(y.Addr), cmp.Compare(x.State, y.State)) })
 	return out
 }

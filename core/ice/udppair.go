@@ -22,7 +22,20 @@ func (u *udpAgent) keep() *Pair {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.kept = true
-	return &Pair{u: u, way: u.legs[u.won].way}
+	p := &Pair{u: u, way: u.legs[u.won].way}
+	if p.way.lent != nil {
+		ep := u.ports.ep
+		ep.mu.Lock()
+		open := !ep.closed
+		if open {
+			ep.wg.Add(1)
+		}
+		ep.mu.Unlock()
+		if open {
+			go u.bindRelayed(p.way)
+		}
+	}
+	return p
 }
 
 // Send sends packets of at most 1,400 bytes. It never waits: what the socket does not take is lost. tooBig: the path takes no
@@ -33,6 +46,14 @@ func (p *Pair) Send(packets [][]byte) (tooBig bool, err error) {
 	p.u.mu.Unlock()
 	if closed {
 		return false, ErrClosed
+	}
+	if l := p.way.lent; l != nil {
+		var head [4]byte
+		binary.BigEndian.PutUint32(head[:], p.u.tagOut)
+		for _, b := range packets {
+			l.Send(p.way.to, head[:], b)
+		}
+		return false, nil
 	}
 	ports := p.u.ports
 	batch := ports.batches.Get().(*udp.SendBatch)
@@ -95,6 +116,9 @@ func (p *Pair) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(p.local()) 
 func (p *Pair) RemoteAddr() net.Addr { return net.UDPAddrFromAddrPort(p.way.to) }
 
 func (p *Pair) local() netip.AddrPort {
+	if p.way.lent != nil {
+		return p.way.lent.Relayed()
+	}
 	if p.way.local.IsValid() {
 		return netip.AddrPortFrom(p.way.local, p.way.sock.local.Port())
 	}

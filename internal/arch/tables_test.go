@@ -97,7 +97,7 @@ var sole = []struct {
 	{foreign: "github.com/pion/logging", by: []string{"core/ice"}, tests: []string{"conformance", "core/turnclient", "deploy/k8s", "turn"}},
 	{foreign: "github.com/pion/stun", tests: []string{"core/stun", "core/turnclient", "turn"}},
 	{foreign: "github.com/pion/transport", by: []string{"core/ice"}},
-	{foreign: "github.com/pion/turn", by: []string{"bench"}, tests: []string{"conformance", "core/turnclient", "deploy/k8s", "turn"}},
+	{foreign: "github.com/pion/turn", by: []string{"bench"}, tests: []string{"conformance", "core/ice", "core/turnclient", "deploy/k8s", "turn"}},
 	{foreign: "github.com/prometheus", by: []string{"metrics"}},
 	{foreign: "github.com/spf13", by: []string{"cmd/node", "cmd/turnd", "internal/manpage", "internal/configcmd"}},
 	{foreign: "github.com/xtaci/smux", by: []string{"bench"}},

@@ -137,7 +137,7 @@ var options = map[string]option{
 	"pkey-pwd":                          nothing("a key without a password, 0600"),
 	"CA-file":                           nothing("clients' certificates are not asked for"),
 	"no-auth":                           nothing("nobody gets a relay without credentials"),
-	"no-tcp-relay":                      nothing("TCP allocations cannot be switched off"),
+	"no-tcp-relay":                      on(Same, "turnd.tcp_relay", func(r *reader) { r.set("tcp-relay", "false") }),
 	"no-udp-relay":                      on(Same, "turnd.no_udp_relays", func(r *reader) { r.set("no-udp-relays", "true") }),
 	"tcp-proxy-port":                    nothing("turnd.proxy_from tells by who connects, not by port: name the proxies there"),
 	"alt-listening-port":                nothing(noBehavior),

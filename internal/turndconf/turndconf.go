@@ -22,7 +22,7 @@ func Build(conf config.Config) (turn.Config, error) {
 		RelayIP4: c.RelayIP4, RelayIP6: c.RelayIP6, AdvertisedIP4: c.ExternalIP4, AdvertisedIP6: c.ExternalIP6,
 		PortMin: c.PortRange.First, PortMax: c.PortRange.Last,
 		AllowPeers: c.AllowPeer, DenyPeers: c.DenyPeer, OwnRelays: c.OwnRelays,
-		StrictChannels: c.Strict, NoUDPRelays: c.NoUDPRelays, OtherUDP: c.OtherUDP, Push: c.Push == "users", Mobility: c.Mobility, MobilityGrace: c.MobilityGrace, Alternates: c.Alternate,
+		StrictChannels: c.Strict, NoUDPRelays: c.NoUDPRelays, NoTCPRelays: !c.TCPRelay, OtherUDP: c.OtherUDP, Push: c.Push == "users", Mobility: c.Mobility, MobilityGrace: c.MobilityGrace, Alternates: c.Alternate,
 	}
 	if c.RelayMode == "shared" {
 		out.RelayMode = turn.RelayShared
