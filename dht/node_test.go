@@ -161,9 +161,10 @@ func TestABootstrapNodeThatRestartsIsFoundAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	key, public := newKey(t)
-	if _, err := a.Put(t.Context(), key, 1, []byte("before")); err != nil {
-		t.Errorf("without the bootstrap node: %v", err)
-	}
+	eventually(t, "a node that stores, without the bootstrap node", func() bool {
+		_, err := a.Put(t.Context(), key, 1, []byte("before"))
+		return err == nil
+	})
 	again := listenAt(t, at) // nobody tells it of the others
 	eventually(t, "the restarted node to know both", func() bool { return again.Stats().GoodNodes == 2 })
 	eventually(t, "what was stored before", func() bool {
@@ -344,33 +345,39 @@ func TestAPollCostsLittle(t *testing.T) {
 	n := nodes[20]
 	eventually(t, "some nodes", func() bool { return n.Stats().GoodNodes >= bucketK })
 	key, public := newKey(t)
-	cost := func() (queries uint64) {
-		eventually(t, "an answer", func() bool { // a machine that is busy with other tests answers later than nodes wait
-			before := n.Stats()
-			_, err := n.Get(t.Context(), public, 0, nil)
-			after := n.Stats()
-			queries = after.QueriesOut - before.QueriesOut
-			if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNoNodes) {
-				t.Fatalf("got %v, want %v", err, ErrNotFound)
-			}
-			return errors.Is(err, ErrNotFound) && after.Timeouts == before.Timeouts // a node in doubt has others asked instead
-		})
-		return queries
+	poll := func() (queries uint64, calm bool) {
+		before := n.Stats()
+		_, err := n.Get(t.Context(), public, 0, nil)
+		after := n.Stats()
+		if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNoNodes) {
+			t.Fatalf("got %v, want %v", err, ErrNotFound)
+		}
+		// A node in doubt has others asked instead; a busy machine answers later than nodes wait.
+		return after.QueriesOut - before.QueriesOut, errors.Is(err, ErrNotFound) && after.Timeouts == before.Timeouts
 	}
-	first := cost()
-	total := uint64(0)
-	const polls = 20
-	for range polls {
-		total += cost()
+	first, _ := poll()
+	total, polls := uint64(0), uint64(0)
+	for range 60 {
+		if cost, calm := poll(); calm {
+			total, polls = total+cost, polls+1
+		}
+		if polls == 20 {
+			break
+		}
 	}
-	t.Logf("%d queries the first time, %.1f then", first, float64(total)/polls)
+	if polls == 0 {
+		t.Skip("in each of 60 polls somebody answered later than nodes wait: this machine is too busy to count on")
+	}
+	t.Logf("%d queries the first time, %.1f then, in %d polls", first, float64(total)/float64(polls), polls)
 	if total > 12*polls {
 		t.Errorf("%d polls cost %d queries, want some 8 each", polls, total)
 	}
-	if _, err := nodes[3].Put(t.Context(), key, 1, []byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := n.Get(t.Context(), public, 0, nil); err != nil {
-		t.Errorf("what was stored since is not found: %v", err)
-	}
+	eventually(t, "a node that stores", func() bool {
+		_, err := nodes[3].Put(t.Context(), key, 1, []byte("x"))
+		return err == nil
+	})
+	eventually(t, "what was stored since", func() bool {
+		_, err := n.Get(t.Context(), public, 0, nil)
+		return err == nil
+	})
 }
