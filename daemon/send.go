@@ -193,8 +193,8 @@ func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source, 
 		Journal: journal, Rate: keep.Options.Rate, Progress: progress, Counters: &d.counters,
 		Ready: func() error { return d.places.take(place, d.contactName(shown.Peer), shown.Size-progress.Bytes()) },
 	})
-	if err == nil {
-		d.table.change(e, func(e *entry) { e.shown.Digest = digestText(res.Digest) })
+	if sum := digestText(res.Digest); err == nil && sum != "" { // else that of the run before stays
+		d.table.change(e, func(e *entry) { e.shown.Digest = sum })
 	}
 	return err
 }

@@ -182,6 +182,11 @@ func (p *producer) entry(i int) error {
 		if p.without.has(n) || p.have.has(n) && p.journal.knows(n) {
 			continue
 		}
+		select {
+		case <-p.quit: // where all is there no block asks for it
+			return errQuit
+		default:
+		}
 		if file == nil {
 			var err error
 			if file, err = p.src.open(i); err != nil {

@@ -48,7 +48,7 @@ type Result struct {
 	Name   string   // of the first file or folder: at the sender as offered, at the receiver as stored in its directory
 	Names  []string // of all of them
 	Size   int64
-	Digest Digest // zero at a sender whose receiver had everything already
+	Digest Digest // over all of it
 }
 
 // Send offers src over s, waits for the answer as long as ctx allows, and sends
@@ -120,6 +120,7 @@ func (x *sending) run(ctx context.Context, opt SendOptions) (Result, error) {
 	if err != nil || all {
 		if all {
 			x.meter.had(h.Size, x.meter.progress.Again())
+			res.Digest = x.digest(ctx)
 		}
 		return res, err
 	}
@@ -266,6 +267,32 @@ func (x *sending) body(ctx context.Context, have, without bitmap) (Digest, error
 		return root, readErr
 	}
 	return root, err
+}
+
+// digest is that of the transfer whose receiver has all of it: by what the journal remembers, and what it does not is read and hashed. It is zero
+// when that cannot be read any more, or ctx ends: it does not unmake what has been done.
+func (x *sending) digest(ctx context.Context) Digest {
+	have := make(bitmap, (x.m.chunks()+63)/64)
+	for n := range x.m.chunks() {
+		have.set(n)
+	}
+	p := newProducer(x.src, x.m, x.journal, have, nil)
+	p.start()
+	for done := false; !done; {
+		select {
+		case b, more := <-p.out:
+			if done = !more; more {
+				p.take(b)
+			}
+		case <-ctx.Done():
+			done = true
+		}
+	}
+	root, err := p.end()
+	if err != nil {
+		return Digest{}
+	}
+	return root
 }
 
 // filler is a stream whose memory can be read into, unless it sends files by itself. A mux.Channel is one.
