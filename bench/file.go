@@ -40,7 +40,7 @@ func fileBenches() []bench {
 		group: "mux", name: "receiver that does not read", quick: true,
 		units: []unit{{"MB of its process", atMost(64, 32)}},
 		open:  openSlow,
-	}, connectBench}
+	}, connectBench, slotBench}
 }
 
 // fileRun is the file, or folder, that is copied.

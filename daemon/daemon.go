@@ -69,6 +69,7 @@ type DHTConfig struct {
 	Private   bool // a DHT of one's own nodes; else BitTorrent's Mainline
 	Listen    netip.AddrPort
 	Bootstrap []string // host:port of nodes to begin with [none in a private DHT, well-known ones on Mainline]
+	SlotsOnly bool     // never ask a contact at its address: what the slots alone can do is measured so
 
 	republish time.Duration // of presence, for tests
 }

@@ -29,10 +29,14 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 	if err := d.openPush(device); err != nil {
 		return err
 	}
+	ways := dht.RouteDirect | dht.RouteSlot
+	if c.SlotsOnly {
+		ways = dht.RouteSlot
+	}
 	courier, err := dht.NewCourier(d.dht, dht.CourierConfig{
 		Device: device, Peers: d.contacts.Devices, Secrets: d.secrets, Relays: d.pushRelays,
 		// The callto box is for strangers, and only contacts are answered: polling it would be gets for nothing.
-		Routes: dht.RouteDirect | dht.RouteSlot, Mapped: d.mappedDHT,
+		Routes: ways, Mapped: d.mappedDHT,
 		Twin: d.sawTwin, Republish: c.republish,
 	})
 	if err != nil {
@@ -95,6 +99,9 @@ func (d *Daemon) disconnect(c Contact) (sessions int) {
 	}
 	return sessions
 }
+
+// DHTStats are the counters of the DHT node.
+func (d *Daemon) DHTStats() dht.Stats { return d.dht.Stats() }
 
 func (d *Daemon) dhtStatus() DHTStatus {
 	return DHTStatus{Mode: d.dht.Mode().String(), Listen: d.dht.Addr().String(), Nodes: int(d.dht.Stats().Nodes)}
