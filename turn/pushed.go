@@ -57,6 +57,7 @@ func (st *stream) pushed() bool {
 		if st.secure.ConnectionState().NegotiatedProtocol != pushwire.ALPN {
 			return false
 		}
+		st.readFreely() // the kernel never gets it
 		st.push(st.secure)
 		return true
 	case st.have == 0 || st.buf.Bytes()[0] != tlsRecord:

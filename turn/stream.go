@@ -253,12 +253,17 @@ func (st *stream) setAllocated(allocated bool) {
 	st.mu.Unlock()
 	if allocated {
 		st.introduce()
-		if st.records != nil && st.records.exact != nil {
-			st.records.exact.wide.Store(true)
-			st.records.exact.secrets.Forget()
-		}
+		st.readFreely()
 	} else {
 		st.setDeadline()
+	}
+}
+
+// readFreely ends the reading record by record: the connection will not be the kernel's.
+func (st *stream) readFreely() {
+	if st.records != nil && st.records.exact != nil {
+		st.records.exact.wide.Store(true)
+		st.records.exact.secrets.Forget()
 	}
 }
 

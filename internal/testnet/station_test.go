@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	var plan plan
 	err := json.Unmarshal([]byte(spec), &plan)
 	if err == nil && plan.Relay != nil {
-		err = beRelay(plan.Relay)
+		err = beRelay(plan)
 	} else if err == nil && plan.Router != nil {
 		err = beRouter(plan.Router)
 	} else if err == nil && plan.Ports != nil {
@@ -53,6 +53,7 @@ func TestMain(m *testing.M) {
 // plan says what a station is.
 type plan struct {
 	Relay  []netip.AddrPort // listen here, and relay from these addresses
+	Push   bool             // a relay that pushes
 	Server string           // a device's relay; "" is none
 	Router *routerPlan      // a router that maps ports
 	Policy ice.Policy
@@ -102,8 +103,9 @@ func (w *wire) read() (m message, err error) {
 // relayUser and relayPassword are good at the relay.
 const relayUser, relayPassword = "u", "p"
 
-func beRelay(listen []netip.AddrPort) error {
-	cfg := turn.Config{ListenTCP: listen, ListenUDP: listen, Users: map[string]string{relayUser: relayPassword}, OwnRelays: true}
+func beRelay(p plan) error {
+	listen := p.Relay
+	cfg := turn.Config{Push: p.Push, ListenTCP: listen, ListenUDP: listen, Users: map[string]string{relayUser: relayPassword}, OwnRelays: true}
 	for _, a := range listen {
 		if a.Addr().Is4() {
 			cfg.RelayIP4 = a.Addr()
