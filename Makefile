@@ -35,7 +35,7 @@ race: ## all tests under the race detector; the seeds of fuzz tests are among th
 	$(GO) test -run 'TestAmongHostileNodes|TestIdleHour' ./dht
 
 nat: ## which networks reach which, how and why; root
-	$(GO) test -count 1 -v -run '^TestReach$$' ./internal/testnet
+	$(GO) test -count 1 -v -run '^(TestReach|TestUDPThroughARelay)$$' ./internal/testnet
 
 show-move: ## a transfer of 1 GiB that moves from the relay to a direct path and back while it runs; root. Writes to docs/reach.md
 	SHOW_MOVE=1024 $(GO) test -count 1 -v -timeout 20m -run '^TestShowMove$$' ./internal/testnet -update

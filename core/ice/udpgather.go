@@ -344,6 +344,9 @@ func (a *Attempt) udpTries(won *Pair) []Try {
 			continue
 		}
 		t := Try{Addr: k.addr, Type: l.typ, UDP: true, Relayed: l.far(k), Dials: l.checks, State: "no answer"}
+		if l.way.lent != nil {
+			t.Local = l.way.lent.Relayed() // the way from there, beside the one from our own socket
+		}
 		switch {
 		case chosen:
 			t.State, t.Local, t.After = "chosen", won.local(), time.Since(a.began)

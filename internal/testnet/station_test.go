@@ -54,6 +54,7 @@ func TestMain(m *testing.M) {
 type plan struct {
 	Relay  []netip.AddrPort // listen here, and relay from these addresses
 	Push   bool             // a relay that pushes
+	NoTCP  bool             // a relay that lends UDP ports only
 	Server string           // a device's relay; "" is none
 	Router *routerPlan      // a router that maps ports
 	Policy ice.Policy
@@ -105,7 +106,7 @@ const relayUser, relayPassword = "u", "p"
 
 func beRelay(p plan) error {
 	listen := p.Relay
-	cfg := turn.Config{Push: p.Push, ListenTCP: listen, ListenUDP: listen, Users: map[string]string{relayUser: relayPassword}, OwnRelays: true}
+	cfg := turn.Config{Push: p.Push, ListenTCP: listen, ListenUDP: listen, Users: map[string]string{relayUser: relayPassword}, OwnRelays: true, NoTCPRelays: p.NoTCP}
 	for _, a := range listen {
 		if a.Addr().Is4() {
 			cfg.RelayIP4 = a.Addr()

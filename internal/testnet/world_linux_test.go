@@ -23,6 +23,7 @@ type world struct {
 	relay   []netip.Addr
 	site    *Site
 	relayed *station // the relay's process
+	noTCP   bool     // it lends UDP ports only
 
 	mu       sync.Mutex
 	stations map[identity.DeviceID]*station
@@ -66,7 +67,7 @@ func (w *world) startRelay(t *testing.T) {
 	for _, a := range w.relay {
 		listen = append(listen, netip.AddrPortFrom(a, 3478), netip.AddrPortFrom(a, 443))
 	}
-	w.relayed = w.start(t, "relay", w.site.Hosts[0], plan{Relay: listen})
+	w.relayed = w.start(t, "relay", w.site.Hosts[0], plan{Relay: listen, NoTCP: w.noTCP})
 }
 
 // server is the relay's address as a host of that kind reaches it.
