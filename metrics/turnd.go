@@ -17,6 +17,8 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 	packets := counter("turnd_relay_packets_total", "Datagrams relayed.", "dir", "family")
 	calls := counter("turnd_udp_syscalls_total", "System calls that moved datagrams.", "dir")
 	trains := counter("turnd_udp_trains_total", "Messages of several datagrams, by direction; single are trains that the kernel refused and that went out one by one.", "dir")
+	waits := counter("turnd_udp_waits_total", "Times that a shard waited for its sockets; held are those that kept the processor, because datagrams came in close succession.", "mode")
+	connected := gauge("turnd_connected_sockets", "Sockets at relayed addresses that are connected to their busiest peers.")
 	icmp := counter("turnd_icmp_errors_total", "ICMP errors of peers that clients were told of.")
 	requests := counter("turnd_requests_total", "STUN requests understood.")
 	auth := counter("turnd_auth_failures_total", "Requests not taken as their user's; missing is every client's first.", "reason")
@@ -33,7 +35,7 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 	expiry := gauge("turnd_cert_expiry_timestamp_seconds", "When the certificate of the TLS listeners ends, in Unix time.")
 	certFailures := counter("turnd_cert_failures_total", "Changes of the certificate's files that could not be used.")
 	families := []family{
-		allocations, tcp, created, reserved, bytes, packets, calls, trains, icmp, requests, auth, denied, drops, refusals, quotas, streams, dtls, handshakes, pairs, revoked, draining, expiry, certFailures,
+		allocations, tcp, created, reserved, bytes, packets, calls, trains, waits, connected, icmp, requests, auth, denied, drops, refusals, quotas, streams, dtls, handshakes, pairs, revoked, draining, expiry, certFailures,
 	}
 	return collector{families, func(s scrape) {
 		st := read()
@@ -58,6 +60,9 @@ func newTurnd(read func() turn.Stats) prometheus.Collector {
 		s.count(trains, st.Datagrams.TrainsIn, "in")
 		s.count(trains, st.Datagrams.TrainsOut, "out")
 		s.count(trains, st.Datagrams.Fallbacks, "single")
+		s.count(waits, st.Datagrams.Holds, "held")
+		s.count(waits, st.Datagrams.Waits-min(st.Datagrams.Waits, st.Datagrams.Holds), "lent")
+		s.add(connected, float64(st.Connected))
 		s.count(icmp, st.ICMP)
 		s.count(requests, st.Requests)
 		s.countEach(auth, st.AuthFailures)

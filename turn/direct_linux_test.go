@@ -8,14 +8,7 @@ import (
 )
 
 // directs counts the connected sockets.
-func directs(s *Server) (n int) {
-	for _, sh := range s.shards {
-		sh.mu.Lock()
-		n += len(sh.directs)
-		sh.mu.Unlock()
-	}
-	return n
-}
+func directs(s *Server) int { return s.Stats().Connected }
 
 // streakTo has datagrams of a channel arrive at a peer, as many as give it a socket of its own.
 func streakTo(t *testing.T, client *testClient, number uint16, peer *testPeer, n int) {

@@ -115,6 +115,7 @@ type Stats struct {
 	Reserved           int    // ports that wait for their token
 	Relayed            []RelayCount
 	Datagrams          udp.Counts        // of all UDP sockets: datagrams, trains of them, system calls
+	Connected          int               // sockets at relayed addresses that are connected to their busiest peers, now
 	ICMP               uint64            // errors of peers that clients were told of
 	Requests           uint64            // STUN requests understood
 	AuthFailures       map[string]uint64 // by reason: missing, malformed, nonce, realm, user, password, other_user, expired
@@ -218,6 +219,9 @@ func (s *Server) Stats() Stats {
 		st.Requests += c.requests.Load()
 		st.ICMP += c.icmp.Load()
 		st.Datagrams.Add(c.io.Load())
+		sh.mu.Lock()
+		st.Connected += len(sh.directs)
+		sh.mu.Unlock()
 		st.DataPairs += int(c.conns.Load())
 		sum(st.AuthFailures, c.auth[:], func(i int) string { return authNames[i] })
 		sum(st.DeniedPeers, c.denied[1:], func(i int) string { return denyNames[i+1] })
