@@ -28,6 +28,7 @@ func (r *release) packages(ctx context.Context, b *built) error {
 	if err != nil {
 		return err
 	}
+	contents = append(contents, r.folders(contents)...)
 	for _, format := range []string{"deb", "rpm"} {
 		if !slices.Contains(r.formats, format) {
 			continue
@@ -139,6 +140,27 @@ func (r *release) contents(ctx context.Context, b *built, work string) (files.Co
 		FileInfo: &files.ContentFileInfo{Owner: "root", Group: "root", Mode: 0o755, MTime: r.when},
 	})
 	return all, r.generated(ctx, made)
+}
+
+// shared are folders that other packages have things in, too; what is below the last part of one is ours alone.
+var shared = []string{
+	"/usr/bin", "/usr/lib/systemd/system", "/usr/share/doc", "/usr/share/man/man1", "/usr/share/bash-completion/completions",
+	"/usr/share", "/etc",
+}
+
+// folders are those that the .rpm has to name for itself, or they stay behind, empty, when it is removed. A .deb takes them along.
+func (r *release) folders(contents files.Contents) (out files.Contents) {
+	var named []string
+	for _, c := range contents {
+		for dir := filepath.Dir(c.Destination); !slices.Contains(shared, dir) && !slices.Contains(named, dir) && dir != "/etc/traverse"; dir = filepath.Dir(dir) {
+			named = append(named, dir)
+			out = append(out, &files.Content{
+				Destination: dir, Type: files.TypeDir, Packager: "rpm",
+				FileInfo: &files.ContentFileInfo{Owner: "root", Group: "root", Mode: 0o755, MTime: r.when},
+			})
+		}
+	}
+	return out
 }
 
 // generated are the manual pages, the completions and the configuration with every key as a comment, made by the
