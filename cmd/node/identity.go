@@ -32,8 +32,9 @@ func (a *app) initCommand() *cobra.Command {
 				return err
 			}
 			return a.print(id, func(w io.Writer) {
-				fmt.Fprintf(w, "Device id of %s:\n\n  %s\n\n", id.Name, id.DeviceID)
-				fmt.Fprintln(w, "Next: give this id to your other devices (node contact add NAME ID on each), then run: node up")
+				fmt.Fprintf(a.stderr, "Device id of %s:\n", id.Name)
+				fmt.Fprintln(w, id.DeviceID) // and nothing else: scripts take it from there
+				fmt.Fprintf(a.stderr, "Next: give this id to your other devices (%[1]s contact add NAME ID on each), then run: %[1]s up\n", a.name)
 			})
 		},
 	}

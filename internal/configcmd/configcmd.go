@@ -126,7 +126,7 @@ func (p Program) check() *cobra.Command {
 		told := false
 		if perr := p.Print(out, func(w io.Writer) {
 			for _, text := range out.Warnings {
-				fmt.Fprintf(w, "warning: %s\n", text)
+				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", text)
 			}
 			switch {
 			case e != nil: // Report tells
