@@ -100,7 +100,6 @@ func TestCommandsRun(t *testing.T) {
 
 type world struct {
 	machines map[string]*machine
-	began    time.Time
 	groups   []int
 }
 
@@ -115,7 +114,7 @@ func newWorld(t *testing.T, page string) *world {
 	sw := "switch" + page[:1]
 	netlab.Run(t, "ip", "link", "add", sw, "type", "bridge")
 	netlab.Run(t, "ip", "link", "set", sw, "up")
-	w := &world{machines: map[string]*machine{}, began: time.Now()}
+	w := &world{machines: map[string]*machine{}}
 	for name, more := range map[string][]string{
 		"laptop": {"TRAVERSE_DHT_LISTEN=192.0.2.7:17001"},
 		"phone":  {"TRAVERSE_DHT_LISTEN=192.0.2.8:17001", "TRAVERSE_DHT_BOOTSTRAP=192.0.2.7:17001"},
@@ -181,13 +180,6 @@ func must(t *testing.T, err error) {
 
 func (w *world) run(t *testing.T, b block) {
 	t.Helper()
-	for _, again := b.words["again"]; again; {
-		if err := w.start(t, b); err == nil {
-			return
-		} else if time.Since(w.began) > 2*time.Minute {
-			t.Fatal(err)
-		}
-	}
 	if err := w.start(t, b); err != nil {
 		t.Error(err)
 	}
@@ -244,7 +236,7 @@ func (w *world) start(t *testing.T, b block) error {
 		if ready == "node" {
 			m.node = cmd.Process.Pid
 		}
-		err = w.await(ctx, m, ready)
+		err = w.await(ctx, m, ready, said.Name())
 	}
 	if err != nil {
 		return fmt.Errorf("%v on %s: %w\n%s%s", b, b.machine, err, b.script, read(t, said.Name()))
@@ -253,13 +245,16 @@ func (w *world) start(t *testing.T, b block) error {
 }
 
 // await returns once what was started answers.
-func (w *world) await(ctx context.Context, m *machine, ready string) error {
+func (w *world) await(ctx context.Context, m *machine, ready, said string) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		var err error
 		m.in(func() {
-			if ready == "soon" {
+			if ready == "listening" { // as it says then
+				if b, _ := os.ReadFile(said); !bytes.Contains(b, []byte("listening as ")) {
+					err = errors.New("it does not listen")
+				}
 				return
 			}
 			if ready != "node" {
