@@ -22,8 +22,8 @@ const lookLimit = 3 * time.Minute
 func (r row) fault() string {
 	x, against := r.ratio()
 	switch {
-	case r.err != nil:
-	case r.goal.absolute && (r.unit == "KB" || r.unit == "growth in MB" || r.unit == "MB of its process"):
+	case r.err != nil, r.goal.gate == shown:
+	case r.goal.absolute && (r.goal.gate == counts || r.unit == "KB" || r.unit == "growth in MB" || r.unit == "MB of its process"):
 		if r.ours.cost > r.goal.must {
 			return fmt.Sprintf("%.4g %s, more than %.4g", r.ours.cost, r.unit, r.goal.must)
 		}

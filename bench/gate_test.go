@@ -64,3 +64,38 @@ func TestGateOfNothing(t *testing.T) {
 		t.Errorf("exit %d, want 1: %s", got, out.String())
 	}
 }
+
+// Counters gate by what they must be, seconds do not, and what is only shown never does.
+func TestWhatGates(t *testing.T) {
+	opponent := []result{{name: "other", cost: 10}}
+	for _, c := range []struct {
+		name string
+		row  row
+		bad  bool
+	}{
+		{"a ratio below its floor", row{goal: ratio(8, 14), ours: result{cost: 2}, others: opponent}, true},
+		{"the same, shown", row{goal: ratio(8, 14).in(shown), ours: result{cost: 2}, others: opponent}, false},
+		{"a counter above its must", row{goal: atMost(125, 71).in(counts), ours: result{cost: 126}}, true},
+		{"a counter", row{goal: atMost(125, 71).in(counts), ours: result{cost: 125}}, false},
+		{"seconds", row{goal: atMost(1, 1), ours: result{cost: 2}}, false},
+	} {
+		if why := c.row.fault(); (why != "") != c.bad {
+			t.Errorf("%s: %q", c.name, why)
+		}
+	}
+}
+
+// An opponent that has no such cost is none in that row.
+func TestCostsOfOneAlone(t *testing.T) {
+	b := bench{name: "b", units: []unit{{"s", ratio(1, 1)}, {"writes", atMost(1, 1).in(counts)}}}
+	b.open = func(context.Context, settings) (*rig, error) {
+		cost := func(c ...float64) func(context.Context) (sample, error) {
+			return func(context.Context) (sample, error) { return sample{cost: c}, nil }
+		}
+		return &rig{variants: []variant{{name: "ours", run: cost(1, 1)}, {name: "other", run: cost(2)}}, close: func() {}}, nil
+	}
+	rows := runOne(t.Context(), b, quick())
+	if len(rows[0].others) != 1 || len(rows[1].others) != 0 {
+		t.Errorf("%d and %d opponents, want 1 and 0", len(rows[0].others), len(rows[1].others))
+	}
+}

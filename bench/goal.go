@@ -7,10 +7,26 @@ import "fmt"
 type goal struct {
 	must, stretch float64
 	absolute      bool // costs, lower is better; otherwise ratios
+	gate          gating
 }
 
-func ratio(must, stretch float64) goal  { return goal{must, stretch, false} }
-func atMost(must, stretch float64) goal { return goal{must, stretch, true} }
+// gating says whether a row counts in the gate.
+type gating uint8
+
+const (
+	byKind gating = iota // ratios do, and what memory needs: what a busy machine leaves as it is
+	counts               // a counter, which no neighbour changes: by its must
+	shown                // no: the opponents' cost depends on how busy the machine is
+)
+
+func ratio(must, stretch float64) goal  { return goal{must: must, stretch: stretch} }
+func atMost(must, stretch float64) goal { return goal{must: must, stretch: stretch, absolute: true} }
+
+// in is the goal with another part in the gate.
+func (g goal) in(gate gating) goal {
+	g.gate = gate
+	return g
+}
 
 // unit is one cost of a bench.
 type unit struct {

@@ -160,7 +160,7 @@ func runOne(ctx context.Context, b bench, set settings) []row {
 	for i := range rows {
 		rows[i].ours, rows[i].missing = best[i][0], rig.missing
 		for v, r := range best[i][1:] {
-			if !out[v+1] {
+			if !out[v+1] && r.name != "" { // who does not count what ours counts has no cost there
 				rows[i].others = append(rows[i].others, r)
 			}
 		}

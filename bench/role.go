@@ -31,6 +31,7 @@ type report struct {
 
 	Millis []float64 `json:"millis,omitempty"` // of what was timed
 	Memory int64     `json:"memory,omitempty"` // bytes of its own
+	Writes uint64    `json:"writes,omitempty"` // to the link
 
 	process float64 // CPU seconds of the child from its start to its end
 }
