@@ -15,10 +15,29 @@ import (
 type Why struct {
 	cli.Envelope
 	Peer     PeerRef      `json:"peer"`
-	Path     *Path        `json:"path,omitempty"` // of the session that there is now
-	Attempts []WhyAttempt `json:"attempts"`       // the newest last; at most 8 for each of the contact's devices
+	Path     *Path        `json:"path,omitempty"`    // of the session that there is now
+	Attempts []WhyAttempt `json:"attempts"`          // the newest last; at most 8 for each of the contact's devices
+	Calling  []WhyCall    `json:"calling,omitempty"` // devices that are being asked now, and have not answered
 	Warnings []string     `json:"warnings,omitempty"`
 	Story    []WhyTurn    `json:"story"` // what happened to the links, the newest last; at most 32 events for each device
+}
+
+// WhyCall is a device that is asked for a path now.
+type WhyCall struct {
+	Device  string `json:"device"`
+	Present bool   `json:"present"` // a record of it that holds was found
+	Means   string `json:"means"`
+	Change  string `json:"change"`
+}
+
+// whyCall says of a device that is asked what an end without an answer would be called.
+func whyCall(device string, present bool) WhyCall {
+	code := reason.NoRecord
+	if present {
+		code = reason.PeerSilent
+	}
+	advice := reason.Explain(code)
+	return WhyCall{device, present, advice.Means, advice.Change}
 }
 
 // WhyTurn is one thing that happened to the link of a session.
@@ -89,6 +108,9 @@ func (d *Daemon) Why(who string, last int) (Why, error) {
 	}
 	w := Why{Envelope: envelope("why"), Peer: PeerRef{c.Name, c.Device.String()}, Attempts: []WhyAttempt{}, Story: []WhyTurn{}}
 	for _, p := range c.meant(d.self) {
+		if calling, present := d.signaler.Calling(p.Device); calling {
+			w.Calling = append(w.Calling, whyCall(p.Device.String(), present))
+		}
 		for _, r := range d.manager.Reports(p.Device) {
 			w.Attempts = append(w.Attempts, whyAttempt(p.Device.String(), r))
 		}

@@ -20,6 +20,20 @@ type waiter struct {
 	hash   [32]byte    // of the sealed request
 	answer chan []byte // holds one; the first valid answer goes in
 	by     string      // the route that it came by; set before
+
+	present bool // a fresh record of the peer was found; guarded by Signaler.mu
+}
+
+// Calling tells whether a call of the peer waits for its answer now, and whether a record of the peer that holds was found meanwhile.
+func (s *Signaler) Calling(peer identity.DeviceID) (calling, present bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.waiting {
+		if w.peer == peer {
+			calling, present = true, present || w.present
+		}
+	}
+	return calling, present
 }
 
 // Call sends offer to peer by all routes together, cheaper ones with a head start, and returns the first valid answer.
@@ -74,6 +88,9 @@ func (s *Signaler) attempt(ctx context.Context, w *waiter, out Outgoing) ([]byte
 			return answer, nil
 		case finding = <-found:
 			if finding == FoundFresh {
+				s.mu.Lock()
+				w.present = true
+				s.mu.Unlock()
 				found = nil // keep waiting: the peer is there
 				continue
 			}

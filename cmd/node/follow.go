@@ -67,6 +67,31 @@ func settled(t daemon.Transfer, wait string) bool {
 	return t.State.Ended() || wait == "none" || wait == "accept" && accepted || unreachable
 }
 
+// stuck says why a transfer has not begun: its last error, or how it stands with the device that is asked.
+func stuck(c *daemon.Client, t daemon.Transfer, e *cli.Error) {
+	if t.Error != nil {
+		e.Because(t.Error)
+		e.Try = append(e.Try, t.Error.Try...)
+		return
+	}
+	if t.State != daemon.StateConnecting && t.State != daemon.StateQueued {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), quick)
+	defer cancel()
+	w, err := c.Why(ctx, t.Peer.Name, 1)
+	switch {
+	case err != nil:
+	case len(w.Calling) > 0:
+		now := w.Calling[0]
+		e.Because(fmt.Errorf("%s does not answer so far: %s", t.Peer.Name, now.Means))
+		e.Hint("%s", now.Change)
+	case len(w.Attempts) > 0 && w.Attempts[0].Means != "" && w.Attempts[0].Outcome == "failed":
+		e.Because(fmt.Errorf("%s: %s", t.Peer.Name, w.Attempts[0].Means))
+		e.Hint("%s", w.Attempts[0].Change)
+	}
+}
+
 // secondChance is how long a person at a terminal has to cancel instead of detach.
 const secondChance = 2 * time.Second
 
@@ -76,7 +101,9 @@ func (a *app) gaveUp(ctx context.Context, c *daemon.Client, list []daemon.Transf
 	t := list[i]
 	hint := "the transfer goes on; see `node transfers watch " + t.ID + "`, or end it: node transfers cancel " + t.ID
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return cli.Errorf("E_TIMEOUT", "the transfer is %s after the time given", t.State).Hint("%s", hint)
+		e := cli.Errorf("E_TIMEOUT", "the transfer is %s after the time given", t.State)
+		stuck(c, t, e)
+		return e.Hint("%s", hint)
 	}
 	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) && a.askedTwice() {
 		quickly, cancel := context.WithTimeout(context.Background(), quick)

@@ -30,6 +30,9 @@ func (a *app) whyCommand() *cobra.Command {
 					return err
 				}
 				say := a.advice(cmd)
+				for i := range w.Calling {
+					w.Calling[i].Change = say(w.Calling[i].Change)
+				}
 				for i := range w.Attempts {
 					w.Attempts[i].Change = say(w.Attempts[i].Change)
 				}
@@ -53,7 +56,10 @@ func printWhy(w io.Writer, why daemon.Why, say func(string) string) {
 	for _, t := range why.Story {
 		fmt.Fprintf(w, "%s  %s\n", t.Time.Local().Format("2006-01-02 15:04:05.000"), turnText(t))
 	}
-	if len(why.Attempts) == 0 {
+	for _, now := range why.Calling {
+		fmt.Fprintf(w, "Asked now, without an answer so far: %s\n  try: %s\n", now.Means, now.Change)
+	}
+	if len(why.Attempts) == 0 && len(why.Calling) == 0 {
 		fmt.Fprintf(w, "No attempt since the node is up. Make one: %s%s\n", say("node ping "), why.Peer.Name)
 	}
 	for _, at := range why.Attempts {
