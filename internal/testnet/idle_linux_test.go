@@ -16,7 +16,7 @@ import (
 // idleEnv is for how long TestIdle looks: 3m, for example. docs/protocol/signalling.md 6 has what it says.
 const idleEnv = "IDLE_RUN"
 
-// TestIdle: what a whole node costs while nothing happens, with one contact and a relay, on a DHT of ten nodes in Mainline's times: the packets and bytes of its
+// TestIdle: what a whole node costs while nothing happens, with one contact and a relay, in a private DHT of ten nodes: the packets and bytes of its
 // host, headers included, its lookups, and its processor time.
 func TestIdle(t *testing.T) {
 	span, err := time.ParseDuration(os.Getenv(idleEnv))
@@ -32,7 +32,7 @@ func TestIdle(t *testing.T) {
 	var meeting string
 	for i := range 8 {
 		site := w.Site(t, Public, 1)
-		h := &home{host: site.Hosts[0], program: program, mainline: true}
+		h := &home{host: site.Hosts[0], program: program}
 		h.begin(t, fmt.Sprint("hub", i))
 		at := fmt.Sprintf("%v:4222", site.Addrs[0][0])
 		if i == 0 {
@@ -51,7 +51,7 @@ func TestIdle(t *testing.T) {
 	}
 	var all []*home
 	for _, name := range []string{"a", "b"} {
-		n := &home{host: w.Site(t, Restricted, 1).Hosts[0], program: program, mainline: true}
+		n := &home{host: w.Site(t, Restricted, 1).Hosts[0], program: program}
 		n.begin(t, name)
 		all = append(all, n)
 	}

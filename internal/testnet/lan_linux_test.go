@@ -57,7 +57,6 @@ type home struct {
 	host          *netlab.Host
 	program, path string
 	id            string
-	mainline      bool // in Mainline's rules and times
 }
 
 func (h *home) begin(t *testing.T, name string) {
@@ -80,10 +79,7 @@ func (h *home) run(t *testing.T, args ...string) string {
 // up runs the daemon until the test ends.
 func (h *home) up(t *testing.T, flags ...string) {
 	t.Helper()
-	if !h.mainline {
-		flags = append(flags, "--private-dht")
-	}
-	cmd := exec.Command(h.program, append([]string{"--home", h.path, "up", "--accept", "auto", "--json"}, flags...)...)
+	cmd := exec.Command(h.program, append([]string{"--home", h.path, "up", "--private-dht", "--accept", "auto", "--json"}, flags...)...)
 	said := &tail{}
 	cmd.Stderr = said
 	ready := make(chan struct{}, 1)

@@ -74,7 +74,7 @@ func TestPush(t *testing.T) {
 		t.Errorf("without its relay it was reached by %q", route)
 	}
 	t.Logf("measured: by slot, answered after %v", took.Round(time.Millisecond))
-	relay = begin()
+	begin()
 	registered(t, b)
 	byPush(t, a, b, "with the relay back")
 }

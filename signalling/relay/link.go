@@ -39,7 +39,6 @@ type link struct {
 	conn  *stdtls.Conn
 	at    netip.AddrPort
 	in    *pushwire.Reader
-	realm string // after hello
 	heard atomic.Int64
 
 	writing sync.Mutex // held while a frame is written
