@@ -24,6 +24,8 @@ type model struct {
 	lost      int     // bytes, in this round
 	acked     int     // bytes, in this round
 
+	yield float64 // pipes that may be under way, after a round with losses; 0: as many as the gain says
+
 	minRTT   int64
 	minAt    int64
 	lowUntil int64 // while the pipe is half empty for a look at the shortest round trip
@@ -47,7 +49,13 @@ const (
 	windowGain  = 2.0
 	minRTTLife  = int64(10 * time.Second)
 	// overload is the share of a round's bytes whose loss means too fast; random losses of a few percent do not.
-	overload    = 1.0 / 12
+	overload = 1.0 / 6
+	// A round that lost more than yieldAt, as random loss rarely does and a full queue always, leaves the queue to others: the window goes to one pipe,
+	// which alone still fills the line, and comes back by yieldStep a round.
+	yieldAt     = 0.02
+	yieldLeast  = 3 // packets
+	yieldTo     = 1.0
+	yieldStep   = 0.02
 	firstWindow = 32 // packets
 	minWindow   = 4  // packets
 )
@@ -108,6 +116,14 @@ func (m *model) endRound(s sample) {
 	}
 	over := m.lost > 8*m.packet && float64(m.lost) > overload*float64(m.lost+m.acked)
 	rate := m.rate()
+	switch {
+	case m.lost > yieldLeast*m.packet && float64(m.lost) > yieldAt*float64(m.lost+m.acked):
+		m.yield = yieldTo
+	case m.yield > 0:
+		if m.yield += yieldStep; m.yield >= windowGain {
+			m.yield = 0
+		}
+	}
 	switch {
 	case over:
 		m.limit = 0.85 * rate
@@ -187,8 +203,12 @@ func (m *model) window() int {
 	for _, e := range m.extra {
 		extra = max(extra, e)
 	}
+	extra = min(extra, 4*pipe+256<<10)
+	if m.yield > 0 && m.phase != startup {
+		gain, extra = m.yield, min(extra, pipe/4)
+	}
 	// Two packets for a delayed acknowledgement, and what one burst of the pacer is.
-	w := int(gain*pipe+min(extra, 4*pipe+256<<10)) + 2*m.packet + m.quantum()
+	w := int(gain*pipe+extra) + 2*m.packet + m.quantum()
 	if m.phase == startup {
 		w = max(w, firstWindow*m.packet)
 	}

@@ -17,6 +17,29 @@ type Config struct {
 	Queue int           // bytes that wait for the rate, or for the reader; more are dropped [4 MiB]
 	MTU   int           // longer packets are refused as too big; 0: none are
 	Seed  uint64
+	// Line is a bottleneck that several pairs share: what their first ends send waits for the rate in one queue of Queue bytes, which drops what it
+	// does not hold. The way back is not limited then. nil: each direction of a pair has its own.
+	Line *Line
+}
+
+// Line is a bottleneck of several pairs.
+type Line struct {
+	mu   sync.Mutex
+	busy time.Time // until when it is taken by what was sent
+}
+
+// enter puts n bytes into the queue and returns when the last of them has left it; false: they were dropped.
+func (l *Line) enter(now time.Time, n int, rate float64, queue int) (time.Time, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy.Before(now) {
+		l.busy = now
+	}
+	if waiting := l.busy.Sub(now).Seconds() * rate; int(waiting)+n > queue {
+		return now, false
+	}
+	l.busy = l.busy.Add(time.Duration(float64(n) / rate * 1e9))
+	return l.busy, true
 }
 
 // End is one of the two. It is what arq.Datagrams asks for, and a net.PacketConn too.
@@ -79,12 +102,20 @@ func (e *End) Send(packets [][]byte) (tooBig bool, err error) {
 			tooBig = true
 			continue
 		}
-		if p.closed || e.Block.Load() || p.random.Float64() < e.cfg.Loss || p.queued+len(b) > e.cfg.Queue {
+		shared := e.cfg.Line != nil
+		if p.closed || e.Block.Load() || p.random.Float64() < e.cfg.Loss || !shared && p.queued+len(b) > e.cfg.Queue {
 			e.Dropped.Add(1)
 			continue
 		}
 		at := now
-		if e.cfg.Rate > 0 {
+		switch {
+		case shared && e.addr.Port == 1:
+			var ok bool
+			if at, ok = e.cfg.Line.enter(now, len(b), e.cfg.Rate, e.cfg.Queue); !ok {
+				e.Dropped.Add(1)
+				continue
+			}
+		case !shared && e.cfg.Rate > 0:
 			if p.busy.Before(now) {
 				p.busy = now
 			}
