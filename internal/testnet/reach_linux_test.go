@@ -77,7 +77,12 @@ func TestReach(t *testing.T) {
 		for _, c := range cells {
 			rows = append(rows, c.want.row(c.setup.Round(time.Millisecond).String()))
 		}
-		if err := os.WriteFile(page, []byte(render(t, rows, time.Now())), 0o644); err != nil {
+		now := time.Now()
+		if err := os.WriteFile(page, []byte(render(t, rows, now)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		before, _, after := cutReadme(t)
+		if err := os.WriteFile(readme, []byte(before+tableFrom+table(rows, now)+tableTo+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

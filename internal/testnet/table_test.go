@@ -114,8 +114,35 @@ The networks with a NAT have IPv4 only.
 
 // render is the page.
 func render(t *testing.T, rows []string, when time.Time) string {
-	return head + fmt.Sprintf("Run of %s:\n\n", when.UTC().Format(time.DateOnly)) +
-		"| from | to | path | transport | set-up | reason |\n|---|---|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n" + tailOf(t)
+	return head + table(rows, when) + tailOf(t)
+}
+
+// table is the run, as the page and the README have it.
+func table(rows []string, when time.Time) string {
+	return fmt.Sprintf("Run of %s:\n\n", when.UTC().Format(time.DateOnly)) +
+		"| from | to | path | transport | set-up | reason |\n|---|---|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n"
+}
+
+// readme has the table between two marks, folded.
+const (
+	readme    = "../../README.md"
+	tableFrom = "<!-- reach -->\n<details><summary>All pairs of networks, each with its path, set-up time and reason</summary>\n\n"
+	tableTo   = "\n</details>\n<!-- /reach -->\n"
+)
+
+// cutReadme is what the README has before the table, the table, and what comes after it.
+func cutReadme(t *testing.T) (before, within, after string) {
+	t.Helper()
+	raw, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(raw), tableFrom)
+	within, after, closed := strings.Cut(rest, tableTo)
+	if !ok || !closed {
+		t.Fatal("README.md has no place for the table")
+	}
+	return before, within, after
 }
 
 // movePage is what a run of `make show-move` printed.
@@ -141,6 +168,21 @@ func tailOf(t *testing.T) string {
 func (p pair) row(setup string) string {
 	from, to := p.names()
 	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s |", from, to, p.kind, p.transport, setup, p.reason)
+}
+
+// TestReachReadme holds that the README shows the run that the page has.
+func TestReachReadme(t *testing.T) {
+	raw, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, run, ok := strings.Cut(string(raw), head)
+	if run, _, ok = strings.Cut(run, moveHead); !ok {
+		t.Fatal("docs/reach.md has no table")
+	}
+	if _, within, _ := cutReadme(t); within != run {
+		t.Errorf("README.md does not have the table of docs/reach.md; as root: go test ./internal/testnet -run TestReach -update\ngot:\n%s\nwant:\n%s", within, run)
+	}
 }
 
 // TestReachPage holds the page against what the cells should be: whoever changes one makes a run.
