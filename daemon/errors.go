@@ -103,6 +103,9 @@ func explainReason(err error, peer string) *cli.Error {
 	case reason.RelayUnreachable:
 		return cli.Errorf("E_NO_PATH", "the relay cannot be reached").Because(err).
 			Hint("check its address, and that turnd runs there: --relay 'turn:USER@HOST:PORT?transport=tcp'")
+	case reason.RelayPolicy:
+		return cli.Errorf("E_NO_PATH", "no path to %s", peer).Because(err).
+			Hint("set path.policy, or the contact's (node contact set NAME path=auto), on one of the two")
 	case reason.NoPath:
 		return cli.Errorf("E_NO_PATH", "no path to %s", peer).Because(err).
 			Hint("configure a relay that both sides can reach: --relay 'turn:USER@HOST:PORT?transport=tcp'")

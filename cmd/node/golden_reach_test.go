@@ -24,6 +24,9 @@ func TestReachAnswers(t *testing.T) {
 	}{
 		"why":            {goldenWhy(), func(b *bytes.Buffer) { printWhy(b, goldenWhy(), say) }},
 		"why-nothing":    {goldenWhyNothing(), func(b *bytes.Buffer) { printWhy(b, goldenWhyNothing(), say) }},
+		"why-no-path":    {goldenWhyNoPath(), func(b *bytes.Buffer) { printWhy(b, goldenWhyNoPath(), say) }},
+		"why-lan":        {goldenWhyLAN(), func(b *bytes.Buffer) { printWhy(b, goldenWhyLAN(), say) }},
+		"why-moved":      {goldenWhyMoved(), func(b *bytes.Buffer) { printWhy(b, goldenWhyMoved(), say) }},
 		"netcheck":       {goldenNetcheck(), func(b *bytes.Buffer) { printNetcheck(b, goldenNetcheck()) }},
 		"netcheck-alone": {goldenNetcheckAlone(), func(b *bytes.Buffer) { printNetcheck(b, goldenNetcheckAlone()) }},
 		"doctor":         {goldenDoctor(), func(b *bytes.Buffer) { printDoctor(b, goldenDoctor()) }},
@@ -31,8 +34,9 @@ func TestReachAnswers(t *testing.T) {
 		var text bytes.Buffer
 		c.human(&text)
 		said := text.String()
-		for _, at := range goldenWhy().Attempts { // people read their own time, the page has UTC's
-			said = strings.ReplaceAll(said, at.Began.Local().Format(time.DateTime), at.Began.Format(time.DateTime))
+		for after := range 10 { // people read their own time, the page has UTC's
+			at := goldenTime.Add(time.Duration(after) * time.Minute)
+			said = strings.ReplaceAll(said, at.Local().Format(time.DateTime), at.Format(time.DateTime))
 		}
 		golden(t, name+".txt", said)
 		object, err := json.MarshalIndent(c.object, "", "  ")
@@ -106,6 +110,72 @@ func goldenWhy() daemon.Why {
 	direct.There.Mapping = "pcp"
 	w.Path = direct.Path
 	w.Attempts = append(w.Attempts, relayed, failed, direct)
+	return w
+}
+
+// goldenAttempt is an attempt from here that took a third of a second.
+func goldenAttempt(after time.Duration, code reason.Code) daemon.WhyAttempt {
+	advice := reason.Explain(code)
+	return daemon.WhyAttempt{
+		Device: goldenPeer, Began: goldenTime.Add(after), Took: 312400 * time.Microsecond, Called: true, Stage: "session", Reason: string(code),
+		Means: advice.Means, Change: advice.Change, Policy: "auto", Here: daemon.WhyNetwork{Mapping: "none"}, There: daemon.WhyNetwork{Mapping: "none"}, Pairs: []daemon.WhyPair{},
+	}
+}
+
+// goldenWhyNoPath is a connection that never was: every pair, what became of it and when, and what would change that.
+func goldenWhyNoPath() daemon.Why {
+	w := goldenWhyNothing()
+	w.Story = []daemon.WhyTurn{}
+	at := goldenAttempt(0, reason.NoPath)
+	at.Outcome, at.Stage, at.Took, at.Error = "failed", "negotiate", 20*time.Second, "connmgr: connect to 7qk3aaa: negotiate: ice: no path: context deadline exceeded"
+	at.Here.Symmetric, at.There.NoUDP = true, true
+	at.Pairs = []daemon.WhyPair{
+		{Kind: "direct", Via: "host/tcp", Remote: "192.168.1.7:40123", State: "no connection", Dials: 21, After: 19800 * time.Millisecond, Error: "connect: no route to host"},
+		{Kind: "direct", Via: "srflx/tcp", Local: "192.0.2.5:40000", Remote: "198.51.100.9:40123", State: "connected, no answer", Dials: 1, After: 120 * time.Millisecond},
+		{Kind: "relayed", Via: "relay/tcp", Remote: "203.0.113.3:51000", State: "no connection", Dials: 9, After: 18 * time.Second, Error: "connect: connection refused"},
+		{Kind: "direct", Via: "host/udp", Remote: "192.168.1.7:40124", State: "no answer", After: 20 * time.Millisecond},
+		{Kind: "direct", Via: "host/tcp", Remote: "127.0.0.1:40123", State: "left out"},
+	}
+	w.Attempts = append(w.Attempts, at)
+	return w
+}
+
+// goldenWhyLAN is a direct path on the same network.
+func goldenWhyLAN() daemon.Why {
+	w := goldenWhyNothing()
+	at := goldenAttempt(0, reason.DirectLAN)
+	at.Outcome, at.Took = "direct", 41*time.Millisecond
+	at.Path = &daemon.Path{Kind: "direct", Via: "host/tcp", Local: "192.168.1.5:40000", Remote: "192.168.1.7:40123", Reason: "DIRECT_LAN"}
+	at.Pairs = []daemon.WhyPair{
+		{Kind: "direct", Via: "host/tcp", Local: "192.168.1.5:40000", Remote: "192.168.1.7:40123", State: "chosen", Dials: 1, After: 12 * time.Millisecond},
+		{Kind: "relayed", Via: "relay/tcp", Remote: "203.0.113.3:51000", State: "not tried"},
+	}
+	w.Path, w.Attempts = at.Path, append(w.Attempts, at)
+	w.Story = []daemon.WhyTurn{{Device: goldenPeer, Time: goldenTime, What: "began", Path: at.Path, Took: at.Took}}
+	return w
+}
+
+// goldenWhyMoved is a session that began over the relay, moved to a direct path, lost it, and is over the relay again.
+func goldenWhyMoved() daemon.Why {
+	w := goldenWhyNothing()
+	relayed := goldenAttempt(0, reason.RelayPunchTimeout)
+	relayed.Outcome = "relayed"
+	relayed.Path = &daemon.Path{Kind: "relayed", Via: "relay/tcp", Local: "192.0.2.5:40000", Remote: "203.0.113.3:51000", Reason: "RELAY_PUNCH_TIMEOUT"}
+	direct := goldenAttempt(time.Minute, reason.PunchedTCP)
+	direct.Outcome = "direct"
+	direct.Path = &daemon.Path{Kind: "direct", Via: "srflx/tcp", Local: "192.0.2.5:40000", Remote: "198.51.100.9:40123", Reason: "PUNCHED_TCP"}
+	back := *relayed.Path
+	back.Reason = "RELAY_DIRECT_DEGRADED"
+	w.Path, w.Attempts = &back, append(w.Attempts, relayed, direct)
+	turn := func(after time.Duration, what string, path *daemon.Path) daemon.WhyTurn {
+		return daemon.WhyTurn{Device: goldenPeer, Time: goldenTime.Add(after), What: what, Path: path}
+	}
+	began, moved, died, again := turn(0, "began", relayed.Path), turn(time.Minute, "moved", direct.Path), turn(2*time.Minute, "died", direct.Path), turn(2*time.Minute, "moved", &back)
+	began.Took, moved.Took, again.Took = relayed.Took, direct.Took, 1200*time.Microsecond
+	moved.From, moved.Alive = relayed.Path, true
+	died.Error = "mux: no answer to a beacon"
+	again.From, again.Kept = direct.Path, true
+	w.Story = []daemon.WhyTurn{began, moved, died, again}
 	return w
 }
 

@@ -42,7 +42,7 @@ func (t Try) String() string {
 
 // NoPathError says that no path was found, and what became of every way that was tried.
 type NoPathError struct {
-	Code      reason.Code // NO_PATH, or of our relay if it failed: RELAY_AUTH, RELAY_QUOTA, RELAY_UNREACHABLE
+	Code      reason.Code // NO_PATH, RELAY_POLICY where the two policies exclude each other, or of our relay if it failed: RELAY_AUTH, RELAY_QUOTA, RELAY_UNREACHABLE
 	Policy    Policy      // that ruled
 	Tries     []Try
 	Swallowed bool  // a direct path was chosen, and nothing came over it any more
@@ -96,6 +96,10 @@ func (a *Attempt) noPath(cause error) *NoPathError {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e.Policy = a.policy
+	if errors.Is(cause, errPolicies) {
+		e.Code = reason.RelayPolicy
+		return e // nothing was tried
+	}
 	if relays != nil && a.policy != DirectOnly {
 		e.Code = reason.Of(relays)
 		e.Err = errors.Join(cause, relays)

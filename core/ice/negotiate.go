@@ -102,6 +102,9 @@ func (a *Attempt) begin(remote *Offer) error {
 	stage := a.stage
 	if stage == gathered {
 		a.stage, a.policy, a.remote = negotiating, policy, *remote
+		if err != nil {
+			a.policy = a.wants // nobody's rules
+		}
 	}
 	var drop []*stream
 	for s := range a.streams {

@@ -32,8 +32,8 @@ func TestPolicies(t *testing.T) {
 		{RelayOnly, RelayOnly, "callee", Relayed, reason.RelayPolicy},
 		{RelayOnly, Auto, "callee", Relayed, reason.RelayPolicy},
 		{RelayOnly, Auto, "", "", reason.NoPath},
-		{RelayOnly, DirectOnly, "both", "", reason.NoPath},
-		{DirectOnly, RelayOnly, "both", "", reason.NoPath},
+		{RelayOnly, DirectOnly, "both", "", reason.RelayPolicy},
+		{DirectOnly, RelayOnly, "both", "", reason.RelayPolicy},
 	} {
 		name := c.caller.String() + " calls " + c.callee.String() + " relays " + c.relays
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {

@@ -45,9 +45,10 @@ type udpAgent struct {
 type udpLeg struct {
 	typ     CandidateType
 	offered bool
-	checks  int  // that were sent
-	heard   bool // a check or an answer came, with the right password
-	way     way  // by which the last one came, if one did
+	checks  int       // that were sent
+	changed time.Time // of the last check that was sent
+	heard   bool      // a check or an answer came, with the right password
+	way     way       // by which the last one came, if one did
 }
 
 // maxUDPLegs bounds the addresses that one agent checks or is checked from.
@@ -269,6 +270,7 @@ func (u *udpAgent) out(b []byte, to udpKey) {
 		return
 	}
 	l.checks++
+	l.changed = time.Now()
 	w := l.way
 	u.mu.Unlock()
 	switch {

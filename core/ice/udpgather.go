@@ -347,6 +347,9 @@ func (a *Attempt) udpTries(won *Pair) []Try {
 		if l.way.lent != nil {
 			t.Local = l.way.lent.Relayed() // the way from there, beside the one from our own socket
 		}
+		if l.checks > 0 {
+			t.After = l.changed.Sub(a.began)
+		}
 		switch {
 		case chosen:
 			t.State, t.Local, t.After = "chosen", won.local(), time.Since(a.began)

@@ -16,7 +16,7 @@ var advice = map[Code]Advice{
 	RelayTCPFiltered:    {"no direct TCP connection came through, though there is an address to connect to", "let the node's port in on one end's firewall, or TCP to any port out on the other"},
 	RelayUDPBlocked:     {"no UDP leaves this network, and TCP found no direct way", "let UDP out on the network's firewall"},
 	RelayFamilyMismatch: {"one end has only IPv4 and the other only IPv6", "give either end the other family; a relay with both is what joins them until then"},
-	RelayPolicy:         {"one end is set to relay-only", "set path.policy to auto on the end that has relay-only"},
+	RelayPolicy:         {"one end is set to relay-only", "set path.policy, or the contact's path (contact set), to auto on the end that has relay-only"},
 	RelayPunchTimeout:   {"both NATs should let a direct path through, and none came in time", "try again; if it stays, a firewall behind the NAT drops what comes in: map a port on either router"},
 	RelayDirectDegraded: {"the direct path died or became worse than the relay", "nothing: the direct path is tried again; see that the network on both ends is well"},
 

@@ -92,6 +92,7 @@ func (s *station) count() int64 {
 
 // TestRelayDiesInUse: the only way is over a relay, whose process dies and comes back; one that stands still instead, which no connection tells of.
 func TestRelayDiesInUse(t *testing.T) {
+	t.Parallel()
 	if !netlab.Alone(t) {
 		return
 	}
@@ -111,6 +112,7 @@ func TestRelayDiesInUse(t *testing.T) {
 // TestRelayDiesWhileGathering: a relay that answers nothing and then dies under those who ask it. Who can do without it does; who cannot learns so, and
 // finds a path when the relay is back.
 func TestRelayDiesWhileGathering(t *testing.T) {
+	t.Parallel()
 	if !netlab.Alone(t) {
 		return
 	}
@@ -140,6 +142,7 @@ func TestRelayDiesWhileGathering(t *testing.T) {
 
 // TestRelayDiesDuringMove: the relay falls silent as the session begins to move away from it, while it carries the offers of that move.
 func TestRelayDiesDuringMove(t *testing.T) {
+	t.Parallel()
 	if !netlab.Alone(t) {
 		return
 	}
@@ -160,6 +163,7 @@ func TestRelayDiesDuringMove(t *testing.T) {
 // TestBigPacketsAreLost: a path that passes packets up to 1280 bytes and swallows larger ones without a word, from the beginning and later. Checks are small
 // and come through, so the path is chosen, and TLS cannot even begin on it.
 func TestBigPacketsAreLost(t *testing.T) {
+	t.Parallel()
 	if !netlab.Alone(t) {
 		return
 	}
@@ -184,6 +188,7 @@ func TestBigPacketsAreLost(t *testing.T) {
 
 // TestOneWayBlackHole: packets are lost in one direction only, under the sender first, then under the other side.
 func TestOneWayBlackHole(t *testing.T) {
+	t.Parallel()
 	if !netlab.Alone(t) {
 		return
 	}
@@ -202,6 +207,7 @@ func TestOneWayBlackHole(t *testing.T) {
 
 // TestAddressChanges: a device gets other addresses in the middle of a flow, direct and relayed; its interface goes down and comes up again.
 func TestAddressChanges(t *testing.T) {
+	t.Parallel()
 	if !netlab.Alone(t) {
 		return
 	}
