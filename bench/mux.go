@@ -24,10 +24,11 @@ func muxBenches() []bench {
 		// yamux and smux write each message by itself where they can, and gather where they are starved: against them on a busy machine the ratio says little. 8 and 14
 		// messages a write are what the ratios of 8 and 14 come from.
 		units: []unit{
-			{"sender CPU s/GB", ratio(8, 14).in(shown)}, {"receiver CPU s/GB", ratio(8, 14).in(shown)},
+			{"sender CPU s/GB", ratio(8, 14).in(shown)},
+			{"receiver CPU s/GB", ratio(8, 14).in(shown)},
 			{"writes to the link, a thousand messages", atMost(1000./8, 1000./14).in(counts)},
 		},
-		open:  func(_ context.Context, set settings) (*rig, error) { return openMux(set, 1<<10) },
+		open: func(_ context.Context, set settings) (*rig, error) { return openMux(set, 1<<10) },
 	}}
 	return append(list, pingBenches()...)
 }
