@@ -56,7 +56,7 @@ func TestGolden(t *testing.T) {
 	object("inbox show", h.node("phone", 0, "inbox", "show", id))
 	object("inbox accept", h.node("phone", 0, "inbox", "accept", id, "--wait", "done"))
 	h.await("laptop", id, daemon.StateDone)
-	object("transfers show", h.node("laptop", 0, "transfers", "show", id))
+	object("transfers show", h.forgotten("laptop", id))
 	h.awaitSums("phone", id)
 	object("transfers verify", h.node("phone", 0, "transfers", "verify", id))
 	object("get", h.node("phone", 0, "get", "laptop:"+id))
@@ -164,6 +164,16 @@ func (h *twoHomes) await(home, id string, state daemon.State) {
 			}
 		}
 		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// forgotten is `transfers show` of one that has ended, once the list of what was in it is gone, which follows.
+func (h *twoHomes) forgotten(home, id string) string {
+	h.t.Helper()
+	for deadline := time.Now().Add(goldenTimeout); ; <-time.After(5 * time.Millisecond) {
+		if out := h.node(home, 0, "transfers", "show", id); strings.Contains(out, `"list":[]`) || time.Now().After(deadline) {
+			return out
+		}
 	}
 }
 
