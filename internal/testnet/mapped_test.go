@@ -156,9 +156,17 @@ func echoed(network string, to netip.AddrPort, patience time.Duration) error {
 		return err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	if _, err = conn.Write([]byte("word")); err == nil {
-		_, err = io.ReadFull(conn, make([]byte, 4))
+	for end := time.Now().Add(patience); ; {
+		if _, err = conn.Write([]byte("word")); err != nil {
+			return err
+		}
+		wait := patience
+		if network[:3] == "udp" {
+			wait = patience / 10 // a datagram may get lost
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(wait))
+		if _, err = io.ReadFull(conn, make([]byte, 4)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().After(end) || network[:3] != "udp" {
+			return err
+		}
 	}
-	return err
 }
