@@ -32,7 +32,7 @@ lint: ## vet, staticcheck, gofumpt, tidy; first what is quick
 
 race: ## all tests under the race detector; the seeds of fuzz tests are among them
 	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
-	$(GO) test -run 'TestAmongHostileNodes|TestIdleHour' ./dht
+	$(GO) test -run 'TestAmongHostileNodes|TestOneViceAtATime|TestRecordsSurviveTheirNodes|TestIdleHour' ./dht
 
 nat: ## which networks reach which, how and why; root
 	$(GO) test -count 1 -v -run '^(TestReach|TestUDPThroughARelay)$$' ./internal/testnet
