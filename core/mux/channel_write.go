@@ -11,7 +11,46 @@ import (
 // while the peer's windows, the channel's queue or what awaits the peer's acknowledgement are full, also while the
 // session has no link; the deadline, Close and a reset end the wait, and then n bytes have been queued.
 func (c *Channel) Write(p []byte) (int, error) {
-	return c.queue(len(p), func(done int) (int, error) { return c.put(p[done:]) })
+	done, err := c.queue(int64(len(p)), 1, func(done int64) (int, error) { return c.put(p[done:]) })
+	return int(done), err
+}
+
+// queue calls one, which queues what is allowed of n bytes behind those that are done, until less than least are left.
+// Other writers wait meanwhile.
+func (c *Channel) queue(n, least int64, one func(done int64) (int, error)) (done int64, err error) {
+	passed := c.writeBy.wait()
+	select {
+	case <-passed:
+		return 0, os.ErrDeadlineExceeded
+	default:
+	}
+	select {
+	case c.writers <- struct{}{}:
+	case <-passed:
+		return 0, os.ErrDeadlineExceeded
+	}
+	defer func() { <-c.writers }()
+	for {
+		added, err := one(done)
+		done += int64(added)
+		if err != nil || n-done < least {
+			return done, err
+		}
+		if added > 0 {
+			continue
+		}
+		if err := c.awaitRoom(passed); err != nil {
+			return done, err
+		}
+	}
+}
+
+// countLocked notes n more bytes that are to be sent.
+func (c *Channel) countLocked(n int) {
+	c.out.sent += uint64(n)
+	c.s.out.sent += uint64(n)
+	c.queued += n
+	c.s.queued += n
 }
 
 // awaitRoom waits until a Write should try again, and counts how long.

@@ -191,36 +191,11 @@ func (c *Channel) readFile(r io.Reader) (done int64, err error) {
 
 // queueFile queues length bytes of the file, but for a short rest.
 func (c *Channel) queueFile(f *sharedFile, at, length int64) (done int64, err error) {
-	passed := c.writeBy.wait()
-	select {
-	case <-passed:
-		return 0, os.ErrDeadlineExceeded
-	default:
-	}
-	select {
-	case c.writers <- struct{}{}:
-	case <-passed:
-		return 0, os.ErrDeadlineExceeded
-	}
-	defer func() { <-c.writers }()
-	for length-done >= directBody {
-		n, err := c.putFile(f, at+done, length-done)
-		done += n
-		if err != nil {
-			return done, err
-		}
-		if n > 0 {
-			continue
-		}
-		if err := c.awaitRoom(passed); err != nil {
-			return done, err
-		}
-	}
-	return done, nil
+	return c.queue(length, directBody, func(done int64) (int, error) { return c.putFile(f, at+done, length-done) })
 }
 
 // putFile queues what is allowed of a file, a frame at most. It is put for files.
-func (c *Channel) putFile(f *sharedFile, at, length int64) (int64, error) {
+func (c *Channel) putFile(f *sharedFile, at, length int64) (int, error) {
 	s := c.s
 	s.mu.Lock()
 	defer s.unlock()
@@ -234,21 +209,18 @@ func (c *Channel) putFile(f *sharedFile, at, length int64) (int64, error) {
 		c.waitLocked(want)
 		return 0, nil
 	}
-	c.out.sent += uint64(n)
-	s.out.sent += uint64(n)
-	c.queued += n
-	s.queued += n
+	c.countLocked(n)
 	if c.outQueue.len() > 0 {
 		last := c.outQueue.back()
 		if last.file == f && last.offset+int64(last.n) == at {
 			last.n += n
 			c.enterLocked()
-			return int64(n), nil
+			return n, nil
 		}
 	}
 	c.outQueue.push(outChunk{file: f.retain(), offset: at, n: n})
 	c.enterLocked()
-	return int64(n), nil
+	return n, nil
 }
 
 // takeFileLocked makes a frame of the channel's first chunk, which is of a file.

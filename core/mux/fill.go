@@ -1,7 +1,5 @@
 package mux
 
-import "os"
-
 // SendsFiles tells whether the present link sends bytes of files by itself: then what is in a file should be given by
 // ReadFrom, else by Fill.
 func (c *Channel) SendsFiles() bool {
@@ -20,37 +18,8 @@ func (c *Channel) SendsFiles() bool {
 // its argument; when it fails, what it has been given then is not sent, and Fill returns its error and how many bytes
 // have been queued before. Other writers wait meanwhile.
 func (c *Channel) Fill(n int, put func(p []byte) error) (int, error) {
-	return c.queue(n, func(done int) (int, error) { return c.fill(n-done, put) })
-}
-
-// queue calls one, which queues what is allowed of n bytes behind those that are done, until all are.
-func (c *Channel) queue(n int, one func(done int) (int, error)) (int, error) {
-	passed := c.writeBy.wait()
-	select {
-	case <-passed:
-		return 0, os.ErrDeadlineExceeded
-	default:
-	}
-	select {
-	case c.writers <- struct{}{}:
-	case <-passed:
-		return 0, os.ErrDeadlineExceeded
-	}
-	defer func() { <-c.writers }()
-	done := 0
-	for {
-		added, err := one(done)
-		done += added
-		if err != nil || done == n {
-			return done, err
-		}
-		if added > 0 {
-			continue
-		}
-		if err := c.awaitRoom(passed); err != nil {
-			return done, err
-		}
-	}
+	done, err := c.queue(int64(n), 1, func(done int64) (int, error) { return c.fill(n-int(done), put) })
+	return int(done), err
 }
 
 // fill queues what is allowed of n bytes, as Channel.put does.
@@ -93,12 +62,4 @@ func (c *Channel) fill(n int, put func(p []byte) error) (int, error) {
 	}
 	c.enterLocked() // also what was there before, which had to wait
 	return n, err
-}
-
-// countLocked notes n more bytes that are to be sent.
-func (c *Channel) countLocked(n int) {
-	c.out.sent += uint64(n)
-	c.s.out.sent += uint64(n)
-	c.queued += n
-	c.s.queued += n
 }
