@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -43,17 +44,13 @@ it has to be up once in three days or so, else the others' time runs out after s
 			Use: "rename NAME NEW", Short: "call a device of the account something else, here and at its contacts", Args: exactArgs(2),
 			Example: "  node device rename phone old-phone",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				c, err := a.client()
-				if err != nil {
-					return err
-				}
-				ctx, cancel := a.limit(cmd.Context(), quick)
-				defer cancel()
-				o, err := c.RenameDevice(ctx, args[0], args[1])
-				if err != nil {
-					return err
-				}
-				return a.print(o, func(w io.Writer) { fmt.Fprintf(w, "%s  %s  renamed\n", o.Name, o.ID) })
+				return a.ask(cmd, quick, func(ctx context.Context, c *daemon.Client) error {
+					o, err := c.RenameDevice(ctx, args[0], args[1])
+					if err != nil {
+						return err
+					}
+					return a.print(o, func(w io.Writer) { fmt.Fprintf(w, "%s  %s  renamed\n", o.Name, o.ID) })
+				})
 			},
 		},
 		&cobra.Command{
@@ -62,17 +59,13 @@ it has to be up once in three days or so, else the others' time runs out after s
 then, for seven days at most, they know the old list. Sessions with the device end with AUTH_REVOKED.`,
 			Example: "  node device revoke phone",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				c, err := a.client()
-				if err != nil {
-					return err
-				}
-				ctx, cancel := a.limit(cmd.Context(), quick)
-				defer cancel()
-				o, err := c.RevokeDevice(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				return a.print(o, func(w io.Writer) { fmt.Fprintf(w, "%s  %s  revoked\n", o.Name, o.ID) })
+				return a.ask(cmd, quick, func(ctx context.Context, c *daemon.Client) error {
+					o, err := c.RevokeDevice(ctx, args[0])
+					if err != nil {
+						return err
+					}
+					return a.print(o, func(w io.Writer) { fmt.Fprintf(w, "%s  %s  revoked\n", o.Name, o.ID) })
+				})
 			},
 		},
 	)
