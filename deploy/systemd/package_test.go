@@ -20,6 +20,20 @@ everything() {
 }
 `
 
+// setUp configures turnd, as docs/operations.md says, starts it and checks it; a part of the scripts below.
+const setUp = `cat >/etc/traverse/traverse.toml <<END
+schema = 1
+[turnd]
+listen_udp = ["127.0.0.1:3478"]
+listen_tcp = ["127.0.0.1:3478"]
+relay_ip4 = "127.0.0.1"
+allow_peer = ["127.0.0.0/8"]
+END
+(umask 077; echo 'laptop:a long password' >/etc/traverse/users; echo 'a long password' >/root/password)
+systemctl enable --now turnd
+turnd check turn:laptop@127.0.0.1:3478 --family 4 --pass-file /root/password
+`
+
 // packaged is what an administrator does with a package, from the installation to the end. `set -e` makes every line a
 // test; what is to fail is said to.
 const packaged = `#!/bin/sh
@@ -42,18 +56,7 @@ traverse help | grep -q 'traverse COMMAND'
 turnd config check --home /etc/traverse --relay-ip4 127.0.0.1
 
 # As docs/operations.md says.
-cat >/etc/traverse/traverse.toml <<END
-schema = 1
-[turnd]
-listen_udp = ["127.0.0.1:3478"]
-listen_tcp = ["127.0.0.1:3478"]
-relay_ip4 = "127.0.0.1"
-allow_peer = ["127.0.0.0/8"]
-END
-(umask 077; echo 'laptop:a long password' >/etc/traverse/users; echo 'a long password' >/root/password)
-systemctl enable --now turnd
-turnd check turn:laptop@127.0.0.1:3478 --family 4 --pass-file /root/password
-systemctl reload turnd
+` + setUp + `systemctl reload turnd
 turnd check turn:laptop@127.0.0.1:3478 --family 4 --pass-file /root/password
 TRAVERSE_SESSION=1 /test/session.test -test.v -test.run '^TestSession$' | tee /root/session
 not grep -q SKIP /root/session
@@ -165,18 +168,7 @@ not systemctl is-active --quiet turnd
 test "$(version)" = 1.0.0
 command rpm -V --nodeps traverse
 turnd config check --home /etc/traverse --relay-ip4 127.0.0.1
-cat >/etc/traverse/traverse.toml <<END
-schema = 1
-[turnd]
-listen_udp = ["127.0.0.1:3478"]
-listen_tcp = ["127.0.0.1:3478"]
-relay_ip4 = "127.0.0.1"
-allow_peer = ["127.0.0.0/8"]
-END
-(umask 077; echo 'laptop:a long password' >/etc/traverse/users; echo 'a long password' >/root/password)
-systemctl enable --now turnd
-turnd check turn:laptop@127.0.0.1:3478 --family 4 --pass-file /root/password
-
+` + setUp + `
 before=$(pid)
 rpm -U /test/two.rpm
 test "$(version)" = 2.0.0
