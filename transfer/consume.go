@@ -37,6 +37,8 @@ type consumer struct {
 	phase int
 	root  Digest
 	err   error
+
+	unnoted int64 // bytes of whole chunks since the last flush
 }
 
 // What comes next.
@@ -85,7 +87,7 @@ func (c *consumer) storeLoop() {
 	defer close(c.over)
 	for b := range c.in {
 		c.err = c.take(b.buf[:b.n])
-		c.to.flush()
+		c.flush()
 		c.free <- b.buf
 		if c.err != nil {
 			return
@@ -118,7 +120,15 @@ func (c *consumer) take(b []byte) error {
 	return nil
 }
 
+func (c *consumer) flush() {
+	c.to.flush()
+	c.unnoted = 0
+}
+
 func (c *consumer) bytes(b []byte) error {
+	if c.unnoted+int64(len(b)) > c.to.list().chunkLen { // who is killed now would lose more than a chunk
+		c.flush()
+	}
 	if err := c.to.write(c.entry, c.num, c.at, b); err != nil {
 		return err
 	}
@@ -165,6 +175,8 @@ func (c *consumer) next() error {
 			return &Error{Kind: ErrIntegrity, By: Local, Detail: fmt.Sprintf("chunk %d", c.num)}
 		}
 		c.meter.total.verified.Add(1)
+		_, length := c.to.list().span(c.entry, c.num)
+		c.unnoted += length
 		return c.to.verified(c.entry, c.num, sum)
 	case atRoot:
 		return c.finish()
