@@ -81,6 +81,9 @@ type call struct {
 func (c *Client) do(ctx context.Context, method stun.Method, timeout time.Duration, add func(*stun.Builder)) (stun.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	if ctx.Err() != nil { // select would take any of what is ready
+		return stun.Message{}, failure(ctx, c.server, method.String(), timeoutError{})
+	}
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
