@@ -33,7 +33,7 @@ var acmeKeys = []Key{
 	{
 		Name: "turnd.acme.email", Flag: "acme-email", Programs: turndOnly,
 		Help:  "where the authority may write to; empty: nowhere",
-		field: path(func(c *Config) *string { return &c.Turnd.ACME.Email }),
+		field: one(func(c *Config) *string { return &c.Turnd.ACME.Email }, "text", parseName),
 	},
 	{
 		Name: "turnd.acme.directory", Flag: "acme-directory", Default: "https://acme-v02.api.letsencrypt.org/directory", Programs: turndOnly,

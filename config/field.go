@@ -11,6 +11,7 @@ import (
 const (
 	typeBool  = "true or false"
 	typeCount = "number, 1 or more"
+	typePath  = "path"
 )
 
 // A value is what a layer gives for a key, before it is understood. Flags and variables give text that can stand for
@@ -37,9 +38,11 @@ const (
 
 // A field is how a key's value gets into a Config.
 type field struct {
-	typ string
-	set func(*Config, value) error
-	get func(*Config) string // as it would be written, for `config show`
+	typ     string
+	words   []string // of a choice
+	pattern string   // of the text, or of a list's items, where typ does not say it all (schema.go)
+	set     func(*Config, value) error
+	get     func(*Config) string // as it would be written, for `config show`
 }
 
 // one is a field that has one value.
@@ -105,17 +108,19 @@ func list[T any](at func(*Config) *[]T, typ string, parse func(string) ([]T, err
 
 // choice is a field that has one of a few words.
 func choice(at func(*Config) *string, words ...string) field {
-	return one(at, strings.Join(words, ", "), func(s string) (string, error) {
+	f := one(at, strings.Join(words, ", "), func(s string) (string, error) {
 		if slices.Contains(words, s) {
 			return s, nil
 		}
 		return "", fmt.Errorf("%q is not one of %s%s", s, strings.Join(words, ", "), didYouMean(nearest(s, words)))
 	})
+	f.words = words
+	return f
 }
 
 // path is a field that names a file or a directory.
 func path(at func(*Config) *string) field {
-	f := one(at, "path", func(s string) (string, error) { return s, nil })
+	f := one(at, typePath, func(s string) (string, error) { return s, nil })
 	set := f.set
 	f.set = func(c *Config, v value) error {
 		v.text = v.resolve(v.text)
@@ -157,6 +162,12 @@ func relayField(at func(*Relay) *string, understand func(value) (string, error))
 	}
 }
 
+// like gives a field the pattern of its text.
+func like(pattern string, f field) field {
+	f.pattern = pattern
+	return f
+}
+
 // hidden is a field whose value is not to be shown.
 func hidden(f field) field {
 	get := f.get
@@ -172,6 +183,7 @@ func hidden(f field) field {
 // prefixed is a list whose items are written with a prefix.
 func prefixed(prefix string, f field) field {
 	get := f.get
+	f.pattern = "^\\s*" + prefix
 	f.get = func(c *Config) string {
 		if get(c) == "" {
 			return ""

@@ -127,7 +127,7 @@ var mainKeys = []Key{
 	{
 		Name: relayURL, Flag: "relay", Programs: nodeOnly,
 		Help:  "TURN server, turn:USER@HOST:PORT?transport=tcp, or turns:HOST:PORT for TLS where the relay knows this device's id, in a [[relay]] of the file; as flag or variable it replaces all of those",
-		field: relayField(func(r *Relay) *string { return &r.URL }, understandURL),
+		field: like("^turns?:", relayField(func(r *Relay) *string { return &r.URL }, understandURL)),
 	},
 	{
 		Name: relayPasswordFile, Flag: "relay-password-file", Programs: nodeOnly,
@@ -137,7 +137,7 @@ var mainKeys = []Key{
 	{
 		Name: relayPassword, Flag: "relay-password", Programs: nodeOnly,
 		Help:  "instead of the file: env:NAME, the variable that holds the password",
-		field: hidden(relayField(func(r *Relay) *string { return &r.Password }, understandSecret)),
+		field: like("^env:[^= ]+$", hidden(relayField(func(r *Relay) *string { return &r.Password }, understandSecret))),
 	},
 	{
 		Name: "transfer.min_free", Flag: "min-free", Default: "1GiB", Programs: nodeOnly,

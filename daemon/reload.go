@@ -28,6 +28,9 @@ var reloadable = []string{
 	"log.level", "log.format", "accept.default", "transfer.min_free", "relay.url", "relay.password", "relay.password_file", "path.stun",
 }
 
+// Reloads says whether a reload applies a key, by its name in the configuration.
+func Reloads(key string) bool { return slices.Contains(reloadable, key) || relayadmin.Reloads(key) }
+
 // Reloaded is what a reload did.
 type Reloaded struct {
 	cli.Envelope

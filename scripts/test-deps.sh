@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests use beyond Go: a C compiler for the race detector, clang for the eBPF object, iproute2 and nftables for networks with
-# NATs, coturn, OpenSSL, GnuTLS, GStreamer, sshd and Chromium as peers to test against, systemd and what boots it in a container, promtool, a kernel with TLS that runs as a process, miniupnpd as the router that maps ports. Arguments are further packages. Does
+# NATs, coturn, OpenSSL, GnuTLS, GStreamer, sshd and Chromium as peers to test against, systemd and what boots it in a container, promtool, a kernel with TLS that runs as a process, miniupnpd as the router that maps ports, a validator of JSON Schema. Arguments are further packages. Does
 # nothing where all of it is there, and says loudly what is missing where it cannot install; the tests that need it then
 # skip, except that -race does not build without a compiler.
 set -eu
@@ -9,7 +9,7 @@ missing=""
 for package in gcc libc6-dev clang llvm libbpf-dev iproute2 nftables \
 	coturn podman runc catatonit openssl gnutls-bin gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	gstreamer1.0-nice openssh-server openssh-client systemd debootstrap systemd-container prometheus chromium \
-	user-mode-linux python3-gi gir1.2-gstreamer-1.0 gir1.2-nice-0.1 miniupnpd-nftables "$@"; do
+	user-mode-linux python3-jsonschema python3-gi gir1.2-gstreamer-1.0 gir1.2-nice-0.1 miniupnpd-nftables "$@"; do
 	status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
 	[ "$status" = "install ok installed" ] || missing="$missing $package"
 done

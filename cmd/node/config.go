@@ -47,5 +47,8 @@ func (a *app) configCommand() *cobra.Command {
 		Print: a.print,
 		Usage: func(args int) func(*cobra.Command, []string) error { return exactArgs(args) },
 		Skip:  ownFlags,
+		Env:   a.env,
+
+		Reloads: daemon.Reloads,
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"traverse.internal/config"
 	"traverse.internal/internal/cli"
 	"traverse.internal/internal/configcmd"
+	"traverse.internal/internal/relayadmin"
 	"traverse.internal/turn"
 )
 
@@ -38,6 +39,11 @@ func (a *app) configCommand() *cobra.Command {
 		},
 		Usage: func(args int) func(*cobra.Command, []string) error { return exactArgs(args) },
 		More:  []*cobra.Command{a.fromCoturnCommand()},
+		Env:   a.env,
+
+		Reloads: func(key string) bool {
+			return relayadmin.Reloads(key) || key == "log.level" || key == "log.format" || key == "metrics.listen"
+		},
 	})
 }
 

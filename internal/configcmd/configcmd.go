@@ -1,4 +1,4 @@
-// Package configcmd is the command `config` of both programs: check, show, init and path; and `credentials`, for their service files.
+// Package configcmd is the command `config` of both programs: check, show, init, set, schema and path; and `credentials`, for their service files.
 package configcmd
 
 import (
@@ -24,6 +24,9 @@ type Program struct {
 	Usage func(args int) func(*cobra.Command, []string) error // refuses another number of arguments
 	More  []*cobra.Command                                    // further commands below config
 	Skip  map[string]bool                                     // flags that the program has for itself
+	Env   []string                                            // as os.Environ has it
+
+	Reloads func(key string) bool // whether a reload applies a key
 }
 
 // AddFlags gives a command a flag for each key of a program. Their values stay text: package config parses them like the file's.
@@ -65,11 +68,11 @@ func Given(cmd *cobra.Command, program string, skip map[string]bool) map[string]
 // New makes the command.
 func New(p Program) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "config", Short: "check, show and begin the configuration", Args: p.Usage(0),
-		Example: fmt.Sprintf("  %[1]s config init\n  %[1]s config check\n  %[1]s config show --origin", p.Name),
+		Use: "config", Short: "check, show, begin and change the configuration", Args: p.Usage(0),
+		Example: fmt.Sprintf("  %[1]s config init\n  %[1]s config check\n  %[1]s config show --origin\n  %[1]s config set log.level debug", p.Name),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(p.check(), p.show(), p.init(), p.path())
+	cmd.AddCommand(p.check(), p.show(), p.init(), p.set(), p.schema(), p.path())
 	cmd.AddCommand(p.More...)
 	return cmd
 }

@@ -20,8 +20,8 @@ var reloadable = []string{
 	"turnd.users_file", "turnd.secret_file", "turnd.devices", "turnd.devices_file", "turnd.allow_peer", "turnd.deny_peer", "turnd.own_relays", "turnd.alternate", "turnd.drain_grace",
 }
 
-// reloads says whether a reload applies a key.
-func reloads(key string) bool {
+// Reloads says whether a reload applies a key.
+func Reloads(key string) bool {
 	return slices.Contains(reloadable, key) || strings.HasPrefix(key, "turnd.limits.") ||
 		strings.HasPrefix(key, "turnd.mint.") && key != "turnd.mint.listen"
 }
@@ -78,7 +78,7 @@ func (o *Operator) Reload() (Reloaded, error) {
 	}
 	for _, k := range config.Keys(o.Program) {
 		switch {
-		case o.Conf.Value(k.Name) == conf.Value(k.Name) || reloads(k.Name) || slices.Contains(more, k.Name):
+		case o.Conf.Value(k.Name) == conf.Value(k.Name) || Reloads(k.Name) || slices.Contains(more, k.Name):
 		case o.Program != "turnd" && !strings.HasPrefix(k.Name, "turnd."): // the node's own
 		default:
 			out.Restart = append(out.Restart, k.Name)
