@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cloudflare/circl/xof/k12"
+	"traverse.internal/core/treehash"
 )
 
 // A sink is where a body goes: a [part], or a share of one.
@@ -33,7 +33,7 @@ type consumer struct {
 	num   uint32
 	at    int64 // in the file, of what comes next
 	left  int64 // of the chunk
-	state k12.State
+	hash  *treehash.Hash
 	phase int
 	root  Digest
 	err   error
@@ -57,7 +57,7 @@ var errShort = errors.New("transfer: the body ended early")
 func startConsumer(to sink, m meter) *consumer {
 	c := &consumer{
 		to: to, meter: m, in: make(chan block, ringBlocks), free: make(chan *[blockSize]byte, ringBlocks), over: make(chan struct{}),
-		state: k12.NewDraft10(nil), want: 1,
+		hash: treehash.New(nil), want: 1,
 	}
 	for range min(ringBlocks, 1+to.toCome()/blockSize) {
 		c.free <- blocks.Get().(*[blockSize]byte)
@@ -132,7 +132,7 @@ func (c *consumer) bytes(b []byte) error {
 	if err := c.to.write(c.entry, c.num, c.at, b); err != nil {
 		return err
 	}
-	c.state.Write(b)
+	c.hash.Write(b)
 	c.meter.moved(int64(len(b)))
 	c.at, c.left = c.at+int64(len(b)), c.left-int64(len(b))
 	if c.left == 0 {
@@ -166,11 +166,11 @@ func (c *consumer) next() error {
 		}
 		c.num = n
 		c.at, c.left = m.span(c.entry, n)
-		c.state.Reset()
+		c.hash.Reset()
 		c.phase = atBytes
 	case atSum:
 		c.phase, c.want = atKind, 1
-		sum := finish(&c.state)
+		sum := Digest(c.hash.Sum())
 		if sum != Digest(c.head) {
 			return &Error{Kind: ErrIntegrity, By: Local, Detail: fmt.Sprintf("chunk %d", c.num)}
 		}

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"testing"
 
-	"github.com/cloudflare/circl/xof/k12"
+	"traverse.internal/core/treehash"
 )
 
 // ledger is a sink that knows how many bytes are written, and not noted for good as parts of verified chunks.
@@ -55,9 +55,9 @@ func TestKilledAtAnyWrite(t *testing.T) {
 		for n := m.first[i]; n < m.first[i+1]; n++ {
 			_, length := m.span(i, n)
 			data := content(int(length))
-			h := k12.NewDraft10(nil)
+			h := treehash.New(nil)
 			h.Write(data)
-			sum := finish(&h)
+			sum := h.Sum()
 			body = append(binary.BigEndian.AppendUint32(append(body, recordChunk), n), data...)
 			body = append(body, sum[:]...)
 		}
@@ -65,7 +65,7 @@ func TestKilledAtAnyWrite(t *testing.T) {
 	body = append(append(body, recordEnd), make([]byte, len(Digest{}))...)
 	for _, size := range []int{blockSize, blockSize - 65431, 2*ChunkLen + 5, len(body)} {
 		l := &ledger{m: m}
-		c := &consumer{to: l, want: 1, state: k12.NewDraft10(nil), meter: meter{&Progress{}, &counters{}}}
+		c := &consumer{to: l, want: 1, hash: treehash.New(nil), meter: meter{&Progress{}, &counters{}}}
 		blocks := 0
 		for rest := body; len(rest) > 0; blocks++ {
 			n := min(size, len(rest))

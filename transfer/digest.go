@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 
-	"github.com/cloudflare/circl/xof/k12"
+	"traverse.internal/core/treehash"
 )
 
 // A Digest is the first 32 bytes of KangarooTwelve. That of a chunk is over its bytes; that of a transfer is over the list of entries and
@@ -16,14 +16,9 @@ const rootLabel = "traverse transfer 2"
 
 func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 
-func finish(h *k12.State) (d Digest) {
-	h.Read(d[:]) // an XOF's Read never fails
-	return d
-}
-
 // rootOf is the digest of a transfer whose chunks all have sums, but for those that the receiver does not want: theirs are zeros.
 func rootOf(m *manifest, sums []Digest, unwanted bitmap) Digest {
-	h := k12.NewDraft10([]byte(rootLabel))
+	h := treehash.New([]byte(rootLabel))
 	head := binary.BigEndian.AppendUint64(nil, uint64(m.chunkLen))
 	head = binary.BigEndian.AppendUint64(head, uint64(len(m.raw)))
 	h.Write(head)
@@ -36,12 +31,12 @@ func rootOf(m *manifest, sums []Digest, unwanted bitmap) Digest {
 			h.Write(sums[n][:])
 		}
 	}
-	return finish(&h)
+	return h.Sum()
 }
 
 // plain is the digest of b alone.
 func plain(b []byte) Digest {
-	h := k12.NewDraft10(nil)
+	h := treehash.New(nil)
 	h.Write(b)
-	return finish(&h)
+	return h.Sum()
 }

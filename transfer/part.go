@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloudflare/circl/xof/k12"
+	"traverse.internal/core/treehash"
 )
 
 // A part is what has come of one transfer, under a name of its own: a file where one file is offered, else a folder with all of it.
@@ -190,9 +190,9 @@ func (p *part) compareFile(i int) (wasted int64, err error) {
 					return 0, err
 				}
 			}
-			h := k12.NewDraft10(nil)
-			_, err := io.Copy(&h, io.NewSectionReader(file, at, length))
-			ok = err == nil && finish(&h) == j.sums[n]
+			h := treehash.New(nil)
+			_, err := io.Copy(h, io.NewSectionReader(file, at, length))
+			ok = err == nil && Digest(h.Sum()) == j.sums[n]
 		}
 		if ok {
 			end = at + length

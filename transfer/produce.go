@@ -8,7 +8,7 @@ import (
 	"os"
 	"sync/atomic"
 
-	"github.com/cloudflare/circl/xof/k12"
+	"traverse.internal/core/treehash"
 )
 
 // The body is records. A chunk: its kind, its number in 4 bytes, its bytes, its digest. The end: its kind and the digest over all.
@@ -62,17 +62,17 @@ type producer struct {
 	shared *os.File         // the present file as the stream is given it, once it has been
 	sight  *[blockSize]byte // what is read only to be hashed
 
-	cur   block
-	root  Digest
-	err   error
-	state k12.State
+	cur  block
+	root Digest
+	err  error
+	hash *treehash.Hash
 }
 
 var errQuit = errors.New("transfer: nobody takes the blocks")
 
 func newProducer(src *Source, m *manifest, j *Journal, have, without bitmap) *producer {
 	p := &producer{
-		src: src, m: m, journal: j, have: have, without: without, state: k12.NewDraft10(nil),
+		src: src, m: m, journal: j, have: have, without: without, hash: treehash.New(nil),
 		out: make(chan block, ringBlocks), free: make(chan *[blockSize]byte, ringBlocks), quit: make(chan struct{}),
 	}
 	unwanted := int64(0)
@@ -231,7 +231,7 @@ func (p *producer) span(file *sourceFile, i int, at, length int64) error {
 	}
 	for done := int64(0); done < length; {
 		got, err := file.ReadAt(p.sight[:min(length-done, blockSize)], at+done)
-		p.state.Write(p.sight[:got])
+		p.hash.Write(p.sight[:got])
 		done += int64(got)
 		if err != nil && done < length {
 			return p.unreadable(file, i, err)
@@ -268,7 +268,7 @@ func (p *producer) pour(file *sourceFile, i int, at, length int64) error {
 				unreadable = p.unreadable(file, i, err)
 				return unreadable
 			}
-			p.state.Write(dst)
+			p.hash.Write(dst)
 			at += int64(got)
 			return nil
 		})
@@ -305,7 +305,7 @@ func (p *producer) chunk(file *sourceFile, i int, n uint32) error {
 			return err
 		}
 	}
-	p.state.Reset()
+	p.hash.Reset()
 	if send && p.spans && length >= leastSpan {
 		if err := p.span(file, i, at, length); err != nil {
 			return err
@@ -324,7 +324,7 @@ func (p *producer) chunk(file *sourceFile, i int, n uint32) error {
 		}
 		dst := p.cur.buf[p.cur.n:min(int64(p.cur.n)+left, blockSize)]
 		got, err := file.ReadAt(dst, at)
-		p.state.Write(dst[:got])
+		p.hash.Write(dst[:got])
 		at, left = at+int64(got), left-int64(got)
 		if send {
 			p.cur.n += got
@@ -334,7 +334,7 @@ func (p *producer) chunk(file *sourceFile, i int, n uint32) error {
 			return p.unreadable(file, i, err)
 		}
 	}
-	sum := finish(&p.state)
+	sum := Digest(p.hash.Sum())
 	p.journal.add(n, sum)
 	if !send {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cloudflare/circl/xof/k12"
+	"traverse.internal/core/treehash"
 )
 
 // finalName is the n-th choice for a root's name.
@@ -142,19 +142,19 @@ func (p *part) merge(root, end int, final string, opt AcceptOptions) error {
 
 // readBack reads what has been stored from the disk, where the system can be told to, and compares it with what came.
 func (p *part) readBack(ctx context.Context) error {
-	h := k12.NewDraft10(nil)
+	h := treehash.New(nil)
 	for i := range p.m.entries {
 		if _, ok := p.named[p.rootOf(i)]; ok || p.m.entries[i].Kind != File || !p.takes(i) {
 			continue
 		}
-		if err := p.readBackFile(ctx, i, &h); err != nil {
+		if err := p.readBackFile(ctx, i, h); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *part) readBackFile(ctx context.Context, i int, h *k12.State) error {
+func (p *part) readBackFile(ctx context.Context, i int, h *treehash.Hash) error {
 	root, name := p.at(i)
 	file, err := root.Open(name)
 	if errors.Is(err, fs.ErrPermission) {
@@ -173,7 +173,7 @@ func (p *part) readBackFile(ctx context.Context, i int, h *k12.State) error {
 		h.Reset()
 		if got, err := io.Copy(h, io.NewSectionReader(file, at, length)); err != nil {
 			return storageError(err)
-		} else if got < length || finish(h) != p.journal.sums[n] {
+		} else if got < length || Digest(h.Sum()) != p.journal.sums[n] {
 			p.journal.forget()
 			return &Error{Kind: ErrIntegrity, By: Local, Detail: "read back from the disk: " + printable(p.m.entries[i].Path, 120)}
 		}
