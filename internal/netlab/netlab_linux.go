@@ -1,11 +1,15 @@
 package netlab
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -31,24 +35,76 @@ func Alone(t *testing.T) bool {
 	for part := range strings.SplitSeq(t.Name(), "/") {
 		parts = append(parts, "^"+part+"$")
 	}
-	args := []string{"-test.run=" + strings.Join(parts, "/"), "-test.v=true"}
+	limit := aloneFor(t)
+	args := []string{"-test.run=" + strings.Join(parts, "/"), "-test.v=true", "-test.timeout=" + limit.String()}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	cmd.Env = append(os.Environ(), marker+"="+t.Name())
 	cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
+	cmd.WaitDelay = grace  // for what it has left behind, which has its output too
 	runtime.LockOSThread() // whose death the child would follow
 	defer runtime.UnlockOSThread()
-	out, err := cmd.CombinedOutput()
-	t.Logf("in a network of its own:\n%s", out)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	err := cmd.Start()
+	if err == nil {
+		done := func() bool { return false }
+		if limit > 0 { // it ends by itself, with its stacks, and by our hand where it does not even do that
+			done = Bound(cmd.Process, limit+grace)
+		}
+		err = cmd.Wait()
+		if done() {
+			err = fmt.Errorf("killed after %v: %w", limit+grace, err)
+		}
+	}
+	out := said.String()
+	t.Logf("in a network of its own, for %v at most:\n%s", limit, out)
 	if err != nil {
 		if strings.Contains(err.Error(), "operation not permitted") {
 			t.Skip("MISSING: the right to make a network namespace")
 		}
 		t.Fatalf("in a network of its own: %v", err)
 	}
-	if strings.Contains(string(out), "--- SKIP: "+t.Name()) {
+	if strings.Contains(out, "--- SKIP: "+t.Name()) {
 		t.Skip("skipped in the network of its own")
 	}
 	return false
+}
+
+// Limits of time. A test that hangs must end while somebody is there to print where it stood, and leave time to the tests after it.
+const (
+	aloneMost = 5 * time.Minute  // one in its own process, or half of what is left where that is more: those that are asked for one by one
+	grace     = 10 * time.Second // to print stacks
+	Patience  = 5 * time.Minute  // a command that a test runs, a build on a busy machine above all
+)
+
+// aloneFor is how long the process of a test may run; 0 is without end, as the outer one.
+func aloneFor(t *testing.T) time.Duration {
+	end, ok := t.Deadline()
+	if !ok {
+		return 0
+	}
+	left := time.Until(end) - 3*grace
+	return max(min(left, max(aloneMost, left/2)), time.Second).Round(time.Second)
+}
+
+// Bound asks a process for its stacks and ends it, when it runs that long from now, which a program in Go does for SIGQUIT; grace later it is killed. The
+// function that it returns lifts the bound, and says whether it was passed.
+func Bound(p *os.Process, limit time.Duration) (done func() (passed bool)) {
+	var kill atomic.Pointer[time.Timer]
+	quit := time.AfterFunc(limit, func() {
+		_ = p.Signal(unix.SIGCONT) // it may stand still
+		_ = p.Signal(unix.SIGQUIT)
+		kill.Store(time.AfterFunc(grace, func() { _ = p.Kill() }))
+	})
+	return func() bool {
+		if quit.Stop() {
+			return false
+		}
+		if k := kill.Load(); k != nil {
+			k.Stop()
+		}
+		return true
+	}
 }
 
 // Host is a namespace besides the process's own.
@@ -110,7 +166,7 @@ func (h *Host) Cable(t *testing.T, name string, here, there []string) {
 	t.Helper()
 	cmd := exec.Command("ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", "/proc/self/fd/3")
 	cmd.ExtraFiles = []*os.File{h.ns}
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := output(cmd); err != nil {
 		t.Fatalf("lay a cable: %v\n%s", err, out)
 	}
 	up := func(name string, addrs []string) {
@@ -148,12 +204,28 @@ func Checksums(t *testing.T, name string, left bool) {
 	}
 }
 
-// Run runs a command and fails the test when it does.
+// Run runs a command and fails the test when it does, or runs longer than Patience.
 func Run(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
+	out, err := output(exec.Command(name, args...))
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
-	return string(out)
+	return out
+}
+
+// output is what a command says.
+func output(cmd *exec.Cmd) (string, error) {
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.WaitDelay = grace
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	done := Bound(cmd.Process, Patience)
+	err := cmd.Wait()
+	if done() {
+		err = fmt.Errorf("ended after %v: %w", Patience, err)
+	}
+	return said.String(), err
 }

@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Here is the namespace that the test's process began in, as a host.
@@ -21,7 +23,7 @@ func (h *Host) Wire(t *testing.T, name string, addrs []string, to *Host, toName 
 	h.Do(t, func() {
 		cmd := exec.Command("ip", "link", "add", name, "type", "veth", "peer", "name", toName, "netns", "/proc/self/fd/3")
 		cmd.ExtraFiles = []*os.File{to.ns}
-		if out, err := cmd.CombinedOutput(); err != nil {
+		if out, err := output(cmd); err != nil {
 			t.Fatalf("lay a wire: %v\n%s", err, out)
 		}
 	})
@@ -45,7 +47,7 @@ func (h *Host) Feed(t *testing.T, text, name string, args ...string) {
 	h.Do(t, func() {
 		cmd := exec.Command(name, args...)
 		cmd.Stdin = strings.NewReader(text)
-		if out, err := cmd.CombinedOutput(); err != nil {
+		if out, err := output(cmd); err != nil {
 			t.Fatalf("%s %s: %v\n%s\n%s", name, strings.Join(args, " "), err, out, text)
 		}
 	})
@@ -58,9 +60,12 @@ func (h *Host) Run(t *testing.T, name string, args ...string) (out string) {
 	return out
 }
 
-// Start starts a program at the host, with all that it will open there.
+// Start starts a program at the host, with all that it will open there. It does not outlive the test's process, however that ends.
 func (h *Host) Start(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	}
 	h.Do(t, func() {
 		if err := cmd.Start(); err != nil {
 			t.Fatalf("start %s: %v", cmd.Path, err)

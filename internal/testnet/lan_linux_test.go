@@ -97,6 +97,7 @@ func (h *home) up(t *testing.T, flags ...string) {
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
+		defer netlab.Bound(cmd.Process, patience)()
 		if err := <-ended; err != nil {
 			t.Logf("the node ended: %v", err)
 		}

@@ -52,22 +52,38 @@ type kept struct {
 	looked  chan struct{} // a value for each time that the mapper begins to ask
 }
 
+// changed makes the next channel before it says so: who was told closes that one. It never waits, as a mapper may begin by its clock, too.
 func (k *kept) changed() <-chan struct{} {
-	k.looked <- struct{}{}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.changes = make(chan struct{})
+	select {
+	case k.looked <- struct{}{}:
+	default:
+	}
 	return k.changes
 }
 
+// askPatience is longer than a mapper asks for, also of several routers in turn.
+const askPatience = 30 * time.Second
+
 // again lets the mapper ask anew, and returns when it has: it begins once more.
-func (k *kept) again() {
+func (k *kept) again() error {
 	for range 2 {
 		k.mu.Lock()
+		select {
+		case <-k.looked: // of a beginning by its clock
+		default:
+		}
 		close(k.changes)
 		k.mu.Unlock()
-		<-k.looked
+		select {
+		case <-k.looked:
+		case <-time.After(askPatience):
+			return errors.New("the mapper does not ask any more")
+		}
 	}
+	return nil
 }
 
 // beMapped keeps ports mapped: it says "ready", and "ports" after each time that it was told to ask "again".
@@ -99,10 +115,10 @@ func beMapped(ports []port) error {
 		}
 		out := message{Kind: "ports"}
 		for _, k := range all {
-			k.again()
+			err := k.again()
 			at, how := k.Mapped()
 			said := mappedTo{At: at, How: how}
-			if err := k.Err(); err != nil {
+			if err = errors.Join(err, k.Err()); err != nil {
 				said.Error = err.Error()
 			}
 			out.Mapped = append(out.Mapped, said)

@@ -71,7 +71,11 @@ func TestMiniupnpd(t *testing.T) {
 			check := func(when string) {
 				t.Helper()
 				s.write(message{Kind: "again"})
-				for i, got := range (<-s.channel(s.results, s.id)).Mapped {
+				said := s.await(s.channel(s.results, s.id))
+				if said.Error != "" {
+					t.Fatalf("%s: %s", when, said.Error)
+				}
+				for i, got := range said.Mapped {
 					p := ports[i]
 					if want := netip.AddrPortFrom(h.outside(p), p.Port); got.At != want || got.How != how {
 						t.Errorf("%s, %v: mapped %v by %q, want %v by %s: %s", when, p, got.At, got.How, want, how, got.Error)

@@ -21,16 +21,11 @@ func TestMove(t *testing.T) {
 	said := a.channel(a.results, b.id)
 	next := func(kind string) message {
 		t.Helper()
-		select {
-		case m := <-said:
-			if m.Kind != kind || m.Error != "" {
-				t.Fatalf("a said %+v, want %s", m, kind)
-			}
-			return m
-		case <-time.After(2 * time.Minute):
-			t.Fatalf("a said nothing, want %s", kind)
+		m := a.await(said)
+		if m.Kind != kind || m.Error != "" {
+			t.Fatalf("a said %+v, want %s", m, kind)
 		}
-		panic("unreachable")
+		return m
 	}
 	block()
 	a.write(message{Kind: "flow", Device: b.id})

@@ -176,7 +176,9 @@ func (h *home) try(t *testing.T, args ...string) (code int, out string) {
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	h.host.Start(t, cmd)
+	unbound := netlab.Bound(cmd.Process, netlab.Patience)
 	err := cmd.Wait()
+	unbound()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)

@@ -159,11 +159,12 @@ func (h *home) metrics(t *testing.T) map[string]float64 {
 	t.Helper()
 	var conn net.Conn
 	var err error
-	h.host.Do(t, func() { conn, err = net.Dial("tcp", counters) })
+	h.host.Do(t, func() { conn, err = net.DialTimeout("tcp", counters, patience) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, "GET /metrics HTTP/1.0\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}

@@ -76,6 +76,9 @@ type message struct {
 	Mapped []mappedTo    `json:",omitempty"` // of ports
 }
 
+// patience is for what should happen; only a test that fails waits so long.
+const patience = 2 * time.Minute
+
 // wire is one end of a station's standard input and output.
 type wire struct {
 	in  *bufio.Reader

@@ -16,9 +16,6 @@ type stream struct {
 	said chan message
 }
 
-// patience is for what should happen; only a test that fails waits so long.
-const patience = 2 * time.Minute
-
 // stream begins one, which must go that way at first.
 func (s *station) stream(t *testing.T, to *station, kind string) *stream {
 	t.Helper()
@@ -32,13 +29,7 @@ func (s *station) stream(t *testing.T, to *station, kind string) *stream {
 
 func (f *stream) next() message {
 	f.t.Helper()
-	select {
-	case m := <-f.said:
-		return m
-	case <-time.After(patience):
-		f.t.Fatal("nothing more is said")
-		return message{}
-	}
+	return f.from.await(f.said)
 }
 
 // moves waits until the session has moved to a path of that kind, and says how long that took.
@@ -61,7 +52,7 @@ func (f *stream) goesOn() time.Duration {
 	began := time.Now()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for least := f.from.count() + 48<<20; f.from.count() < least; <-tick.C {
+	for least := f.from.count(f.t) + 48<<20; f.from.count(f.t) < least; <-tick.C {
 		if time.Since(began) > patience {
 			f.t.Fatal("nothing comes back any more")
 		}
@@ -85,9 +76,14 @@ func (f *stream) ends() {
 }
 
 // count asks a station how many bytes of its flow have come back.
-func (s *station) count() int64 {
+func (s *station) count(t *testing.T) int64 {
+	t.Helper()
 	s.write(message{Kind: "count"})
-	return <-s.counts
+	m := s.await(s.counts)
+	if m.Error != "" {
+		t.Fatal(m.Error)
+	}
+	return m.Bytes
 }
 
 // TestRelayDiesInUse: the only way is over a relay, whose process dies and comes back; one that stands still instead, which no connection tells of.
@@ -124,12 +120,12 @@ func TestRelayDiesWhileGathering(t *testing.T) {
 	closed[0].write(message{Kind: "connect", Device: closed[1].id})
 	<-time.After(500 * time.Millisecond) // allocations are asked for by now
 	w.relayed.kill(t)
-	if m := <-open[0].channel(open[0].results, open[1].id); m.Error != "" || m.Route.Kind != "direct" {
+	if m := open[0].await(open[0].channel(open[0].results, open[1].id)); m.Error != "" || m.Route.Kind != "direct" {
 		t.Errorf("who needs no relay: %+v", m)
 	} else {
 		t.Logf("%s %s after %v", m.Route.Kind, m.Route.Via, m.Setup.Round(time.Millisecond))
 	}
-	m := <-closed[0].channel(closed[0].results, closed[1].id)
+	m := closed[0].await(closed[0].channel(closed[0].results, closed[1].id))
 	if m.Error == "" || m.Reason == "" {
 		t.Errorf("who needs one: %+v, want an error with its reason", m)
 	}

@@ -3,6 +3,7 @@ package testnet
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"traverse.internal/core/ice"
 	"traverse.internal/core/portmap"
@@ -44,8 +46,9 @@ type station struct {
 	close  func() error
 	proc   *os.Process
 	said   *tail
-	dead   bool       // the test killed it
-	counts chan int64 // answers to "count"
+	dead   bool          // the test killed it
+	counts chan message  // answers to "count"
+	gone   chan struct{} // closed when it says no more
 
 	mu      sync.Mutex
 	results map[identity.DeviceID]chan message // of connects, by the other device
@@ -117,17 +120,22 @@ func (w *world) start(t *testing.T, name string, at *netlab.Host, p plan) *stati
 	at.Start(t, cmd)
 	s := &station{
 		wire: &wire{in: bufio.NewReader(out), out: in}, name: name,
-		results: map[identity.DeviceID]chan message{}, taken: map[identity.DeviceID]chan message{}, counts: make(chan int64, 1),
+		results: map[identity.DeviceID]chan message{}, taken: map[identity.DeviceID]chan message{}, counts: make(chan message, 1), gone: make(chan struct{}),
 	}
 	s.close = sync.OnceValue(func() error {
 		in.Close()
+		defer netlab.Bound(cmd.Process, patience)()
 		return cmd.Wait()
 	})
 	s.said, s.proc = cmd.Stderr.(*tail), cmd.Process
 	t.Cleanup(func() { s.end(t) })
+	unbound := netlab.Bound(cmd.Process, patience)
 	m, err := s.read()
+	unbound()
 	if err != nil || m.Kind != "ready" {
-		t.Fatalf("%s is not ready: %v %v\n%s", name, m, err, cmd.Stderr)
+		_ = s.close() // and with it all that it has to say
+		s.dead = true
+		t.Fatalf("%s is not ready: %v %v\n%s", name, m, err, s.said)
 	}
 	s.id = m.Device
 	w.mu.Lock()
@@ -162,6 +170,7 @@ func (s *station) signal(t *testing.T, sig syscall.Signal) {
 
 // carry takes what a station says to where it belongs.
 func (w *world) carry(s *station) {
+	defer close(s.gone)
 	for {
 		m, err := s.read()
 		if err != nil {
@@ -183,13 +192,13 @@ func (w *world) carry(s *station) {
 			w.mu.Unlock()
 			a.by.write(message{Kind: "answer", ID: a.id, Device: s.id, Offer: m.Offer})
 		case "connected", "flowed", "path":
-			s.channel(s.results, m.Device) <- m
+			s.keep(s.channel(s.results, m.Device), m)
 		case "ports":
-			s.channel(s.results, s.id) <- m
+			s.keep(s.channel(s.results, s.id), m)
 		case "counted":
-			s.counts <- m.Bytes
+			s.keep(s.counts, m)
 		case "accepted":
-			s.channel(s.taken, m.Device) <- m
+			s.keep(s.channel(s.taken, m.Device), m)
 		}
 	}
 }
@@ -198,20 +207,68 @@ func (s *station) channel(of map[identity.DeviceID]chan message, id identity.Dev
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if of[id] == nil {
-		of[id] = make(chan message, 4)
+		of[id] = make(chan message, keepMost)
 	}
 	return of[id]
 }
 
+// keepMost is how much of what a station says of another may wait for the test.
+const keepMost = 64
+
+// keep never waits, as other devices wait for what the station says next.
+func (s *station) keep(in chan message, m message) {
+	select {
+	case in <- m:
+	default:
+		fmt.Fprintf(s.said, "the test does not take what it says: %+v\n", m)
+	}
+}
+
+// await is the next that a station says; one that has ended, or says nothing within patience, has said an error.
+func (s *station) await(said <-chan message) message {
+	var why string
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	select {
+	case m := <-said:
+		return m
+	case <-limit.C:
+		_ = s.proc.Signal(syscall.SIGQUIT) // it says where it is
+		select {
+		case <-s.gone:
+		case <-time.After(partingTime):
+		}
+		why = fmt.Sprintf("it has said nothing for %v", patience)
+	case <-s.gone:
+		select {
+		case m := <-said: // its last
+			return m
+		default:
+		}
+		_ = s.close() // and with it all that it has to say
+		why = "it has ended"
+	}
+	return message{Kind: "gone", Error: fmt.Sprintf("%s: %s, and is waited for\n%s", s.name, why, s.said)}
+}
+
+// partingTime is what a station has to say where it is.
+const partingTime = 5 * time.Second
+
 // connect lets s call to, and returns what each of them says of the session; taken is zero where there is none.
 func (s *station) connect(to *station) (result, taken message) {
 	s.write(message{Kind: "connect", Device: to.id})
-	result = <-s.channel(s.results, to.id)
+	said := s.channel(s.results, to.id)
+	for result = s.await(said); result.Kind == "path"; { // of a session before
+		result = s.await(said)
+	}
 	if result.Error == "" {
-		taken = <-to.channel(to.taken, s.id)
+		taken = to.await(to.channel(to.taken, s.id))
 	}
 	return result, taken
 }
+
+// tailMost is how much of it: the stacks of a station.
+const tailMost = 32 << 10
 
 // tail keeps the end of what a process says.
 type tail struct {
@@ -223,7 +280,7 @@ func (w *tail) Write(b []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.said = append(w.said, b...)
-	w.said = w.said[max(0, len(w.said)-8<<10):]
+	w.said = w.said[max(0, len(w.said)-tailMost):]
 	return len(b), nil
 }
 
