@@ -15,6 +15,7 @@ type flowShape struct {
 	rate         int  // packets a second; 0: as many as it takes
 	whole        bool // also what the load spends when the relay's machine drops everything
 	cut          bool // bursts are cut by the kernel on the relay's time, not by its card
+	card         bool // packets come in as a card's do, not as a veth's
 }
 
 func (s flowShape) name() string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
 	"time"
@@ -151,7 +152,7 @@ func (p *pool) measure(ctx context.Context, r relay, s flowShape, load time.Dura
 	if err != nil {
 		return m, err
 	}
-	defer d.wire.close()
+	defer d.way.close()
 	if r.name == oursTC {
 		if err := inKernel(ctx, p, r, s.flows); err != nil {
 			return m, err
@@ -203,11 +204,27 @@ func (p *pool) measure(ctx context.Context, r relay, s flowShape, load time.Dura
 
 // driver is what sends a shape's load.
 func (f *flows) driver(s flowShape) (*driver, error) {
-	w, err := f.relay.host.openWire()
+	h := f.relay.host
+	d := &driver{frames: f.frames(s), rate: float64(s.rate) / float64(s.burst)}
+	if s.card {
+		if h.in == nil {
+			return nil, fmt.Errorf("%w: %w", errMissing, h.noCard)
+		}
+		for i := range d.frames {
+			d.frames[i] = d.frames[i][vnetHeader:]
+		}
+		l, err := h.in.load(d.frames, len(d.frames[0])-s.size)
+		if err != nil {
+			return nil, err
+		}
+		d.way, d.ns = l, h.ns
+		return d, nil
+	}
+	w, err := h.openWire()
 	if err != nil {
 		return nil, err
 	}
-	d := &driver{wire: w, frames: f.frames(s), rate: float64(s.rate) / float64(s.burst)}
+	d.way = w
 	if len(d.frames) == 1 {
 		d.frames = slices.Repeat(d.frames, wireBatch)
 	}
@@ -226,9 +243,17 @@ func (h *host) settled(up bool, last int64) (packets, octets int64, err error) {
 	return packets, octets, nil
 }
 
+// A way is how frames come to a relay's machine.
+type way interface {
+	// send writes some of the frames, and returns how many.
+	send(frames [][]byte) (int, error)
+	close()
+}
+
 // A driver writes frames, in turns, on a thread of its own core.
 type driver struct {
-	wire   *wire
+	way    way
+	ns     *os.File // where the thread has to be; nil: here
 	frames [][]byte
 	rate   float64 // frames a second; 0: as many as go
 
@@ -245,21 +270,24 @@ const catchUp = 32
 func (d *driver) run(ctx context.Context, load time.Duration) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	return pinned(loadCPU, func() error {
-		cpu, err := clockSeconds(unix.CLOCK_THREAD_CPUTIME_ID)
-		if err != nil {
-			return err
-		}
-		began := time.Now()
-		err = d.loop(ctx, began, load)
-		d.took = time.Since(began)
-		after, cerr := clockSeconds(unix.CLOCK_THREAD_CPUTIME_ID)
-		d.cpu = after - cpu
-		if err == nil {
-			err = cerr
-		}
+	return pinned(loadCPU, func() error { return inside(d.ns, func() error { return d.account(ctx, load) }) })
+}
+
+// account counts what a load takes of the thread.
+func (d *driver) account(ctx context.Context, load time.Duration) error {
+	cpu, err := clockSeconds(unix.CLOCK_THREAD_CPUTIME_ID)
+	if err != nil {
 		return err
-	})
+	}
+	began := time.Now()
+	err = d.loop(ctx, began, load)
+	d.took = time.Since(began)
+	after, cerr := clockSeconds(unix.CLOCK_THREAD_CPUTIME_ID)
+	d.cpu = after - cpu
+	if err == nil {
+		err = cerr
+	}
+	return err
 }
 
 func (d *driver) loop(ctx context.Context, began time.Time, load time.Duration) error {
@@ -286,13 +314,11 @@ func (d *driver) loop(ctx context.Context, began time.Time, load time.Duration) 
 			return context.Cause(ctx)
 		}
 		n = min(n, len(d.frames)-next)
-		k, err := d.wire.send(d.frames[next : next+n])
+		k, err := d.way.send(d.frames[next : next+n])
 		if err != nil {
 			return err
 		}
 		d.sent += int64(k)
-		if next += k; next == len(d.frames) {
-			next = 0
-		}
+		next = (next + k) % len(d.frames)
 	}
 }

@@ -39,7 +39,11 @@ type host struct {
 	sink   [2]netip.Addr // peers here whose datagrams are counted and dropped at the door
 	peer   [2]netip.Addr // peers here that have sockets
 
+	card [2]netip.Addr // of the interface by which a card's frames come in
+
 	counted *sinkhole // nil: by rules of nftables, where there is no tcx
+	in      *card     // nil: where there are no taps, noCard says why
+	noCard  error
 }
 
 var loopback = &host{
@@ -89,7 +93,7 @@ func newHost(n int) (*host, error) {
 			netip.MustParseAddr(fmt.Sprintf("fd77:%x::%x", n, last)),
 		}
 	}
-	h.client, h.sink, h.peer, h.relay = at(1), at(2), at(3), at(10)
+	h.client, h.sink, h.peer, h.relay, h.card = at(1), at(2), at(3), at(10), at(11)
 	if err := away(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("make a namespace: %w", err)
@@ -123,6 +127,9 @@ func newHost(n int) (*host, error) {
 		return nil, err
 	}
 	h.index = dev.Index
+	if h.in, h.noCard = newCard(h); h.noCard != nil {
+		h.in = nil
+	}
 	if s, err := newSinkhole(h); err == nil {
 		if err = s.attach(h.index); err == nil {
 			h.counted = s

@@ -107,7 +107,7 @@ func floodAllocate(ctx context.Context, p *pool, r relay) (sample, error) {
 	}
 	// What every server takes once is not counted: two thirds of the strangers come before.
 	counted := len(frames) / 3 * 2
-	d := &driver{wire: w, frames: frames[:counted], rate: 40_000}
+	d := &driver{way: w, frames: frames[:counted], rate: 40_000}
 	if err := d.run(ctx, 2*time.Second); err != nil {
 		return sample{}, err
 	}
@@ -115,7 +115,7 @@ func floodAllocate(ctx context.Context, p *pool, r relay) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	d = &driver{wire: w, frames: frames[counted:], rate: 40_000}
+	d = &driver{way: w, frames: frames[counted:], rate: 40_000}
 	if err := d.run(ctx, time.Second); err != nil {
 		return sample{}, err
 	}

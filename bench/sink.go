@@ -161,13 +161,14 @@ func (s *sinkhole) close() {
 	_ = s.counts.Close()
 }
 
-// shutDoor has an interface of the namespace that the thread is in drop all that enters, until open is called.
+// shutDoor has an interface of the namespace that the thread is in drop all that enters, after what is there already, until open is
+// called.
 func shutDoor(ifindex int) (open func() error, err error) {
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, actShot), asm.Return()}})
 	if err != nil {
 		return nil, fmt.Errorf("make a door: %w", err)
 	}
-	l, err := link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: prog, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})
+	l, err := link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: prog, Attach: ebpf.AttachTCXIngress, Anchor: link.Tail()})
 	if err != nil {
 		return nil, fmt.Errorf("shut the door: %w", errors.Join(err, prog.Close()))
 	}

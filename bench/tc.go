@@ -30,7 +30,7 @@ func tcBenches() []bench {
 		{flows: 1, family: v6},
 		{flows: 1, up: true, size: 1200},
 	} {
-		s.burst, s.whole, s.size = 1, true, max(s.size, 100)
+		s.burst, s.whole, s.card, s.size = 1, true, true, max(s.size, 100)
 		list = append(list, bench{
 			group: "tc", name: "kernel relay, " + s.name(), units: []unit{{"system ns/packet", ratio(6, 9)}},
 			quick: s.flows == 1000 && s.up,
@@ -81,7 +81,7 @@ func (m *measured) slices(ctx context.Context, p *pool, r relay, s flowShape, d 
 		if at, err = f.driver(s); err != nil {
 			return err
 		}
-		defer at.wire.close()
+		defer at.way.close()
 	}
 	for i := range 5 {
 		shut, err := h.atTheDoor(ctx, at, load)
@@ -114,7 +114,7 @@ func (h *host) atTheDoor(ctx context.Context, d *driver, load time.Duration) (fl
 	if h.counted != nil {
 		return h.atTheTCXDoor(ctx, d, load)
 	}
-	const closed = "table netdev closed {\n chain door {\n type filter hook ingress device \"eth0\" priority -300\n meta l4proto udp drop\n }\n}\n"
+	const closed = "table netdev closed {\n chain door {\n type filter hook ingress device \"" + cardName + "\" priority -300\n meta l4proto udp drop\n }\n}\n"
 	if err := inside(h.ns, func() error { return feed(closed, "nft", "-f", "-") }); err != nil {
 		return 0, err
 	}
@@ -125,11 +125,8 @@ func (h *host) atTheDoor(ctx context.Context, d *driver, load time.Duration) (fl
 // atTheTCXDoor is atTheDoor by the same means as the sink.
 func (h *host) atTheTCXDoor(ctx context.Context, d *driver, load time.Duration) (cost float64, err error) {
 	var open func() error
-	if err := inside(h.ns, func() error {
-		dev, err := net.InterfaceByName("eth0")
-		if err == nil {
-			open, err = shutDoor(dev.Index)
-		}
+	if err := inside(h.ns, func() (err error) {
+		open, err = shutDoor(h.in.index)
 		return err
 	}); err != nil {
 		return 0, err
