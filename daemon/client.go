@@ -122,6 +122,11 @@ func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
 	return r, c.do(ctx, http.MethodPost, "/v1/reload", nil, &r)
 }
 
+// Log reads the last lines that the node has logged.
+func (c *Client) Log(ctx context.Context) (l LogLines, err error) {
+	return l, c.do(ctx, http.MethodGet, "/v1/log", nil, &l)
+}
+
 // Stop ends the node, which is still going down then.
 func (c *Client) Stop(ctx context.Context) (s Stopped, err error) {
 	return s, c.do(ctx, http.MethodPost, "/v1/stop", nil, &s)

@@ -123,6 +123,7 @@ type Daemon struct {
 	counters  transfer.Counters
 	events    eventRing
 	logged    eventLog
+	lastLines *logRing
 	followers atomic.Int32 // of events
 	services  service.Table
 	saved     *saved
@@ -142,7 +143,9 @@ type Daemon struct {
 // New opens the home and everything the daemon listens on. Its errors are *cli.Error.
 func New(cfg Config) (_ *Daemon, err error) {
 	cfg = cfg.withDefaults()
-	d := &Daemon{cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), sums: newSums(), places: newPlaces(cfg.MaxParallel), logged: eventLog{}, served: perPeer{limit: maxServices}, listens: perPeer{limit: maxListens}}
+	lastLines := new(logRing)
+	cfg.Log = lastLines.tee(cfg.Log)
+	d := &Daemon{lastLines: lastLines, cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), sums: newSums(), places: newPlaces(cfg.MaxParallel), logged: eventLog{}, served: perPeer{limit: maxServices}, listens: perPeer{limit: maxListens}}
 	d.rules.Store(rulesOf(cfg))
 	if cfg.Operate != nil {
 		d.conf = cfg.Operate.Conf

@@ -61,7 +61,8 @@ func (d *Daemon) getEvents(w http.ResponseWriter, r *http.Request) {
 	if put(": the events of %s\n\n", d.cfg.Name) != nil {
 		return
 	}
-	for {
+	newest := d.events.newest()
+	for q.Get("follow") != "no" || seq < newest {
 		quiet, cancel := context.WithTimeout(r.Context(), keepAlive)
 		e, err := d.events.next(quiet, seq)
 		cancel()

@@ -135,3 +135,16 @@ func (d *Daemon) compare(conf config.Config, out *Reloaded) {
 	out.Applied = slices.Compact(out.Applied)
 	was.Log, was.Accept, was.Transfer.MinFree, was.Relays, was.Path.STUN = conf.Log, conf.Accept, conf.Transfer.MinFree, conf.Relays, conf.Path.STUN
 }
+
+// ConfigInForce is what the node runs with, flags included.
+type ConfigInForce struct {
+	cli.Envelope
+	Settings []config.Setting `json:"settings"`
+}
+
+// ConfigInForce lists the keys of the configuration as they are after the last reload.
+func (d *Daemon) ConfigInForce() ConfigInForce {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	return ConfigInForce{envelope("config"), d.conf.Settings("node")}
+}

@@ -26,6 +26,8 @@ var normal = []struct {
 	{regexp.MustCompile(`"rate_bps":[1-9]\d*`), `"rate_bps":104857600`},
 	{regexp.MustCompile(`"(sha3":"[0-9a-f]{64}|eta_ns":\d+|retry_at":"[^"]*)"?,`), ``}, // comes a moment after the end, or goes with it
 	{regexp.MustCompile(`"digest":"[0-9a-f]{64}"`), `"digest":"39a944e7f6a85fb1fdf7c1d665ab342e302de384926356200983ad42b5f60aae"`},
+	{regexp.MustCompile(`"(serial)":"[0-9a-f]+"`), `"$1":"5b0c93e1d24f"`},
+	{regexp.MustCompile(`"sha256":"[0-9a-f]{64}"`), `"sha256":"39a944e7f6a85fb1fdf7c1d665ab342e302de384926356200983ad42b5f60aae"`},
 	{regexp.MustCompile(`"ticket":"[^"]*"`), `"ticket":"traverse1…"`},
 	{regexp.MustCompile(`"version":\d+`), `"version":1767323045`}, // of an account's list
 	{regexp.MustCompile(`"nodes":\d+`), `"nodes":1`},

@@ -36,6 +36,7 @@ func TestGolden(t *testing.T) {
 	h.node("phone", 0, "init", "--name", "phone")
 	object("init", made)
 	object("id", h.node("laptop", 0, "id"))
+	object("id list", h.node("laptop", 0, "id", "list"))
 	object("contact add", h.node("laptop", 0, "contact", "add", "phone", h.id("phone")))
 	h.node("phone", 0, "contact", "add", "laptop", h.id("laptop"))
 	h.node("phone", 0, "contact", "set", "laptop", "listen=on")

@@ -42,24 +42,3 @@ func (a *app) initCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&ifMissing, "if-missing", false, "be content with the identity that is there, if it can be used")
 	return cmd
 }
-
-func (a *app) idCommand() *cobra.Command {
-	show := func(*cobra.Command, []string) error {
-		h, err := a.place()
-		if err != nil {
-			return err
-		}
-		id, err := daemon.Identity(h)
-		if err != nil {
-			return err
-		}
-		return a.print(id, func(w io.Writer) { fmt.Fprintln(w, id.DeviceID) })
-	}
-	cmd := &cobra.Command{
-		Use: "id", Short: "print this device's id", Args: noArgs, RunE: show,
-		Example: "  node id\n  node id --json",
-	}
-	cmd.AddCommand(a.idExportCommand(), a.idImportCommand())
-	cmd.AddCommand(&cobra.Command{Use: "show", Short: "print this device's id", Args: noArgs, RunE: show, Example: "  node id show"})
-	return cmd
-}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-	"rsc.io/qr"
 
 	"traverse.internal/daemon"
 	"traverse.internal/internal/cli"
@@ -70,34 +69,6 @@ func (a *app) ticket(cmd *cobra.Command, req daemon.InviteRequest, code bool) er
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// quiet is the margin that a QR code has on each side, in modules (ISO/IEC 18004).
-const quiet = 4
-
-// printQR writes a QR code with two modules a character, dark on light whatever the terminal's colours are.
-func printQR(w io.Writer, text string) {
-	code, err := qr.Encode(text, qr.L)
-	if err != nil {
-		return // longer than a code holds: the text itself follows
-	}
-	for y := -quiet; y < code.Size+quiet; y += 2 {
-		var line strings.Builder
-		for x := -quiet; x < code.Size+quiet; x++ {
-			top, bottom := code.Black(x, y), code.Black(x, y+1)
-			switch {
-			case top && bottom:
-				line.WriteString(" ")
-			case top:
-				line.WriteString("▄")
-			case bottom:
-				line.WriteString("▀")
-			default:
-				line.WriteString("█")
-			}
-		}
-		fmt.Fprintln(w, line.String())
-	}
 }
 
 func (a *app) joinCommand() *cobra.Command {

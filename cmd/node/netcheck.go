@@ -17,12 +17,17 @@ import (
 const netcheckTimeout = time.Minute
 
 func (a *app) netcheckCommand() *cobra.Command {
-	return &cobra.Command{
+	var every time.Duration
+	cmd := &cobra.Command{
 		Use: "netcheck", Short: "what this network does to paths: NAT, port mapping, DHT, relays", Args: noArgs,
 		Long: "Netcheck asks the node's relays how they see it, by family and transport. What a NAT lets in can be told only where a relay has a second address " +
-			"(turnd.other_udp, RFC 5780); how it maps, there or with two relays.",
-		Example: "  node netcheck\n  node netcheck --json",
+			"(turnd.other_udp, RFC 5780); how it maps, there or with two relays.\nWith --every it goes on until it is interrupted, and prints what is another than it was: with --json the whole check first, then " +
+			"an object a line of kind netcheck_changes. A node that ends meanwhile is a change, too.",
+		Example: "  node netcheck\n  node netcheck --json\n  node netcheck --every 1m",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("every") {
+				return a.netcheckEvery(cmd, every)
+			}
 			return a.ask(cmd, netcheckTimeout, func(ctx context.Context, c *daemon.Client) error {
 				n, err := c.Netcheck(ctx)
 				if err != nil {
@@ -36,6 +41,8 @@ func (a *app) netcheckCommand() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().DurationVar(&every, "every", 0, "check again after so long, 1s at least, and print what has changed")
+	return cmd
 }
 
 func printNetcheck(w io.Writer, n daemon.Netcheck) {
