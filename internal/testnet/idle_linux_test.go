@@ -23,12 +23,11 @@ func TestIdle(t *testing.T) {
 	if err != nil {
 		t.Skipf("takes minutes: %s=3m runs it", idleEnv)
 	}
+	program := nodeProgram(t)
 	if !netlab.Alone(t) {
 		return
 	}
 	w := newWorld(t)
-	program := filepath.Join(t.TempDir(), "node")
-	netlab.Run(t, "go", "build", "-o", program, "traverse.internal/cmd/node")
 	var meeting string
 	for i := range 8 {
 		site := w.Site(t, Public, 1)

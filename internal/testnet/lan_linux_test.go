@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,11 +16,11 @@ import (
 // TestLANAlone: two devices on a link with nothing else, no router, no Internet, no relay, and each in a DHT of its own: one
 // sends the other a file. The programs are the real ones.
 func TestLANAlone(t *testing.T) {
+	t.Parallel()
+	program := nodeProgram(t)
 	if !netlab.Alone(t) {
 		return
 	}
-	program := filepath.Join(t.TempDir(), "node")
-	netlab.Run(t, "go", "build", "-o", program, "traverse.internal/cmd/node")
 	for name, addrs := range map[string][2]string{
 		"IPv4": {"192.168.7.1/24", "192.168.7.2/24"},
 		"IPv6": {"fd00:7::1/64", "fd00:7::2/64"},
@@ -51,6 +52,35 @@ func TestLANAlone(t *testing.T) {
 		})
 	}
 }
+
+// nodeProgram is the real program, built once for all tests: a test's own process has it from the outer one, which asks before netlab.Alone.
+func nodeProgram(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv(programEnv); path != "" {
+		return path
+	}
+	if os.Getuid() != 0 {
+		return "" // and netlab.Alone skips
+	}
+	building.Do(func() {
+		path := filepath.Join(scratch, "node")
+		netlab.Run(t, "go", "build", "-o", path, "traverse.internal/cmd/node")
+		os.Setenv(programEnv, path)
+		program = path
+	})
+	if program == "" {
+		t.Fatal("node was not built")
+	}
+	return program
+}
+
+// programEnv says where a test's own process finds node.
+const programEnv = "TESTNET_NODE"
+
+var (
+	building sync.Once
+	program  string // what building made
+)
 
 // home is a device of a real program.
 type home struct {

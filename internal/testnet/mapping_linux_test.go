@@ -13,6 +13,7 @@ import (
 // TestPortMapping: behind a symmetric NAT a device is reached by another one behind such, because its router leads a port to
 // it, whichever way it is asked; and nothing is left at the router after the device.
 func TestPortMapping(t *testing.T) {
+	t.Parallel()
 	if !netlab.Alone(t) {
 		return
 	}
@@ -46,6 +47,7 @@ func TestPortMapping(t *testing.T) {
 // TestMiniupnpd: the router that most homes have leads the ports of both protocols and both families to the device, in each of its ways.
 // Asked anew it goes on with the same, after it was started anew it leads them again, and nothing is left after the device.
 func TestMiniupnpd(t *testing.T) {
+	t.Parallel()
 	if !netlab.Alone(t) {
 		return
 	}
@@ -113,6 +115,7 @@ func TestMiniupnpd(t *testing.T) {
 
 // TestMiniupnpdConnects: two devices behind symmetric NATs with such routers connect directly, whichever way their routers are asked.
 func TestMiniupnpdConnects(t *testing.T) {
+	t.Parallel()
 	if !netlab.Alone(t) {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 // TestMove: a flow of bytes begins over the relay, because the Internet lets nothing through between the two devices; it moves to a direct
 // path when that ends, and goes back over the relay when the direct path swallows everything. It is one channel, and every byte arrives.
 func TestMove(t *testing.T) {
+	t.Parallel()
 	if !netlab.Alone(t) {
 		return
 	}

@@ -19,6 +19,7 @@ import (
 // says; `contact set path=` moves the session that there is, on either side's word; and /metrics has counted all of it.
 func TestContactsPath(t *testing.T) {
 	t.Parallel()
+	nodeProgram(t)
 	if !netlab.Alone(t) {
 		return
 	}
@@ -111,6 +112,7 @@ func (h *home) noPath(t *testing.T) {
 // TestLateDHT: a node whose bootstrap node is out of reach when it starts is reached as soon as that is back.
 func TestLateDHT(t *testing.T) {
 	t.Parallel()
+	nodeProgram(t)
 	if !netlab.Alone(t) {
 		return
 	}
@@ -142,8 +144,7 @@ func TestLateDHT(t *testing.T) {
 // the two.
 func (w *world) nodes(t *testing.T, flags ...string) (a, b *home, block, unblock func()) {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "node")
-	netlab.Run(t, "go", "build", "-o", program, "traverse.internal/cmd/node")
+	program := nodeProgram(t)
 	password := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(password, []byte(relayPassword+"\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -21,12 +21,12 @@ import (
 // through that at once: the counters of both say that nothing was left in a slot for the request, and that nobody looked for one. With the relay killed the call goes by slot;
 // when it is back, so are the registration and the push. Paths go over another relay, which does not push.
 func TestPush(t *testing.T) {
+	t.Parallel()
+	program := nodeProgram(t)
 	if !netlab.Alone(t) {
 		return
 	}
 	w := newWorld(t)
-	program := filepath.Join(t.TempDir(), "node")
-	netlab.Run(t, "go", "build", "-o", program, "traverse.internal/cmd/node")
 	hub := w.Site(t, Public, 1)
 	meeting := fmt.Sprintf("%v:4222", hub.Addrs[0][0])
 	h := &home{host: hub.Hosts[0], program: program}

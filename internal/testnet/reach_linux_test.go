@@ -1,7 +1,6 @@
 package testnet
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -12,11 +11,6 @@ import (
 
 	"traverse.internal/internal/netlab"
 )
-
-var update = flag.Bool("update", false, "write the table of the run to docs/reach.md")
-
-// updateEnv takes the flag to the process with the network of its own.
-const updateEnv = "TESTNET_UPDATE"
 
 // atOnce is how many pairs connect at a time.
 const atOnce = 4
@@ -33,9 +27,7 @@ type cell struct {
 
 // TestReach lets every kind of network reach every other one.
 func TestReach(t *testing.T) {
-	if *update {
-		t.Setenv(updateEnv, "1")
-	}
+	t.Parallel()
 	if !netlab.Alone(t) {
 		return
 	}

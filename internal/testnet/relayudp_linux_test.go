@@ -14,6 +14,8 @@ import (
 // TestUDPThroughARelay: two real nodes that nothing leads to each other, whose TCP reaches the relay's port 3478 and nothing else, and a relay that
 // lends UDP ports only. They connect over UDP through the relay, a file arrives whole, and `why` says which way it went.
 func TestUDPThroughARelay(t *testing.T) {
+	t.Parallel()
+	nodeProgram(t)
 	if !netlab.Alone(t) {
 		return
 	}

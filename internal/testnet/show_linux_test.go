@@ -41,9 +41,8 @@ moved to relayed relay/tcp (RELAY_DIRECT_DEGRADED) after N, back on the link tha
 // TestShowMove: a transfer between two real nodes that starts relayed is moved to a direct path while it runs, loses that without a word, and goes on over the
 // relay: one transfer, equal bytes, and `node why` tells the story.
 func TestShowMove(t *testing.T) {
-	if *update {
-		t.Setenv(updateEnv, "1")
-	}
+	t.Parallel()
+	nodeProgram(t)
 	if !netlab.Alone(t) {
 		return
 	}

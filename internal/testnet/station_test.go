@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/netip"
@@ -27,11 +28,20 @@ import (
 
 const stationEnv = "TESTNET_STATION"
 
+var update = flag.Bool("update", false, "write the table of the run to docs/reach.md")
+
+// updateEnv takes the flag to the process with the network of its own.
+const updateEnv = "TESTNET_UPDATE"
+
+// labsAtOnce is how many tests run at a time, where -parallel does not say so. Each is a process that mostly waits: on two processors these five take
+// a third of the time of one after the other.
+const labsAtOnce = "5"
+
 // TestMain lets the binary be a station.
 func TestMain(m *testing.M) {
 	spec := os.Getenv(stationEnv)
 	if spec == "" {
-		os.Exit(m.Run())
+		os.Exit(tests(m))
 	}
 	var plan plan
 	err := json.Unmarshal([]byte(spec), &plan)
@@ -48,6 +58,27 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "station:", err)
 		os.Exit(1)
 	}
+}
+
+// scratch is a folder for what tests have in common.
+var scratch string
+
+// tests runs them.
+func tests(m *testing.M) int {
+	err := flag.Set("test.parallel", labsAtOnce) // before the command line is read, which is stronger
+	if err == nil {
+		scratch, err = os.MkdirTemp("", "testnet")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(scratch)
+	flag.Parse()
+	if *update {
+		os.Setenv(updateEnv, "1")
+	}
+	return m.Run()
 }
 
 // plan says what a station is.

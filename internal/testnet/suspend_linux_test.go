@@ -10,6 +10,7 @@ import (
 
 // TestSuspend: a device sleeps for 30 s in the middle of a flow, over a direct path and over the relay alone; the flow goes on where it was.
 func TestSuspend(t *testing.T) {
+	t.Parallel()
 	if !netlab.Alone(t) {
 		return
 	}
