@@ -151,7 +151,9 @@ func (d *Daemon) Cancel(id string) (Transfer, error) {
 	}
 	if !live && keep.Offered {
 		d.table.reopen(e, func(e *entry) { e.kept.Tell = true })
-		d.startTelling(e)
+		if d.startTelling(e); shown.Direction == "receive" {
+			d.startAgain(e) // a sender that waits for this side is told when it offers it again
+		}
 	}
 	shown, _ = d.table.look(e)
 	return shown, nil

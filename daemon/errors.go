@@ -60,7 +60,7 @@ func explainTransfer(err error, peer string) *cli.Error {
 		{transfer.ErrDeclined, "E_DECLINED", declined, ask},
 		{transfer.ErrCancelled, "E_CANCELLED", peer + " cancelled the transfer", "ask there, and send it again"},
 		{transfer.ErrIntegrity, "E_INTEGRITY", "the file that arrived is not the file that was sent", "send it again"},
-		{transfer.ErrNoSpace, "E_LOCAL_IO", "the receiving disk is full", "free some space there and send it again"},
+		{transfer.ErrNoSpace, "E_LOCAL_IO", "the receiving disk is full", "free some space there: it goes on by itself"},
 		{transfer.ErrStorage, "E_LOCAL_IO", "the receiver cannot store the file", "check its download folder"},
 		{transfer.ErrSource, "E_LOCAL_IO", "the file cannot be sent", "check the path and its permissions"},
 		{transfer.ErrChanged, "E_LOCAL_IO", "the file changed while it was sent", "send it again when nothing writes to it"},

@@ -102,7 +102,7 @@ func (d *Daemon) gather(e *entry) error {
 	defer d.table.finish(e, r)
 	_, keep := d.table.record(e)
 	d.table.reopen(e, func(e *entry) { // the journal is the first one's
-		e.shown.Peer, e.shown.State, e.shown.Error = d.refOf(keep.Get.Sources[0]), StateConnecting, nil
+		e.shown.Peer, e.shown.State, e.shown.Error, e.full = d.refOf(keep.Get.Sources[0]), StateConnecting, nil, false
 	})
 	journal, err := d.openJournal(e)
 	if err != nil {
@@ -222,6 +222,9 @@ func (x *gathering) share(holder identity.DeviceID) (int64, error) {
 		})
 		n, err := x.g.Take(x.ctx, offer)
 		if err != nil {
+			if noRoom("receive", err) {
+				d.table.change(x.e, func(e *entry) { e.full = true })
+			}
 			err = explain(err, d.contacts.NameOf(holder))
 		}
 		return n, err

@@ -132,6 +132,11 @@ func (d *Daemon) getTask(e *entry) {
 		if last = d.gather(e); last == nil || d.ctx.Err() != nil {
 			return
 		}
+		if d.table.metFull(e) {
+			d.table.update(e, func(e *entry) { e.shown.State, e.shown.Error = StateQueued, explain(last, e.shown.Peer.Name) })
+			d.awaitRoom(e, d.startGet)
+			return
+		}
 		if !gatherable(last) || !d.nothingCame(e) {
 			sources = nil // what has come is kept for a retry
 		}
@@ -140,13 +145,19 @@ func (d *Daemon) getTask(e *entry) {
 		if d.ctx.Err() != nil {
 			return
 		}
-		d.table.reopen(e, func(e *entry) { e.shown.Peer, e.shown.State, e.shown.Error = d.refOf(source), StateConnecting, nil })
+		d.table.reopen(e, func(e *entry) {
+			e.shown.Peer, e.shown.State, e.shown.Error, e.full = d.refOf(source), StateConnecting, nil, false
+		})
 		err := d.askFor(e, source)
 		if err == nil {
 			err = d.awaitGot(e, n+1 < len(sources))
 		}
 		if err == nil {
 			return // it is here, or somebody on this side has ended it
+		}
+		if d.table.metFull(e) { // where it is
+			d.awaitRoom(e, d.startGet)
+			return
 		}
 		last = err
 		d.log.Info("a device did not send what was asked for", "transfer", e.shown.ID, "peer", d.contacts.NameOf(source), "error", err)

@@ -189,7 +189,9 @@ func (d *Daemon) receiveRun(ctx context.Context, e *entry, in *connmgr.Incoming,
 		}
 		d.table.update(e, func(e *entry) { e.shown.State, e.kept.Accepted = StateReceiving, true })
 	}
-	d.settle(ctx, e, d.take(ctx, e, in, offer))
+	if d.settle(ctx, e, d.take(ctx, e, in, offer)) && keep.Get == nil && d.table.metFull(e) { // who has asked for it waits in getTask
+		d.awaitRoom(e, d.startAgain)
+	}
 }
 
 // take receives what is offered.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"traverse.internal/connmgr"
@@ -127,6 +128,9 @@ func (d *Daemon) sendTask(ctx context.Context, e *entry, src *transfer.Source) {
 		if time.Since(began) > goodRun {
 			wait = firstRetry
 		}
+		if noRoom("send", err) {
+			wait = max(wait, roomRetry)
+		}
 		if !d.waitRetry(ctx, e, wait) {
 			return
 		}
@@ -162,10 +166,13 @@ func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source, 
 		}
 	}
 	journal, err := d.openJournal(e)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.ENOSPC): // it only spares hashing
+	case err != nil:
 		return &transfer.Error{Kind: transfer.ErrSource, Detail: "the journal", Cause: err}
+	default:
+		defer journal.Close()
 	}
-	defer journal.Close()
 	to, err := identity.ParseDeviceID(shown.Peer.Device)
 	if err != nil {
 		return err
@@ -226,8 +233,9 @@ func (d *Daemon) settle(ctx context.Context, e *entry, err error) (again bool) {
 		return false
 	case errors.Is(context.Cause(ctx), transfer.ErrInterrupted): // another run takes over
 		return false
-	case err != nil && recoverable(err):
+	case err != nil && (recoverable(err) || noRoom(shown.Direction, err)):
 		d.table.update(e, func(e *entry) {
+			e.full = errors.Is(err, transfer.ErrNoSpace)
 			e.shown.State, e.shown.Error, e.session, e.paused = StateQueued, explain(err, e.shown.Peer.Name), [16]byte{}, false
 			e.shown.Bytes = max(e.shown.Bytes, e.progress.Bytes())
 		})

@@ -32,6 +32,9 @@ type entry struct {
 	wake     chan struct{} // buffered: the wait for the next run is over
 	changed  chan struct{} // closed and replaced at each change of state
 
+	full bool      // the last run found this side's disk full
+	room *roomWait // the last wait for room there
+
 	left    bool             // shown as cancelled because the node goes down; the store has it as it was
 	entries []transfer.Entry // of an offer, while it is here
 

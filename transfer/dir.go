@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -110,28 +109,6 @@ func (d *Dir) eachPart(remove func(id string, info fs.FileInfo) bool) (removed i
 			return removed, nil // what cannot be listed cannot be swept
 		}
 	}
-}
-
-// promise finds room for size bytes beside what others were promised, or fails when those and a reserve do not fit.
-func (d *Dir) promise(size, reserve int64) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	free, ok := d.free()
-	if !ok {
-		return nil
-	}
-	if free -= d.promised; free < size || free-size < reserve {
-		return &Error{Kind: ErrNoSpace, By: Local, Detail: fmt.Sprintf("%d bytes needed, %d to be kept free, %d available", size, reserve, max(free, 0))}
-	}
-	d.promised += size
-	return nil
-}
-
-// redeem takes back n promised bytes, which are written or will not be.
-func (d *Dir) redeem(n int64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.promised = max(d.promised-n, 0) // nothing was promised where the file system does not say what is free
 }
 
 // linkName is rename where the kernel cannot rename without replacing: a hard link

@@ -19,17 +19,22 @@ func (d *Dir) rename(from, to string) error {
 	return err
 }
 
-// free returns how many bytes an ordinary user may still write, and false when the
-// file system does not say.
-func (d *Dir) free() (int64, bool) {
+// space returns how many bytes an ordinary user may still write, how many the file system has in all, and false when it
+// does not say.
+func (d *Dir) space() (free, total int64, ok bool) {
 	var s unix.Statfs_t
 	if err := unix.Fstatfs(int(d.self.Fd()), &s); err != nil || s.Blocks == 0 {
-		return 0, false
+		return 0, 0, false
 	}
-	if s.Bsize <= 0 || s.Bavail > uint64(math.MaxInt64/s.Bsize) {
-		return math.MaxInt64, true
+	return blocksOf(s.Bavail, s.Bsize), blocksOf(s.Blocks, s.Bsize), true
+}
+
+// blocksOf is n blocks in bytes.
+func blocksOf(n uint64, size int64) int64 {
+	if size <= 0 || n > uint64(math.MaxInt64/size) {
+		return math.MaxInt64
 	}
-	return int64(s.Bavail) * s.Bsize, true
+	return int64(n) * size
 }
 
 // forgetCached has the next read of a file come from the disk, as far as the kernel follows.

@@ -6,8 +6,8 @@ import "os"
 
 func (d *Dir) rename(from, to string) error { return d.linkName(from, to) }
 
-// free is not known here; a full disk is noticed when it is full.
-func (d *Dir) free() (int64, bool) { return 0, false }
+// space is not known here; a full disk is noticed when it is full.
+func (d *Dir) space() (free, total int64, ok bool) { return 0, 0, false }
 
 // forgetCached does nothing here: the next read may come from memory.
 func forgetCached(*os.File) {}

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -108,23 +109,26 @@ func TestDirVanishes(t *testing.T) {
 // moves.
 func TestReserve(t *testing.T) {
 	dir := openDir(t)
-	if _, ok := dir.free(); !ok {
+	_, total, ok := dir.space()
+	if !ok {
 		t.Skip("this file system does not say how much is free")
 	}
 	for _, test := range []struct {
 		size    int64
 		minFree int64
+		kind    error
 	}{
-		{1 << 45, 0},
-		{10, 1 << 62},
+		{1 << 45, 0, ErrStorage}, // an empty disk would not do
+		{10, 1 << 62, ErrStorage},
+		{10, total - 1<<20, ErrNoSpace},
 	} {
 		a, b := memPipe("")
 		peer := rawPeer{t, a}
 		peer.write(goodHeader(test.size))
 		_, err := receive(t.Context(), b, dir, AcceptOptions{MinFree: test.minFree})
-		wantKind(t, "receiver", err, ErrNoSpace, Local)
-		if got := peer.readAll(); got != "NGO no-space\n" {
-			t.Errorf("the sender is told %q", got)
+		wantKind(t, "receiver", err, test.kind, Local)
+		if got, want := peer.readAll(), fmt.Sprintf("NGO %s %d bytes needed", wordOf(test.kind), test.size); !strings.HasPrefix(got, want) {
+			t.Errorf("the sender is told %q, want %q and what there is", got, want)
 		}
 		wantEmpty(t, dir)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 )
 
 // How a transfer can end when it does not end well. Every error of this package,
@@ -153,14 +152,6 @@ func kindOfWord(word string, other error) error {
 		}
 	}
 	return other
-}
-
-// storageError is for what the file system says to a receiver.
-func storageError(err error) *Error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return &Error{Kind: ErrNoSpace, By: Local, Cause: err}
-	}
-	return &Error{Kind: ErrStorage, By: Local, Cause: err}
 }
 
 func protocolError(format string, args ...any) *Error {

@@ -174,7 +174,7 @@ func judge(s Stream, h header, list []byte) (*manifest, error) {
 func refuse(s Stream, err error) {
 	if errors.Is(err, ErrName) || errors.Is(err, ErrNoSpace) || errors.Is(err, ErrStorage) || errors.Is(err, ErrDeclined) ||
 		errors.Is(err, ErrVersion) || errors.Is(err, ErrPaused) || errors.Is(err, ErrBusy) {
-		if say(s, answer{verb: "NGO", word: wordOf(err)}) == nil {
+		if say(s, answer{verb: "NGO", word: wordOf(err), text: reasonOf(err)}) == nil {
 			s.Close()
 			return
 		}

@@ -215,14 +215,14 @@ func (p *part) write(i int, _ uint32, at int64, b []byte) error {
 		}
 		file, err := p.openOut(i)
 		if err != nil {
-			return storageError(err)
+			return p.storageError(err)
 		}
 		p.file, p.entry = file, i
 	}
 	n, err := p.file.WriteAt(b, at)
 	p.redeem(int64(n))
 	if err != nil {
-		return storageError(err)
+		return p.storageError(err)
 	}
 	return nil
 }
@@ -280,7 +280,7 @@ func (p *part) closeFile() error {
 		err = file.finish(&p.m.entries[p.entry])
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
-		return storageError(err)
+		return p.storageError(err)
 	}
 	return nil
 }
@@ -344,7 +344,7 @@ func (p *part) settle(noSync bool) error {
 	}
 	if p.file != nil && !noSync {
 		if err := p.file.Sync(); err != nil {
-			return storageError(err)
+			return p.storageError(err)
 		}
 	}
 	if err := p.closeFile(); err != nil {
@@ -355,7 +355,7 @@ func (p *part) settle(noSync bool) error {
 	}
 	for i := range p.m.entries {
 		if err := p.complete(i); err != nil {
-			return storageError(err)
+			return p.storageError(err)
 		}
 	}
 	for i := len(p.m.entries) - 1; i >= 0; i-- {
@@ -365,14 +365,14 @@ func (p *part) settle(noSync bool) error {
 		}
 		when := time.Unix(0, e.Mod)
 		if err := errors.Join(p.root.Chmod(e.Path, e.Mode|0o700), p.root.Chtimes(e.Path, when, when)); err != nil {
-			return storageError(err)
+			return p.storageError(err)
 		}
 	}
 	if noSync {
 		return nil
 	}
 	if err := p.sync(); err != nil {
-		return storageError(err)
+		return p.storageError(err)
 	}
 	return nil
 }

@@ -192,7 +192,7 @@ func (in *Incoming) bad(err error) error {
 	if !errors.As(err, &e) {
 		return in.fail(err)
 	}
-	if say(in.s, answer{verb: "BAD", word: wordOf(err)}) != nil {
+	if say(in.s, answer{verb: "BAD", word: wordOf(err), text: reasonOf(err)}) != nil {
 		return in.fail(err)
 	}
 	in.s.Close()

@@ -106,7 +106,11 @@ func (x *sending) run(ctx context.Context, opt SendOptions) (Result, error) {
 		return Result{}, err
 	}
 	if _, err := x.journal.adopt(x.m); err != nil {
-		return Result{}, &Error{Kind: ErrSource, By: Local, Detail: "the journal", Cause: err}
+		if !full(err) {
+			return Result{}, &Error{Kind: ErrSource, By: Local, Detail: "the journal", Cause: err}
+		}
+		x.journal = newJournal() // it only spares hashing: a disk of ours that is full keeps nothing from being sent
+		_, _ = x.journal.adopt(x.m)
 	}
 	res := Result{ID: h.ID, Name: h.Name, Size: h.Size}
 	for _, i := range x.m.roots {

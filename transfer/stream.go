@@ -112,6 +112,10 @@ func abandon(s Stream, err error) {
 		s.Close()
 		return
 	}
-	_ = s.Reset(codeOf(err), wordOf(err)) // a stream that is over already needs none
+	why := wordOf(err)
+	if more := reasonOf(err); more != "" {
+		why += ": " + more
+	}
+	_ = s.Reset(codeOf(err), why) // a stream that is over already needs none
 	s.Close()
 }

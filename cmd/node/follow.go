@@ -137,9 +137,11 @@ func (a *app) askedTwice() bool {
 	}
 }
 
-// outcome prints a transfer; one that ended badly, or is stuck, is an error too.
+// outcome prints a transfer; one that ended badly, or was never offered, is an error too. One that has been and waits goes on by itself.
 func (a *app) outcome(t daemon.Transfer) error {
+	waits := t.State == daemon.StateQueued && t.Runs > 0
 	switch {
+	case waits:
 	case t.Error != nil && !a.json:
 		if t.State == daemon.StateQueued {
 			return t.Error.Hint("it stays queued as %s and goes when the peer is there; end it: node transfers cancel %s", t.ID, t.ID)
@@ -154,7 +156,7 @@ func (a *app) outcome(t daemon.Transfer) error {
 		if t.Path != nil {
 			via += fmt.Sprintf(", %s %s (%s)", t.Path.Kind, t.Path.Via, t.Path.Reason)
 		}
-		fmt.Fprintf(w, "%s  %s  %s  %s of %s%s\n", t.ID, t.State, what(t), cli.Size(t.Bytes), cli.Size(t.Size), via)
+		fmt.Fprintf(w, "%s  %s  %s  %s of %s%s\n", t.ID, phase(t.State, t.Error), what(t), cli.Size(t.Bytes), cli.Size(t.Size), via)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"traverse.internal/daemon"
+	"traverse.internal/internal/cli"
 )
 
 // progress shows transfers, a line a device: lines that are rewritten on a terminal, else at most one a second and device, while there is something new.
@@ -77,16 +78,16 @@ func progressLines(list []daemon.Transfer, bars bool, limit int) []string {
 	var rows []progressRow
 	for _, t := range list {
 		if len(t.Devices) == 0 {
-			rows = append(rows, progressRow{t.Peer.Name, t.Path, t.State, t.Bytes, t.Size - t.UnwantedBytes, t.RateBPS})
+			rows = append(rows, progressRow{t.Peer.Name, t.Path, t.State, t.Bytes, t.Size - t.UnwantedBytes, t.RateBPS, t.Error})
 		}
 		for _, d := range t.Devices {
-			rows = append(rows, progressRow{d.Peer.Name, d.Path, d.State, d.Bytes, t.Size - d.Unwanted, d.RateBPS})
+			rows = append(rows, progressRow{d.Peer.Name, d.Path, d.State, d.Bytes, t.Size - d.Unwanted, d.RateBPS, d.Error})
 		}
 	}
 	cells := make([][]string, 0, len(rows)+1)
 	sum, done, wanted := progressRow{}, 0, 0
 	for _, r := range rows {
-		cells = append(cells, r.cells(bars, string(r.state)))
+		cells = append(cells, r.cells(bars, phase(r.state, r.err)))
 		switch r.state {
 		case daemon.StateDeclined, daemon.StateCancelled, daemon.StateFailed:
 			continue // they get nothing more
@@ -110,6 +111,15 @@ type progressRow struct {
 	state       daemon.State
 	bytes, size int64
 	rate        int64
+	err         *cli.Error
+}
+
+// phase is the state, with what a transfer that is queued waits for.
+func phase(state daemon.State, err *cli.Error) string {
+	if state == daemon.StateQueued && err != nil {
+		return string(state) + ": " + err.Message
+	}
+	return string(state)
 }
 
 // cells are name, route, bar, part, bytes, rate, time to go, and phase.
