@@ -12,7 +12,7 @@ import (
 
 // Retries of a dial that was refused or reset, or that ended before the first answer (PROTOCOL.md 3).
 const (
-	retryFirst  = 50 * time.Millisecond
+	retryFirst  = 10 * time.Millisecond
 	retryMost   = 500 * time.Millisecond
 	retryWindow = 10 * time.Second
 	// takenPause is how long a connection that the peer opened may take to come in, when its address pair is taken already.
