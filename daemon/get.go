@@ -328,7 +328,7 @@ func (d *Daemon) checkGot(dir *transfer.Dir, g *getting, offered []transfer.Entr
 		if inside {
 			path = filepath.Join(path, filepath.FromSlash(rest))
 		}
-		got, ok := d.sumFile(path, buf)
+		got, ok := d.sumFile(path, buf, nil)
 		if !ok || hex.EncodeToString(got[:]) != sum {
 			return &transfer.Error{Kind: transfer.ErrIntegrity, By: transfer.Local, Detail: fmt.Sprintf("sha3-256 of %s is not what was asked for", x.Path)}
 		}

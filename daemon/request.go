@@ -236,7 +236,7 @@ func (d *Daemon) digestsOf(src *transfer.Source) ([]fileDigest, error) {
 		mod := time.Unix(0, x.Mod)
 		sum, ok := d.known.get(src.Path(i), x.Size, mod)
 		if !ok {
-			if sum, ok = d.sumFile(src.Path(i), buf); !ok {
+			if sum, ok = d.sumFile(src.Path(i), buf, nil); !ok {
 				return nil, os.ErrNotExist
 			}
 			d.known.put(src.Path(i), x.Size, mod, sum)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"traverse.internal/transfer/store"
 )
@@ -21,6 +22,15 @@ type sums struct {
 	todo []string   // transfer ids; no longer than the table
 	more chan struct{}
 }
+
+// Hashing in the background keeps a core busy for as long as it goes on, and Go asks the network for news only where a core has nothing else to do, or
+// after 10 ms: on a machine whose cores all hash, each step of a connection waits for that. So it rests after each block: 1.3 ms of work, then one
+// of rest (the least that a timer takes), and longer while transfers run, which are what people wait for.
+const (
+	sumBlock    = 512 << 10
+	sumRest     = time.Millisecond
+	sumRestBusy = 4 * time.Millisecond
+)
 
 func newSums() *sums { return &sums{more: make(chan struct{}, 1)} }
 
@@ -79,7 +89,7 @@ func (d *Daemon) sumTransfer(e *entry) {
 		roots = []string{shown.File}
 	}
 	var found []store.Content
-	buf := make([]byte, 256<<10)
+	buf := make([]byte, sumBlock)
 	for _, root := range roots {
 		_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 			if d.ctx.Err() != nil {
@@ -88,7 +98,7 @@ func (d *Daemon) sumTransfer(e *entry) {
 			if err != nil || entry.IsDir() {
 				return nil
 			}
-			if sum, ok := d.sumFile(path, buf); ok {
+			if sum, ok := d.sumFile(path, buf, d.restSumming); ok {
 				place, _ := json.Marshal([]byte(path))
 				found = append(found, store.Content{Sum: sum, ID: shown.ID, Place: place})
 			}
@@ -104,8 +114,22 @@ func (d *Daemon) sumTransfer(e *entry) {
 	_ = d.store.PutContent(found) // the store tells of it
 }
 
-// sumFile hashes a file that does not change meanwhile, through buf.
-func (d *Daemon) sumFile(path string, buf []byte) (sum [32]byte, ok bool) {
+// restSumming lets everything else go on for a moment.
+func (d *Daemon) restSumming() {
+	rest := sumRest
+	if d.table.busy() {
+		rest = sumRestBusy
+	}
+	t := time.NewTimer(rest)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-d.ctx.Done():
+	}
+}
+
+// sumFile hashes a file that does not change meanwhile, through buf. rest is called before each block; nil where somebody waits for the digest.
+func (d *Daemon) sumFile(path string, buf []byte, rest func()) (sum [32]byte, ok bool) {
 	before, err := os.Stat(path)
 	if err != nil || !before.Mode().IsRegular() {
 		return sum, false
@@ -116,7 +140,7 @@ func (d *Daemon) sumFile(path string, buf []byte) (sum [32]byte, ok bool) {
 	}
 	defer f.Close()
 	h := sha3.New256()
-	if _, err := io.CopyBuffer(h, untilDone{d.ctx, f}, buf); err != nil {
+	if _, err := io.CopyBuffer(h, untilDone{d.ctx, f, rest}, buf); err != nil {
 		return sum, false
 	}
 	after, err := f.Stat()
@@ -128,11 +152,15 @@ func (d *Daemon) sumFile(path string, buf []byte) (sum [32]byte, ok bool) {
 
 // untilDone reads until the context ends.
 type untilDone struct {
-	ctx context.Context
-	r   io.Reader
+	ctx  context.Context
+	r    io.Reader
+	rest func() // called before each read; nil: nothing
 }
 
 func (u untilDone) Read(p []byte) (int, error) {
+	if u.rest != nil {
+		u.rest()
+	}
 	if err := u.ctx.Err(); err != nil {
 		return 0, err
 	}

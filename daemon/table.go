@@ -60,6 +60,7 @@ type table struct {
 	mu      sync.Mutex // guards the fields below and every entry's
 	entries []*entry
 	served  map[identity.DeviceID]int // channels, by who opened them; no entry is 0
+	runs    int                       // of all entries
 
 	forget func(Transfer)      // of an old one that is no longer listed, under mu; it does not wait
 	save   func(record) func() // begins to keep a transfer's record, under mu; what it returns waits until it is on the disk
@@ -321,6 +322,7 @@ func (t *table) begin(parent context.Context, e *entry, why error) (context.Cont
 		other := e.run
 		if other == nil {
 			e.run = mine
+			t.runs++
 			t.mu.Unlock()
 			return ctx, mine
 		}
@@ -334,6 +336,7 @@ func (t *table) begin(parent context.Context, e *entry, why error) (context.Cont
 func (t *table) finish(e *entry, r *run) {
 	r.cancel(nil)
 	t.mu.Lock()
+	t.runs--
 	if e.run == r {
 		e.run = nil
 	}
@@ -397,6 +400,13 @@ func (t *table) record(e *entry) (Transfer, kept) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.lookLocked(e), e.kept
+}
+
+// busy tells whether any transfer runs.
+func (t *table) busy() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.runs > 0
 }
 
 // running tells whether an entry has a run.
