@@ -33,7 +33,8 @@ func (r *callto) Send(ctx context.Context, out signalling.Outgoing) error {
 	if out.Kind == signalling.Answer {
 		return c.putAnswer(ctx, out.To, out.Sealed)
 	}
-	if _, known := c.lookup(ctx, out.To); known {
+	c.lookup(ctx, out.To, func() bool { return true })
+	if _, known := c.recall(out.To); known {
 		return nil
 	}
 	sink := r.sink

@@ -85,7 +85,7 @@ func TestCalltoIsForFirstContactOnly(t *testing.T) {
 	a, b := newDevice(t, nodes[1], RouteSlot|RouteCallto, nil), newDevice(t, nodes[2], RouteSlot|RouteCallto, nil)
 	befriend(t, a, b)
 	eventually(t, "presence", func() bool {
-		_, ok := a.courier.fetch(t.Context(), b.ID())
+		_, ok := fetched(t.Context(), a.courier, b.ID())
 		return ok
 	})
 	mustCall(t, a, b)

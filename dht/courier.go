@@ -255,12 +255,17 @@ func interfaceAddrs() (addrs []netip.Addr) {
 func sealedLen(n int) bool { return n == signalling.SealedSmall || n == signalling.SealedLarge }
 
 // wait returns after d, or earlier with false when ctx ends.
-func wait(ctx context.Context, d time.Duration) bool {
+func wait(ctx context.Context, d time.Duration) bool { return waitOr(ctx, d, nil) }
+
+// waitOr is wait that ends early, with true, when the channel is closed.
+func waitOr(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return false
+	case <-early:
+		return true
 	case <-t.C:
 		return true
 	}

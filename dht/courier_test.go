@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,7 +61,7 @@ func TestCallsThatFailSayWhy(t *testing.T) {
 			b.refuse = true
 			b.start(t)
 			eventually(t, "presence", func() bool {
-				_, ok := a.courier.fetch(t.Context(), b.ID())
+				_, ok := fetched(t.Context(), a.courier, b.ID())
 				return ok
 			})
 		}, reason.PeerSilent},
@@ -108,7 +109,7 @@ func TestPresenceIsPublishedAgain(t *testing.T) {
 	b := newDevice(t, nodes[1], RouteDirect, func(c *CourierConfig, _ *signalling.Config) { c.Republish = 100 * time.Millisecond })
 	befriend(t, a, b)
 	record := func() (r record) {
-		r, _ = a.courier.fetch(t.Context(), b.ID())
+		r, _ = fetched(t.Context(), a.courier, b.ID())
 		return r
 	}
 	eventually(t, "presence", func() bool { return record().fresh(time.Now()) })
@@ -124,12 +125,12 @@ func TestPresenceIsPublishedAgain(t *testing.T) {
 	// A new contact is told at once, and nobody else can read it.
 	c := newDevice(t, nodes[2], RouteDirect, nil)
 	c.add(b.ID())
-	if r, ok := c.courier.fetch(t.Context(), b.ID()); ok {
+	if r, ok := fetched(t.Context(), c.courier, b.ID()); ok {
 		t.Errorf("a stranger found %v", r)
 	}
 	b.add(c.ID())
 	eventually(t, "presence for the new contact", func() bool {
-		r, ok := c.courier.fetch(t.Context(), b.ID())
+		r, ok := fetched(t.Context(), c.courier, b.ID())
 		return ok && r.fresh(time.Now())
 	})
 }
@@ -333,5 +334,58 @@ func TestNothingIsLeftRunning(t *testing.T) {
 		if s := stacks(); strings.Contains(s, "traverse.internal/"+ours) {
 			t.Errorf("%s is left running:\n%s", ours, s)
 		}
+	}
+}
+
+// fetched is the best record of peer that one lookup finds.
+func fetched(ctx context.Context, c *Courier, peer identity.DeviceID) (best record, ok bool) {
+	var mu sync.Mutex
+	c.fetch(ctx, peer, func(r record) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !ok || r.newer(best) {
+			best, ok = r, true
+		}
+	})
+	return best, ok
+}
+
+// A device that restarted within a second has two records that hold equally long, and a node that missed the second put still has the first. The one that
+// comes first is told at once, and the newer one within the same lookup. Here the old one is nearest of all, in the caller's own store.
+func TestTheNewerOfTwoRecordsIsFound(t *testing.T) {
+	t.Parallel()
+	nodes := mesh(t, 3)
+	a, b := newDevice(t, nodes[1], RouteDirect, nil), newDevice(t, nodes[2], RouteDirect, nil)
+	a.add(b.ID())
+	b.add(a.ID())
+	secret, err := b.courier.secret(a.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	s := pairSlot(secret, forPresence, b.ID(), a.ID(), hourOf(now))
+	keep := func(n *Node, seq int64, at string) {
+		sealed, err := b.courier.sealRecord(a.ID(), signalling.RequestID{byte(seq)}, places{addrs: []netip.AddrPort{netip.MustParseAddrPort(at)}}, now.Add(time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		put := signed(s.key, seq, sealed)
+		if err := n.store.putOwn(put.ToItem()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const before, after = "127.0.0.1:1001", "127.0.0.1:1002"
+	keep(nodes[1], 1, before)
+	keep(nodes[0], 2, after)
+
+	var told []string
+	a.courier.lookup(t.Context(), b.ID(), func() (more bool) {
+		if r, ok := a.courier.recall(b.ID()); ok && !slices.Contains(told, r.addrs[0].String()) {
+			told = append(told, r.addrs[0].String())
+		}
+		return true
+	})
+	if n := len(told); n == 0 || told[n-1] != after {
+		t.Errorf("one lookup told of %v, want %s last", told, after)
 	}
 }

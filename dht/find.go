@@ -31,7 +31,15 @@ type find struct {
 	known  bool          // record holds one, which may have expired since
 	at     time.Time     // when the last lookup ended
 	busy   chan struct{} // closed when the lookup that runs has ended; nil while none runs
+	better chan struct{} // closed and replaced when record is
 }
+
+// Nodes do not agree: one that missed the last put has the record of a device's last run, which may hold still. So a lookup that has found a record
+// that holds goes on as long again as that took, within these limits, and those who wait have it meanwhile.
+const (
+	settleLeast = 20 * time.Millisecond
+	settleMost  = 500 * time.Millisecond
+)
 
 // Find looks for a record of peer that holds, again and again until ctx ends. It is part of signalling.Presence.
 func (c *Courier) Find(ctx context.Context, peer identity.DeviceID) signalling.Finding {
@@ -48,16 +56,19 @@ func (c *Courier) Find(ctx context.Context, peer identity.DeviceID) signalling.F
 
 // watch calls each with peer's record as it is known, and again whenever a lookup has brought one, until each returns
 // false or ctx ends. The first lookups come quickly, 50, 100, 200 ms after each other where slots are polled every 2 s, since the peer may be
-// starting at this moment too: its record is then that of its last run, or not there yet. Who does not answer costs 8 lookups in 10 s.
+// starting at this moment too: its record is then that of its last run, or not there yet. A node that had not joined yet when it looked looks again
+// as soon as it has. Who does not answer costs 8 lookups in 10 s.
 func (c *Courier) watch(ctx context.Context, peer identity.DeviceID, each func(record) (more bool)) {
-	if r, ok := c.recall(peer); ok && !each(r) {
+	tell := func() (more bool) {
+		r, ok := c.recall(peer)
+		return !ok || each(r)
+	}
+	if !tell() {
 		return
 	}
 	for pause := c.cfg.Poll / 40; ; pause = min(2*pause, 2*c.cfg.Poll) {
-		if r, ok := c.lookup(ctx, peer); ok && !each(r) {
-			return
-		}
-		if !wait(ctx, pause) {
+		joining := c.node.joining()
+		if !c.lookup(ctx, peer, tell) || !waitOr(ctx, pause, joining) {
 			return
 		}
 	}
@@ -82,35 +93,54 @@ func (c *Courier) recall(peer identity.DeviceID) (record, bool) {
 	return f.record, true
 }
 
-// lookup asks the DHT for peer's record, together with whoever else asks at the moment, and returns what is known then.
-func (c *Courier) lookup(ctx context.Context, peer identity.DeviceID) (record, bool) {
+// lookup asks the DHT for peer's record, together with whoever else asks at the moment. It calls tell for each record that is better than what was known, and
+// at the end, and returns false when tell has.
+func (c *Courier) lookup(ctx context.Context, peer identity.DeviceID, tell func() (more bool)) (more bool) {
 	for {
-		f, busy, mine := c.finds.begin(peer)
+		f, busy, better, mine := c.finds.begin(peer)
 		if mine {
-			r, ok := c.fetch(ctx, peer)
-			c.finds.end(f, r, ok, ctx.Err() == nil)
-			return c.recall(peer)
+			ended := make(chan struct{})
+			go c.fetchInto(ctx, peer, f, ended)
+			more = true
+			for over := false; !over; {
+				select {
+				case <-better:
+					better = c.finds.next(f)
+					more = more && tell()
+				case <-ended:
+					over = true
+				}
+			}
+			return more && tell()
 		}
 		if busy == nil {
-			return c.recall(peer)
+			return tell()
 		}
-		select {
-		case <-busy:
-		case <-ctx.Done():
-			return c.recall(peer)
+		for over := false; !over; {
+			select {
+			case <-busy:
+				over = true
+			case <-better:
+				better = c.finds.next(f)
+				if !tell() {
+					return false
+				}
+			case <-ctx.Done():
+				return tell()
+			}
 		}
 	}
 }
 
 // begin makes the caller the one who looks (mine), or says for whom to wait, or, with neither, that the last result is
-// good.
-func (fs *finds) begin(peer identity.DeviceID) (f *find, busy chan struct{}, mine bool) {
+// good. better is closed with the next record that is better.
+func (fs *finds) begin(peer identity.DeviceID) (f *find, busy, better <-chan struct{}, mine bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	f = fs.byPeer[peer]
 	if f == nil {
 		fs.makeRoomLocked()
-		f = &find{}
+		f = &find{better: make(chan struct{})}
 		fs.byPeer[peer] = f
 	}
 	reuse := reuseNothing
@@ -119,20 +149,36 @@ func (fs *finds) begin(peer identity.DeviceID) (f *find, busy chan struct{}, min
 	}
 	switch {
 	case f.busy != nil:
-		return f, f.busy, false
+		return f, f.busy, f.better, false
 	case time.Since(f.at) < reuse:
-		return f, nil, false
+		return f, nil, f.better, false
 	}
 	f.busy = make(chan struct{})
-	return f, nil, true
+	return f, nil, f.better, true
 }
 
-func (fs *finds) end(f *find, r record, ok, finished bool) {
+// next is closed with the next record that is better than the one now.
+func (fs *finds) next(f *find) <-chan struct{} {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if ok && (!f.known || !r.expiry.Before(f.record.expiry)) {
-		f.record, f.known = r, true
+	return f.better
+}
+
+// found notes a record, if it is better than what is known.
+func (fs *finds) found(f *find, r record) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if f.known && !r.newer(f.record) {
+		return
 	}
+	f.record, f.known = r, true
+	close(f.better)
+	f.better = make(chan struct{})
+}
+
+func (fs *finds) end(f *find, finished bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
 	if finished {
 		f.at = time.Now()
 	}
@@ -152,45 +198,54 @@ func (fs *finds) makeRoomLocked() {
 	}
 }
 
+// fetchInto notes the best of what fetch finds.
+func (c *Courier) fetchInto(ctx context.Context, peer identity.DeviceID, f *find, ended chan<- struct{}) {
+	defer close(ended)
+	c.fetch(ctx, peer, func(r record) { c.finds.found(f, r) })
+	c.finds.end(f, ctx.Err() == nil)
+}
+
 // fetch looks into peer's presence slots: this hour's and the one before, where a record may still hold or show that
-// it no longer does, and the next one where clocks may differ. It returns the record that holds longest.
-func (c *Courier) fetch(ctx context.Context, peer identity.DeviceID) (best record, found bool) {
+// it no longer does, and the next one where clocks may differ. It calls found, from several goroutines, for each record that is there.
+func (c *Courier) fetch(ctx context.Context, peer identity.DeviceID, found func(record)) {
 	secret, err := c.secret(peer)
 	if err != nil {
-		return record{}, false
+		return
 	}
 	c.node.stats.lookups.Add(1)
-	ctx, cancel := context.WithCancel(ctx)
+	began := time.Now()
+	within, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var mu sync.Mutex
+	var once sync.Once
+	var settled *time.Timer
 	var wg sync.WaitGroup
-	for _, hour := range hoursToRead(time.Now(), time.Hour-signalling.Skew) { // always the one before
+	for _, hour := range hoursToRead(began, time.Hour-signalling.Skew) { // always the one before
 		wg.Go(func() {
 			s := pairSlot(secret, forPresence, peer, c.self, hour)
-			_, _ = c.node.Get(ctx, s.public, 0, func(item Item) bool {
-				r, ok := c.openRecord(peer, item.Value)
+			_, _ = c.node.Get(within, s.public, 0, func(item Item) bool {
+				r, ok := c.openRecord(peer, item)
 				if !ok {
 					return false
 				}
-				mu.Lock()
-				defer mu.Unlock()
-				if !found || r.expiry.After(best.expiry) {
-					best, found = r, true
+				found(r)
+				if r.fresh(time.Now()) { // neither hour need be waited for to its end
+					once.Do(func() {
+						settled = time.AfterFunc(min(max(time.Since(began), settleLeast), settleMost), cancel)
+					})
 				}
-				if r.fresh(time.Now()) {
-					cancel() // one that holds is enough: the other hour need not be waited for
-				}
-				return r.fresh(time.Now())
+				return false
 			})
 		})
 	}
 	wg.Wait()
-	return best, found
+	if settled != nil {
+		settled.Stop()
+	}
 }
 
 // openRecord opens what was found in peer's presence slot.
-func (c *Courier) openRecord(peer identity.DeviceID, sealed []byte) (record, bool) {
-	m, err := signalling.Open(c.cfg.Device, sealed)
+func (c *Courier) openRecord(peer identity.DeviceID, item Item) (record, bool) {
+	m, err := signalling.Open(c.cfg.Device, item.Value)
 	if err != nil || m.Kind != signalling.Record || m.From != peer || m.Expiry.After(time.Now().Add(signalling.MaxPresenceLife+signalling.Skew)) {
 		return record{}, false
 	}
@@ -198,5 +253,5 @@ func (c *Courier) openRecord(peer identity.DeviceID, sealed []byte) (record, boo
 	if err != nil {
 		return record{}, false
 	}
-	return record{m.Expiry, where}, true
+	return record{m.Expiry, item.Seq, where}, true
 }

@@ -129,7 +129,7 @@ func sees(t *testing.T, a, b *device, within time.Duration) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	r, ok := a.courier.fetch(ctx, b.ID())
+	r, ok := fetched(ctx, a.courier, b.ID())
 	return ok && r.fresh(time.Now())
 }
 

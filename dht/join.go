@@ -114,6 +114,16 @@ func (n *Node) join(ctx context.Context) int {
 	return answered
 }
 
+// joining returns what is closed when the first other node has answered; nil when one has.
+func (n *Node) joining() <-chan struct{} {
+	select {
+	case <-n.joined:
+		return nil
+	default:
+		return n.joined
+	}
+}
+
 // markJoined closes Joined and starts the library's table maintenance, the first time. Not before: with an empty table
 // the library leaves a goroutine behind each time it tries.
 func (n *Node) markJoined() {

@@ -13,7 +13,13 @@ const maxAddrs = 6
 // record is a contact's presence: where it can be asked directly, and until when that holds.
 type record struct {
 	expiry time.Time // as the contact's clock has it
+	seq    int64     // of the item that it was in
 	places
+}
+
+// newer reports whether r replaces other: it holds longer, or as long, to the second, and was written later.
+func (r record) newer(other record) bool {
+	return r.expiry.After(other.expiry) || r.expiry.Equal(other.expiry) && r.seq > other.seq
 }
 
 // places are what a record says.
