@@ -75,8 +75,8 @@ func TestWhatGates(t *testing.T) {
 	}{
 		{"a ratio below its floor", row{goal: ratio(8, 14), ours: result{cost: 2}, others: opponent}, true},
 		{"the same, shown", row{goal: ratio(8, 14).in(shown), ours: result{cost: 2}, others: opponent}, false},
-		{"a counter above its must", row{goal: atMost(125, 71).in(counts), ours: result{cost: 126}}, true},
-		{"a counter", row{goal: atMost(125, 71).in(counts), ours: result{cost: 125}}, false},
+		{"a counter above its must", row{goal: atMost(40, 30).in(counts), ours: result{cost: 41}}, true},
+		{"a counter", row{goal: atMost(40, 30).in(counts), ours: result{cost: 40}}, false},
 		{"seconds", row{goal: atMost(1, 1), ours: result{cost: 2}}, false},
 	} {
 		if why := c.row.fault(); (why != "") != c.bad {

@@ -21,12 +21,12 @@ func muxBenches() []bench {
 		open:  func(_ context.Context, set settings) (*rig, error) { return openMux(set, 64<<10) },
 	}, {
 		group: "mux", name: "mux 1 KiB messages", quick: true,
-		// yamux and smux write each message by itself where they can, and gather where they are starved: against them on a busy machine the ratio says little. 8 and 14
-		// messages a write are what the ratios of 8 and 14 come from.
+		// yamux and smux write each message by itself where they can, and gather where they are starved: against them on a busy machine the ratio says little. A
+		// write of 64 KiB has 63 messages, which are 16 writes a thousand; ours are 24 to 26, whoever else is there.
 		units: []unit{
 			{"sender CPU s/GB", ratio(8, 14).in(shown)},
 			{"receiver CPU s/GB", ratio(8, 14).in(shown)},
-			{"writes to the link, a thousand messages", atMost(1000./8, 1000./14).in(counts)},
+			{"writes to the link, a thousand messages", atMost(40, 30).in(counts)},
 		},
 		open: func(_ context.Context, set settings) (*rig, error) { return openMux(set, 1<<10) },
 	}}
