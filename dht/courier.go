@@ -181,8 +181,8 @@ func (c *Courier) CallTimeout() time.Duration {
 	return min(max(signalling.DefaultTimeout, c.cfg.Poll*5/2), signalling.MaxLife)
 }
 
-// callPoll is how often an answer is looked for while a call waits.
-func (c *Courier) callPoll() time.Duration { return max(c.cfg.Poll/4, 50*time.Millisecond) }
+// callPoll is how often an answer is looked for while a call waits: one person's waiting, so that it may cost.
+func (c *Courier) callPoll() time.Duration { return max(c.cfg.Poll/8, 50*time.Millisecond) }
 
 // places are what we publish: where a contact can ask us directly, and by which relays.
 func (c *Courier) places() places {

@@ -256,6 +256,30 @@ func TestRoundsAreFairAndForget(t *testing.T) {
 	}
 }
 
+// The next look is when the next slot is due, not at the next of some ticks; what finds no room now is looked at again with the next tick.
+func TestRoundsWaitForWhatIsDue(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	id := func(n byte) identity.DeviceID { return identity.DeviceID{n} }
+	for _, c := range []struct {
+		name string
+		due  []time.Duration
+		want time.Duration
+	}{
+		{"nobody", nil, time.Second},
+		{"the next of several", []time.Duration{700 * time.Millisecond, 30 * time.Millisecond}, 30 * time.Millisecond},
+		{"one that is far away", []time.Duration{time.Minute}, time.Second},
+		{"one that found no room", []time.Duration{-time.Millisecond}, time.Second},
+	} {
+		r := rounds{due: map[identity.DeviceID]time.Time{}}
+		for i, d := range c.due {
+			r.due[id(byte(i+1))] = now.Add(d)
+		}
+		if got := r.pause(now, time.Second); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
 func TestMailboxesRememberedAreBounded(t *testing.T) {
 	c := &Courier{seen: map[[32]byte]seen{}}
 	key := func(n int) (k [32]byte) {

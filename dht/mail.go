@@ -119,8 +119,9 @@ func (m *mail) Serve(ctx context.Context) error {
 	defer wg.Wait()
 	sem := make(chan struct{}, pollsAtOnce)
 	r := rounds{due: map[identity.DeviceID]time.Time{}}
-	tick := time.NewTicker(min(max(c.cfg.Poll/8, 10*time.Millisecond), 250*time.Millisecond))
-	defer tick.Stop()
+	tick := min(max(c.cfg.Poll/8, 10*time.Millisecond), 250*time.Millisecond) // how soon a new contact is seen
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
 	for {
 		contacts := c.contacts()
 		interval := c.pollInterval(len(contacts))
@@ -133,10 +134,11 @@ func (m *mail) Serve(ctx context.Context) error {
 				r.set(peer, start.Add(interval))
 			})
 		}
+		timer.Reset(r.pause(time.Now(), tick))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-tick.C:
+		case <-timer.C:
 		}
 	}
 }
@@ -170,6 +172,19 @@ func (r *rounds) take(contacts []identity.DeviceID, now time.Time, interval time
 		r.due[peer] = now.Add(time.Hour) // until set
 	}
 	return take
+}
+
+// pause is how long nothing is due, most at the longest. Where more was due than there was room for it is most as well.
+func (r *rounds) pause(now time.Time, most time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pause := most
+	for _, t := range r.due {
+		if d := t.Sub(now); d > 0 {
+			pause = min(pause, d)
+		}
+	}
+	return pause
 }
 
 func (r *rounds) set(peer identity.DeviceID, next time.Time) {
