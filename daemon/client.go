@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -30,12 +31,35 @@ func NewClient(socket string) *Client {
 	c := &Client{socket: socket}
 	c.http.Transport = &http.Transport{
 		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", socket)
-		},
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
 	}
 	return c
+}
+
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", c.socket)
+}
+
+// Trace logs each request and how it was answered, where the logger takes lines of level info. Before the first request.
+func (c *Client) Trace(log *slog.Logger) { c.http.Transport = traced{c.http.Transport, c.socket, log} }
+
+type traced struct {
+	http.RoundTripper
+	socket string
+	log    *slog.Logger
+}
+
+func (t traced) RoundTrip(req *http.Request) (*http.Response, error) {
+	began := time.Now()
+	t.log.Debug("asking the node", "socket", t.socket, "method", req.Method, "path", req.URL.RequestURI(), "body", req.ContentLength)
+	res, err := t.RoundTripper.RoundTrip(req)
+	if err != nil {
+		t.log.Info("the node was asked", "method", req.Method, "path", req.URL.RequestURI(), "error", err)
+		return res, err
+	}
+	t.log.Info("the node was asked", "method", req.Method, "path", req.URL.RequestURI(), "status", res.StatusCode, "took", time.Since(began))
+	return res, nil
 }
 
 // do sends a request and reads the answer into out. The daemon's errors come back as *cli.Error.

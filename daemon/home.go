@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	"traverse.internal/internal/cli"
 )
@@ -29,8 +30,21 @@ func HomeAt(dir string) Home {
 	}
 }
 
-// DefaultHome follows the XDG base directories of the user.
-func DefaultHome(env func(string) string) (Home, error) {
+// maxProfile keeps a socket's path within the 107 bytes that there are.
+const maxProfile = 32
+
+var profileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// DefaultHome follows the XDG base directories of the user. A profile is a home of its own beside the others, "" the one without a name.
+func DefaultHome(env func(string) string, profile string) (Home, error) {
+	own := "traverse"
+	if profile != "" {
+		if len(profile) > maxProfile || !profileName.MatchString(profile) {
+			return Home{}, cli.Errorf("E_USAGE", "%q is no name of a profile", profile).
+				Because(fmt.Errorf("it has letters, digits, dots, - and _, begins with a letter or digit, and has at most %d bytes", maxProfile))
+		}
+		own = filepath.Join(own, "profiles", profile)
+	}
 	home := env("HOME")
 	base := func(name, fallback string) (string, error) {
 		if dir := env(name); filepath.IsAbs(dir) {
@@ -55,14 +69,14 @@ func DefaultHome(env func(string) string) (Home, error) {
 		return Home{}, err
 	}
 	h := Home{
-		Identity:  filepath.Join(data, "traverse", "identity"),
-		Config:    filepath.Join(config, "traverse", "traverse.toml"),
-		State:     filepath.Join(state, "traverse"),
-		Downloads: filepath.Join(data, "traverse", "inbox"),
-		Socket:    filepath.Join(state, "traverse", "node.sock"),
+		Identity:  filepath.Join(data, own, "identity"),
+		Config:    filepath.Join(config, own, "traverse.toml"),
+		State:     filepath.Join(state, own),
+		Downloads: filepath.Join(data, own, "inbox"),
+		Socket:    filepath.Join(state, own, "node.sock"),
 	}
 	if run := env("XDG_RUNTIME_DIR"); filepath.IsAbs(run) {
-		h.Socket = filepath.Join(run, "traverse", "node.sock")
+		h.Socket = filepath.Join(run, own, "node.sock")
 	}
 	return h, nil
 }

@@ -290,7 +290,7 @@ func (c *Client) stream(ctx context.Context, path string, in any, waiting func()
 	if err != nil {
 		return nil, err
 	}
-	conn, err := c.http.Transport.(*http.Transport).DialContext(ctx, "unix", "")
+	conn, err := c.dial(ctx)
 	if err != nil {
 		return nil, c.failed(ctx, err)
 	}

@@ -130,10 +130,10 @@ func (l *eventLines) show(data []byte) error {
 			parts = append(parts, e.What)
 		}
 		if t := e.Transfer; t != nil {
-			parts = append(parts, t.ID, t.Direction, string(t.State), t.File, cli.Size(t.Bytes)+" of "+cli.Size(t.Size))
+			parts = append(parts, t.ID, t.Direction, paintState(w, string(t.State)), t.File, cli.Size(t.Bytes)+" of "+cli.Size(t.Size))
 		}
 		if e.Path != nil {
-			parts = append(parts, fmt.Sprintf("%s %s (%s)", e.Path.Kind, e.Path.Via, e.Path.Reason))
+			parts = append(parts, route(w, e.Path, ""))
 		}
 		if e.Lost > 0 {
 			parts = append(parts, fmt.Sprintf("%d events", e.Lost))

@@ -93,6 +93,9 @@ A folder for files (download-dir), ports (listen) and the kind of path are each 
 			RunE: func(cmd *cobra.Command, args []string) error {
 				ctx, cancel := a.limit(cmd.Context(), quick)
 				defer cancel()
+				if err := a.confirm(cmd.Context(), fmt.Sprintf("Forget %s, and what was agreed with it?", args[0])); err != nil {
+					return err
+				}
 				return a.oneContact(func(h daemon.Home) (daemon.ContactObject, error) { return daemon.RemoveContact(ctx, h, args[0]) })
 			},
 		},

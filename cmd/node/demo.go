@@ -21,8 +21,11 @@ measured and asserted. It needs no configuration, no root and no network, and le
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := a.limit(cmd.Context(), 0)
 			defer cancel()
-			if !a.json {
+			switch {
+			case !a.json:
 				opt.OnStage = func(s demo.Stage) { s.Write(a.stdout) }
+			case a.lines:
+				opt.OnStage = func(s demo.Stage) { _ = json.NewEncoder(a.stdout).Encode(s) }
 			}
 			report, err := demo.Run(ctx, opt)
 			if err != nil {

@@ -59,6 +59,9 @@ it has to be up once in three days or so, else the others' time runs out after s
 then, for seven days at most, they know the old list. Sessions with the device end with AUTH_REVOKED.`,
 			Example: "  node device revoke phone",
 			RunE: func(cmd *cobra.Command, args []string) error {
+				if err := a.confirm(cmd.Context(), fmt.Sprintf("Take %s off the account for good?", args[0])); err != nil {
+					return err
+				}
 				return a.ask(cmd, quick, func(ctx context.Context, c *daemon.Client) error {
 					o, err := c.RevokeDevice(ctx, args[0])
 					if err != nil {

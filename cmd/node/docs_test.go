@@ -127,7 +127,11 @@ func flagTable(flags *pflag.FlagSet) string {
 		if value == "" {
 			value = "-"
 		}
-		fmt.Fprintf(&b, "| `--%s` | %s | %s | %s |\n", f.Name, value, standard, usage)
+		short := ""
+		if f.Shorthand != "" {
+			short = "`-" + f.Shorthand + "`, "
+		}
+		fmt.Fprintf(&b, "| %s`--%s` | %s | %s | %s |\n", short, f.Name, value, standard, usage)
 	})
 	return b.String()
 }

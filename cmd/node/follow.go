@@ -154,9 +154,9 @@ func (a *app) outcome(t daemon.Transfer) error {
 	return a.print(t, func(w io.Writer) {
 		via := leftOut(t)
 		if t.Path != nil {
-			via += fmt.Sprintf(", %s %s (%s)", t.Path.Kind, t.Path.Via, t.Path.Reason)
+			via += ", " + route(w, t.Path, "")
 		}
-		fmt.Fprintf(w, "%s  %s  %s  %s of %s%s\n", t.ID, phase(t.State, t.Error), what(t), cli.Size(t.Bytes), cli.Size(t.Size), via)
+		fmt.Fprintf(w, "%s  %s  %s  %s of %s%s\n", t.ID, paintState(w, phase(t.State, t.Error)), what(t), cli.Size(t.Bytes), cli.Size(t.Size), via)
 	})
 }
 

@@ -32,9 +32,9 @@ func (a *app) initCommand() *cobra.Command {
 				return err
 			}
 			return a.print(id, func(w io.Writer) {
-				fmt.Fprintf(a.stderr, "Device id of %s:\n", id.Name)
+				fmt.Fprintf(a.talk(), "Device id of %s:\n", id.Name)
 				fmt.Fprintln(w, id.DeviceID) // and nothing else: scripts take it from there
-				fmt.Fprintf(a.stderr, "Next: give this id to your other devices (%[1]s contact add NAME ID on each), then run: %[1]s up\n", a.name)
+				fmt.Fprintf(a.talk(), "Next: give this id to your other devices (%[1]s contact add NAME ID on each), then run: %[1]s up\n", a.name)
 			})
 		},
 	}

@@ -104,6 +104,9 @@ func (a *app) passphrase(file string, fresh bool) (string, error) {
 		}
 		return short(pass)
 	}
+	if a.noInput {
+		return "", wouldAsk("the passphrase").Hint("--passphrase-file FILE")
+	}
 	tty, ok := a.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(tty.Fd())) {
 		return "", cli.Errorf("E_USAGE", "there is no terminal to ask for the passphrase").Hint("--passphrase-file FILE")

@@ -62,7 +62,7 @@ func (a *app) ticket(cmd *cobra.Command, req daemon.InviteRequest, code bool) er
 		if t.For == "device" {
 			what = "becomes a device of this account"
 		}
-		fmt.Fprintf(a.stderr, "Whoever runs this until %s %s, once: node join TICKET\n", t.Expires.Local().Format("15:04:05"), what)
+		fmt.Fprintf(a.talk(), "Whoever runs this until %s %s, once: node join TICKET\n", t.Expires.Local().Format("15:04:05"), what)
 	})
 }
 
@@ -82,6 +82,9 @@ user of this machine sees it. The node has to be up on both sides.`,
 			if len(args) == 1 && args[0] != "-" {
 				req.Ticket = args[0]
 			} else {
+				if in, ok := a.stdin.(*os.File); ok && isTerminal(in) && a.noInput {
+					return wouldAsk("the ticket").Hint("node join TICKET, or node join < FILE")
+				}
 				if isTerminal(a.stderr) {
 					fmt.Fprint(a.stderr, "Ticket: ")
 				}

@@ -13,7 +13,6 @@ import (
 
 	"traverse.internal/config"
 	"traverse.internal/daemon"
-	"traverse.internal/internal/configcmd"
 	"traverse.internal/internal/logging"
 	"traverse.internal/internal/sdnotify"
 )
@@ -28,7 +27,7 @@ func (a *app) operate(cmd *cobra.Command, h daemon.Home, conf config.Config, lou
 		if err != nil {
 			return config.Config{}, err
 		}
-		now, err := config.Load(file, a.env, configcmd.Given(cmd, "node", ownFlags))
+		now, err := config.Load(file, a.env, a.given(cmd))
 		if err != nil {
 			err = wrongConfig(cmd, err)
 		}

@@ -92,7 +92,12 @@ func (a *app) ping(ctx context.Context, c *daemon.Client, who string, o pingOpti
 		}
 		one.Seq, one.Error, last = seq, told, err
 		all.add(one)
-		if !a.json {
+		switch {
+		case a.lines:
+			if err := a.print(one, nil); err != nil {
+				return err
+			}
+		case !a.json:
 			a.printPing(who, one)
 		}
 	}
@@ -129,15 +134,16 @@ func (a *app) pingOnce(ctx context.Context, c *daemon.Client, who string, size i
 }
 
 func (a *app) printPing(who string, one pinged) {
+	w := a.painted(a.stdout)
 	if one.Error != nil {
-		fmt.Fprintf(a.stdout, "%d  %s  %s\n", one.Seq, who, one.Error.Error())
+		fmt.Fprintf(w, "%d  %s  %s\n", one.Seq, who, one.Error.Error())
 		return
 	}
 	via := "-"
 	if one.Path != nil {
-		via = fmt.Sprintf("via %s %s (%s)", one.Path.Kind, one.Path.Via, one.Path.Reason)
+		via = "via " + route(w, one.Path, "")
 	}
-	fmt.Fprintf(a.stdout, "%d  %s  %s  opened in %s  %s\n", one.Seq, who, one.Echo.Round(time.Microsecond), shortly(one.Open), via)
+	fmt.Fprintf(w, "%d  %s  %s  opened in %s  %s\n", one.Seq, who, one.Echo.Round(time.Microsecond), shortly(one.Open), via)
 }
 
 // pingVerdict is the command's end: an error that was printed already where it is in the object or a line.

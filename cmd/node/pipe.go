@@ -144,7 +144,7 @@ at most 16 at once, whose stdin and stdout are the channel. The command runs as 
 			ctx, req := cmd.Context(), daemon.ListenRequest{Name: args[0], From: from}
 			var said sync.Once
 			req.Listening = func() {
-				said.Do(func() { fmt.Fprintf(a.stderr, "listening as %s\n", args[0]) })
+				said.Do(func() { fmt.Fprintf(a.talk(), "listening as %s\n", args[0]) })
 			}
 			if command != "" {
 				return a.listenExec(ctx, c, req, command)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -19,14 +20,19 @@ type progress struct {
 	w     io.Writer
 	every time.Duration // how often to look
 	width func() int    // columns of the terminal; nil when it is none
+	paint io.Writer     // a Painted one: phases have colours
+	json  *json.Encoder // each step as an object, instead of lines
 	last  []string
 }
 
 func (a *app) progress() *progress {
-	if a.json {
+	switch {
+	case a.lines:
+		return &progress{json: json.NewEncoder(a.stdout), every: time.Second}
+	case a.json, a.quiet:
 		return &progress{w: io.Discard, every: 10 * time.Second}
 	}
-	p := &progress{w: a.stderr, every: time.Second}
+	p := &progress{w: a.stderr, every: time.Second, paint: a.painted(a.stderr)}
 	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.every = 200 * time.Millisecond
 		p.width = func() int {
@@ -41,6 +47,10 @@ func (a *app) progress() *progress {
 
 // show prints the transfers as they are now.
 func (p *progress) show(list ...daemon.Transfer) {
+	if p.json != nil {
+		p.steps(list)
+		return
+	}
 	if p.width == nil {
 		lines := progressLines(list, false, 0)
 		for i, line := range lines {
@@ -56,8 +66,33 @@ func (p *progress) show(list ...daemon.Transfer) {
 	if n := len(p.last); n > 1 {
 		fmt.Fprintf(p.w, "\033[%dA", n-1)
 	}
-	fmt.Fprintf(p.w, "\r\033[K%s", strings.Join(lines, "\n\r\033[K"))
+	shown := make([]string, len(lines))
+	for i, line := range lines {
+		shown[i] = p.painted(line)
+	}
+	fmt.Fprintf(p.w, "\r\033[K%s", strings.Join(shown, "\n\r\033[K"))
 	p.last = lines
+}
+
+// steps prints the transfers that have moved on, as objects. What they came to in the end is the command's to print.
+func (p *progress) steps(list []daemon.Transfer) {
+	now := make([]string, len(list))
+	for i, t := range list {
+		now[i] = fmt.Sprint(t.ID, t.State, t.Bytes, t.RetryAt)
+		if !t.State.Ended() && (i >= len(p.last) || p.last[i] != now[i]) {
+			_ = p.json.Encode(t) // a stdout that is gone is told at the end
+		}
+	}
+	p.last = now
+}
+
+// painted has the phase at a line's end in its colour.
+func (p *progress) painted(line string) string {
+	i := strings.LastIndexByte(line, ' ') + 1
+	if _, on := p.paint.(cli.Painted); !on {
+		return line
+	}
+	return line[:i] + paintState(p.paint, line[i:])
 }
 
 // end leaves the cursor below what was shown.

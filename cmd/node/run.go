@@ -6,7 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
-	"slices"
+	"reflect"
 	"strings"
 	"time"
 
@@ -26,11 +26,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	home    string
-	config  string
-	socket  string
-	json    bool
-	timeout time.Duration
+	globals
 }
 
 // run executes one command line and returns its exit code. It ends early when ctx does.
@@ -52,7 +48,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if a.name != ownName && errors.As(err, &e) {
 		err = e.Renamed(ownName, a.name, manpage.Names(root))
 	}
-	return cli.Report(a.stdout, a.stderr, err, a.json || slices.Contains(args, "--json"))
+	return cli.Report(a.stdout, a.painted(a.stderr), err, a.json || wantsJSON(args))
 }
 
 // interrupted gives an error the exit code of the signal that ended the command.
@@ -85,12 +81,7 @@ func (a *app) root() *cobra.Command {
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
-	flags := root.PersistentFlags()
-	flags.StringVar(&a.home, "home", "", "keep everything under this folder (default: the XDG folders)")
-	flags.StringVar(&a.config, "config", "", "configuration file (default: traverse.toml in the home)")
-	flags.StringVar(&a.socket, "socket", "", "local API socket (default: in the home)")
-	flags.BoolVar(&a.json, "json", false, "print one JSON object")
-	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this long (0: the command's own limit; 2m30s for those that may have to connect to a device first)")
+	a.globalFlags(root)
 	root.AddCommand(
 		a.demoCommand(), a.initCommand(), a.idCommand(), a.upCommand(), a.statusCommand(),
 		a.contactCommand(), a.deviceCommand(), a.inviteCommand(), a.joinCommand(), a.sendCommand(), a.getCommand(), a.inboxCommand(), a.transfersCommand(), a.configCommand(), a.manCommand(),
@@ -160,7 +151,7 @@ func (a *app) getenv(name string) string {
 
 // place is the home the command line means.
 func (a *app) place() (daemon.Home, error) {
-	h, err := daemon.DefaultHome(a.getenv)
+	h, err := daemon.DefaultHome(a.getenv, a.profile)
 	if a.home != "" {
 		h, err = daemon.HomeAt(a.home), nil
 	}
@@ -200,7 +191,9 @@ func (a *app) client() (*daemon.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return daemon.NewClient(h.Socket), nil
+	c := daemon.NewClient(h.Socket)
+	c.Trace(a.log())
+	return c, nil
 }
 
 // limit bounds a command by --timeout, or by its own default.
@@ -215,11 +208,39 @@ func (a *app) limit(ctx context.Context, fallback time.Duration) (context.Contex
 	return context.WithTimeout(ctx, d)
 }
 
-// print writes the object as JSON, or as text for people.
+// print writes the object as JSON, or as text for people. Where lines are wanted a list is its entries, one a line.
 func (a *app) print(object any, human func(w io.Writer)) error {
-	if a.json {
-		return json.NewEncoder(a.stdout).Encode(object)
+	if !a.json {
+		human(a.painted(a.stdout))
+		return nil
 	}
-	human(a.stdout)
+	out := json.NewEncoder(a.stdout)
+	entries, ok := entriesOf(object)
+	if !a.lines || !ok {
+		return out.Encode(object)
+	}
+	for i := range entries.Len() {
+		if err := out.Encode(entries.Index(i).Interface()); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// entriesOf are what a list has, of an object that is nothing but a list.
+func entriesOf(object any) (entries reflect.Value, ok bool) {
+	v := reflect.ValueOf(object)
+	if v.Kind() != reflect.Struct {
+		return v, false
+	}
+	for i := range v.NumField() {
+		switch f := v.Field(i); {
+		case f.Type() == reflect.TypeFor[cli.Envelope]():
+		case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Struct && !ok:
+			entries, ok = f, true
+		default:
+			return v, false
+		}
+	}
+	return entries, ok
 }

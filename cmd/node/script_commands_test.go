@@ -34,6 +34,15 @@ func cmdWaitUp(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// waitsocket PATH: until a daemon answers on the socket.
+func cmdWaitSocket(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := daemon.WaitUp(ctx, daemon.Home{Socket: ts.MkAbs(args[0])}); err != nil {
+		ts.Fatalf("waitsocket %s: %v", args[0], err)
+	}
+}
+
 // waitport ADDR: until something accepts TCP there.
 func cmdWaitPort(ts *testscript.TestScript, _ bool, args []string) {
 	deadline := time.Now().Add(patience)

@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"down":  cmdDown,
 			// waiting
 			"waitup":        cmdWaitUp,
+			"waitsocket":    cmdWaitSocket,
 			"waitport":      cmdWaitPort,
 			"await":         cmdAwait,
 			"awaitverified": cmdAwaitVerified,

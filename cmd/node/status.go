@@ -45,9 +45,9 @@ func (a *app) statusCommand() *cobra.Command {
 				for _, p := range s.Peers {
 					via := ""
 					if p.Path != nil {
-						via = fmt.Sprintf("%s %s (%s), %d channels", p.Path.Kind, p.Path.Via, p.Path.Reason, p.Channels)
+						via = fmt.Sprintf("%s, %d channels", route(w, p.Path, ""), p.Channels)
 					}
-					fmt.Fprintf(tw, "Peer\t%s\t%s\t%s\n", p.Name, p.State, via)
+					fmt.Fprintf(tw, "Peer\t%s\t%s\t%s\n", p.Name, paintState(w, p.State), via)
 				}
 				tw.Flush()
 				for _, warning := range s.Warnings {

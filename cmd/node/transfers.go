@@ -129,7 +129,7 @@ func (a *app) changeCommand(verb, short string, call func(*daemon.Client, contex
 			if err != nil {
 				return err
 			}
-			return a.print(t, func(w io.Writer) { fmt.Fprintf(w, "%s  %s  %s\n", t.ID, t.State, what(t)) })
+			return a.print(t, func(w io.Writer) { fmt.Fprintf(w, "%s  %s  %s\n", t.ID, paintState(w, string(t.State)), what(t)) })
 		},
 	}
 }
@@ -169,7 +169,7 @@ func printTransfer(w io.Writer, t daemon.Transfer, list daemon.EntryList) {
 		row("interaction", "%s", t.Interaction)
 	}
 	row("direction", "%s", t.Direction)
-	row("state", "%s", t.State)
+	row("state", "%s", paintState(w, string(t.State)))
 	if t.PausedBy != "" {
 		row("paused by", "%s", t.PausedBy)
 	}
@@ -204,7 +204,7 @@ func printTransfer(w io.Writer, t daemon.Transfer, list daemon.EntryList) {
 		row("left out", "%d that are no files, folders or links that stay inside", t.Skipped)
 	}
 	if t.Path != nil {
-		row("path", "%s %s (%s)", t.Path.Kind, t.Path.Via, t.Path.Reason)
+		row("path", "%s", route(w, t.Path, ""))
 	}
 	if t.RetryAt != nil {
 		row("next try", "in %s", max(0, time.Until(*t.RetryAt)).Round(time.Second))
@@ -261,15 +261,15 @@ func (a *app) onTransfer(cmd *cobra.Command, call func(context.Context, *daemon.
 func printTransfers(w io.Writer, list []daemon.Transfer) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, t := range list {
-		via := "-"
+		via := "-" + paintReason(w, "")
 		if t.Path != nil {
-			via = fmt.Sprintf("%s %s %s", t.Path.Kind, t.Path.Via, t.Path.Reason)
+			via = fmt.Sprintf("%s %s %s", t.Path.Kind, t.Path.Via, paintReason(w, t.Path.Reason))
 		}
 		why := ""
 		if t.Error != nil {
 			why = t.Error.Error()
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s of %s\t%s\t%s\t%s\n", t.ID, t.Direction, t.State, t.Peer.Name, cli.Size(t.Bytes), cli.Size(t.Size), via, what(t), why)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s of %s\t%s\t%s\t%s\n", t.ID, t.Direction, paintState(w, string(t.State)), t.Peer.Name, cli.Size(t.Bytes), cli.Size(t.Size), via, what(t), why)
 	}
 	tw.Flush()
 }

@@ -39,7 +39,7 @@ Every flag is a key of the configuration file and of the environment too (docs/c
 		if err != nil {
 			return err
 		}
-		conf, err := config.Load(file, a.env, configcmd.Given(cmd, "node", ownFlags))
+		conf, err := config.Load(file, a.env, a.given(cmd))
 		if err != nil {
 			return wrongConfig(cmd, err)
 		}

@@ -46,7 +46,7 @@ func (a *app) whyCommand() *cobra.Command {
 
 func printWhy(w io.Writer, why daemon.Why, say func(string) string) {
 	if p := why.Path; p != nil {
-		fmt.Fprintf(w, "%s is connected, %s %s (%s)\n", why.Peer.Name, p.Kind, p.Via, p.Reason)
+		fmt.Fprintf(w, "%s is connected, %s\n", why.Peer.Name, route(w, p, ""))
 	} else {
 		fmt.Fprintf(w, "%s is not connected\n", why.Peer.Name)
 	}

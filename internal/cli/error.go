@@ -58,6 +58,7 @@ func (e *Error) Hint(format string, args ...any) *Error {
 }
 
 // Report prints an error, three lines for people on stderr or one JSON object on stdout, and returns the exit code. Nil is success.
+// The word error is red where stderr is Painted.
 // An Error without a message has been told already, in the command's own object: it is only an exit code.
 func Report(stdout, stderr io.Writer, err error, asJSON bool) int {
 	if err == nil {
@@ -76,7 +77,7 @@ func Report(stdout, stderr io.Writer, err error, asJSON bool) int {
 		}{e})
 		return e.Exit
 	}
-	fmt.Fprintf(stderr, "error: %s\n", e.Message)
+	fmt.Fprintf(stderr, "%s %s\n", Paint(stderr, Bad, "error:"), e.Message)
 	for _, why := range e.Why {
 		fmt.Fprintf(stderr, "why:   %s\n", why)
 	}
