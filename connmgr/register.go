@@ -200,6 +200,31 @@ func (m *Manager) Disconnect(id [32]byte) int {
 	return len(all)
 }
 
+// Heard is for a device that has said, beside any session, that it is there now: a session with it that has lost its link looks for another at once, and Heard
+// reports true; one that has a link asks for a sign of life on it, since the device may know of a break that this side does not.
+func (m *Manager) Heard(id [32]byte) (broken bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.peers[id]
+	if p == nil {
+		return false
+	}
+	for s := range p.sessions {
+		switch {
+		case s.over():
+		case s.linkUp():
+			m.spawnLocked(func() { _ = s.mux.Beacon(m.ctx) })
+		default:
+			broken = true
+			select {
+			case s.heard <- struct{}{}:
+			default:
+			}
+		}
+	}
+	return broken
+}
+
 // Probe sends a beacon on every session: call it when the network changed. A session whose peer does not
 // answer in time loses its link and lingers.
 func (m *Manager) Probe(ctx context.Context) {

@@ -24,6 +24,7 @@ type session struct {
 	unique   uniqueNames
 
 	moved chan struct{} // holds a token when the path has changed, for upgradeLoop
+	heard chan struct{} // holds a token when the peer has said that it is there, for relink
 
 	offering atomic.Bool // an offer that came over the session is being answered
 
@@ -46,7 +47,7 @@ type Info struct {
 }
 
 func newSession(m *Manager, ms *mux.Session, peer, offerer identity.DeviceID, l *link) *session {
-	s := &session{m: m, mux: ms, peer: peer, offerer: offerer, created: time.Now(), moved: make(chan struct{}, 1), link: l, up: true}
+	s := &session{m: m, mux: ms, peer: peer, offerer: offerer, created: time.Now(), moved: make(chan struct{}, 1), heard: make(chan struct{}, 1), link: l, up: true}
 	if m.self.Compare(peer) > 0 {
 		s.pace.patience = upgradeFirst // the lower DeviceID tries
 	}
@@ -264,6 +265,8 @@ func (s *session) relink() {
 		t := time.NewTimer(delay)
 		select {
 		case <-t.C:
+		case <-s.heard:
+			t.Stop()
 		case <-s.mux.Done():
 			t.Stop()
 			return

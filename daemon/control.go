@@ -31,8 +31,8 @@ func (d *Daemon) startTransfers() {
 	}
 }
 
-// peerIsHere is for a new session with a device: what waits for it goes on.
-func (d *Daemon) peerIsHere(peer identity.DeviceID) {
+// peerIsHere is for a new session with a device, or its word that it is there: what waits for it goes on. It returns how much that was.
+func (d *Daemon) peerIsHere(peer identity.DeviceID) (woken int) {
 	for _, e := range d.table.of(peer.String(), func(e *entry) bool { return !e.shown.State.Ended() || e.kept.Tell }) {
 		shown, keep := d.table.record(e)
 		switch {
@@ -42,8 +42,12 @@ func (d *Daemon) peerIsHere(peer identity.DeviceID) {
 			d.startAgain(e)
 		case shown.State == StateQueued:
 			wakeUp(e)
+		default:
+			woken--
 		}
+		woken++
 	}
+	return woken
 }
 
 func wakeUp(e *entry) {

@@ -119,6 +119,7 @@ type Daemon struct {
 	sums      *sums
 	places    *places // of transfers that are being sent
 	lanes     lanes
+	notices   notices
 	known     sumCache // SHA3-256 of what was asked for
 	counters  transfer.Counters
 	events    eventRing
@@ -145,7 +146,7 @@ func New(cfg Config) (_ *Daemon, err error) {
 	cfg = cfg.withDefaults()
 	lastLines := new(logRing)
 	cfg.Log = lastLines.tee(cfg.Log)
-	d := &Daemon{lastLines: lastLines, cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), sums: newSums(), places: newPlaces(cfg.MaxParallel), logged: eventLog{}, served: perPeer{limit: maxServices}, listens: perPeer{limit: maxListens}}
+	d := &Daemon{lastLines: lastLines, cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), sums: newSums(), places: newPlaces(cfg.MaxParallel), logged: eventLog{}, notices: notices{moved: make(chan struct{}, 1)}, served: perPeer{limit: maxServices}, listens: perPeer{limit: maxListens}}
 	d.rules.Store(rulesOf(cfg))
 	if cfg.Operate != nil {
 		d.conf = cfg.Operate.Conf
@@ -341,6 +342,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 		d.spawn(func() { _ = m.Serve(d.ctx) })
 	}
 	d.spawn(d.sumLoop)
+	d.spawn(d.tellLoop)
 	d.startTransfers()
 	d.log.Info("node is up", "device", d.self.String(), "dht", d.dht.Addr().String(), "socket", d.cfg.Home.Socket)
 	var first error

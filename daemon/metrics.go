@@ -20,6 +20,7 @@ func (d *Daemon) openMetrics() error {
 		DHT:        d.dht.Stats,
 		Manager:    d.manager.Stats,
 		ICE:        d.endpoint.Stats,
+		Woken:      d.woken,
 		Account: func() metrics.Account {
 			own, ok := d.contacts.Own()
 			if !ok {

@@ -37,7 +37,7 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 		Device: device, Peers: d.contacts.Devices, Secrets: d.secrets, Relays: d.pushRelays,
 		// The callto box is for strangers, and only contacts are answered: polling it would be gets for nothing.
 		Routes: ways, Mapped: d.mappedDHT,
-		Twin: d.sawTwin, Republish: c.republish,
+		Moved: d.notices.hasMoved, Twin: d.sawTwin, Republish: c.republish,
 	})
 	if err != nil {
 		return cli.Errorf("E_CONFIG", "cannot use the DHT").Because(err)
@@ -61,7 +61,7 @@ func (d *Daemon) openSignalling(device *identity.Device) error {
 	}
 	routes = append(routes, beyond...)
 	d.signaler, err = signalling.New(signalling.Config{
-		Device: device, Allowed: d.contacts.Knows, Peers: d.contacts.Devices, Routes: routes, Presence: courier,
+		Device: device, Allowed: d.contacts.Knows, Peers: d.contacts.Devices, Routes: routes, Presence: courier, Noticed: d.noticed,
 		Timeout: d.callTimeout(), Patience: d.cfg.Patience,
 	})
 	if err != nil {

@@ -59,6 +59,9 @@ type CourierConfig struct {
 	// of the other one. Nil: nobody looks.
 	Twin func(other []netip.AddrPort)
 
+	// Moved is called when what is published has changed, at first too; it must not block. Nil: nobody cares.
+	Moved func()
+
 	// Relays are the addresses of the relays where this device is registered for push now, to publish beside, at most 4; nil: none.
 	Relays func() []netip.AddrPort
 

@@ -33,7 +33,10 @@ const (
 	answersQueue = 8 // datagrams of one call not yet looked at
 )
 
-var errNoAddress = errors.New("no address to ask at")
+var (
+	errNoAddress = errors.New("no address to ask at")
+	errNotHeard  = errors.New("nobody said that it was heard")
+)
 
 // direct is the route that asks a contact at the address in its presence record, in one round trip.
 type direct struct {
@@ -192,6 +195,29 @@ func (d *direct) Send(ctx context.Context, out signalling.Outgoing) error {
 	q := &question{direct: d, bytes: appendDatagram(nil, g), back: d.expect(g.tag), addrs: make(chan []netip.AddrPort, 1)}
 	defer d.forget(g.tag)
 	return q.run(ctx, out.To)
+}
+
+// Notify tells out.To at the addresses it has published, until it says that it has heard or ctx ends. It is part of signalling.Noticer.
+func (d *direct) Notify(ctx context.Context, out signalling.Outgoing) error {
+	secret, err := d.courier.secret(out.To)
+	if err != nil {
+		return err
+	}
+	g := datagram{kind: directRequest, hint: hintOf(secret, d.courier.self, out.To, hourOf(time.Now())), sealed: out.Sealed}
+	rand.Read(g.tag[:])
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	heard := false
+	q := &question{direct: d, bytes: appendDatagram(nil, g), back: d.expect(g.tag), addrs: make(chan []netip.AddrPort, 1), receipt: func() { heard = true; cancel() }}
+	defer d.forget(g.tag)
+	err = q.run(ctx, out.To)
+	switch {
+	case heard:
+		return nil
+	case err == nil:
+		err = errNotHeard
+	}
+	return err
 }
 
 func (d *direct) expect(t tag) chan incoming {

@@ -32,6 +32,8 @@ type find struct {
 	at     time.Time     // when the last lookup ended
 	busy   chan struct{} // closed when the lookup that runs has ended; nil while none runs
 	better chan struct{} // closed and replaced when record is
+
+	stale time.Time // expiry of what was known when a notice came: a lookup's record counts when it holds longer
 }
 
 // Nodes do not agree: one that missed the last put has the record of a device's last run, which may hold still. So a lookup that has found a record
@@ -68,7 +70,22 @@ func (c *Courier) watch(ctx context.Context, peer identity.DeviceID, each func(r
 	}
 	for pause := c.cfg.Poll / 40; ; pause = min(2*pause, 2*c.cfg.Poll) {
 		joining := c.node.joining()
-		if !c.lookup(ctx, peer, tell) || !waitOr(ctx, pause, joining) {
+		if !c.lookup(ctx, peer, tell) {
+			return
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-joining:
+		case <-c.finds.of(peer): // a notice
+			if !tell() {
+				timer.Stop()
+				return
+			}
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
 			return
 		}
 	}
@@ -137,12 +154,7 @@ func (c *Courier) lookup(ctx context.Context, peer identity.DeviceID, tell func(
 func (fs *finds) begin(peer identity.DeviceID) (f *find, busy, better <-chan struct{}, mine bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	f = fs.byPeer[peer]
-	if f == nil {
-		fs.makeRoomLocked()
-		f = &find{better: make(chan struct{})}
-		fs.byPeer[peer] = f
-	}
+	f = fs.entryLocked(peer)
 	reuse := reuseNothing
 	if f.known && f.record.fresh(time.Now()) {
 		reuse = reuseFound
@@ -168,7 +180,7 @@ func (fs *finds) next(f *find) <-chan struct{} {
 func (fs *finds) found(f *find, r record) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if f.known && !r.newer(f.record) {
+	if f.known && (!r.newer(f.record) || !r.expiry.After(f.stale)) {
 		return
 	}
 	f.record, f.known = r, true

@@ -35,6 +35,7 @@ type publisher struct {
 
 	own     ownRecord
 	looking atomic.Bool // somebody looks at own
+	text    string      // of the places at the last step; Serve's own
 
 	mu     sync.Mutex // guards the field below
 	byPeer map[identity.DeviceID]*publication
@@ -65,6 +66,10 @@ func (p *publisher) step(ctx context.Context, now time.Time) {
 	contacts := p.courier.contacts()
 	where := p.courier.places()
 	text := fmt.Sprint(where)
+	if text != p.text && p.courier.cfg.Moved != nil {
+		p.courier.cfg.Moved()
+	}
+	p.text = text
 	p.forget(contacts)
 	for _, peer := range contacts {
 		if !p.due(peer, now, text) {

@@ -17,6 +17,8 @@ type question struct {
 	bytes  []byte // the datagram
 	back   chan incoming
 	addrs  chan []netip.AddrPort // from the search for presence; holds the newest
+
+	receipt func() // called for a receipt; nil: it is the answer that is waited for
 }
 
 // run asks until ctx ends. Where the peer is comes from its presence, which is watched all the time: a peer that moved
@@ -57,6 +59,9 @@ func (q *question) run(ctx context.Context, peer identity.DeviceID) error {
 		case in := <-q.back:
 			if in.kind == directReceipt {
 				q.direct.courier.node.stats.directAcks.Add(1)
+				if q.receipt != nil {
+					q.receipt()
+				}
 				pause = max(pause, resendReceived)
 				timer.Reset(pause)
 				continue

@@ -48,6 +48,7 @@ func everything() Sources {
 		},
 		ICE:        func() ice.Stats { return ice.Stats{Direct: 3} },
 		Signalling: func() signalling.Stats { return signalling.Stats{Calls: 5, CallsAnswered: 3, CallsFailed: 1} },
+		Woken:      func() Woken { return Woken{Transfers: 2, Sessions: 1} },
 		Push:       func() relay.Stats { return relay.Stats{Up: 1} },
 		LAN:        func() lan.Stats { return lan.Stats{Calls: 1} },
 		DHT: func() dht.Stats {

@@ -37,8 +37,13 @@ func newSignalling(read func() signalling.Stats) prometheus.Collector {
 	requests := counter("node_signal_requests_total", "Calls from other devices, by what became of them.", "outcome")
 	dropped := counter("node_signal_dropped_total", "Sealed messages that led to nothing, by why.", "reason")
 	replyErrors := counter("node_signal_reply_errors_total", "Ways back to a caller that failed; others may have worked.")
-	return collector{[]family{calls, pending, requests, dropped, replyErrors}, func(s scrape) {
+	notices := counter("node_notices_total", "Notices that a device is here now: made for contacts and carried to them; of contacts, taken and limited for coming too often.", "what")
+	return collector{[]family{calls, pending, requests, dropped, replyErrors, notices}, func(s scrape) {
 		st := read()
+		s.count(notices, st.Notices, "made")
+		s.count(notices, st.NoticesCarried, "carried")
+		s.count(notices, st.NoticesTaken, "taken")
+		s.count(notices, st.NoticesLimited, "limited")
 		s.count(calls, st.CallsAnswered, "answered")
 		s.count(calls, st.CallsFailed, "failed")
 		s.add(pending, float64(less(st.Calls, st.CallsAnswered+st.CallsFailed)))
@@ -53,6 +58,18 @@ func newSignalling(read func() signalling.Stats) prometheus.Collector {
 		s.count(dropped, st.Expired, "expired")
 		s.count(dropped, st.Bad, "bad")
 		s.count(replyErrors, st.ReplyErrors)
+	}}
+}
+
+// Woken is what notices of contacts have set going.
+type Woken struct{ Transfers, Sessions uint64 }
+
+func newWoken(read func() Woken) prometheus.Collector {
+	woken := counter("node_notices_woken_total", "Transfers that waited and sessions without a link that a contact's notice has set going.", "what")
+	return collector{[]family{woken}, func(s scrape) {
+		st := read()
+		s.count(woken, st.Transfers, "transfer")
+		s.count(woken, st.Sessions, "session")
 	}}
 }
 

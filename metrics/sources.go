@@ -37,6 +37,7 @@ type Sources struct {
 	Manager    func() connmgr.Stats
 	ICE        func() ice.Stats
 	Signalling func() signalling.Stats
+	Woken      func() Woken
 	Push       func() relay.Stats
 	LAN        func() lan.Stats
 	DHT        func() dht.Stats
@@ -65,6 +66,9 @@ func (src Sources) register(r *prometheus.Registry) *prometheus.HistogramVec {
 	}
 	if src.Signalling != nil {
 		r.MustRegister(newSignalling(src.Signalling))
+	}
+	if src.Woken != nil {
+		r.MustRegister(newWoken(src.Woken))
 	}
 	if src.Push != nil {
 		r.MustRegister(newPush(src.Push))

@@ -53,6 +53,7 @@ const (
 	Request Kind = 1 // body: the caller's offer
 	Answer  Kind = 2 // body: the called device's answer
 	Record  Kind = 3 // body: the sender's presence, where it can be asked directly
+	Notice  Kind = 4 // body: the same, from a device that is here now; nothing answers it
 )
 
 // A RequestID names a request and its answer. It is random.
@@ -197,7 +198,7 @@ func parseInside(to identity.DeviceID, plain []byte) (m Message, content []byte,
 	copy(m.RequestHash[:], content[57:])
 	end := contentLen + int(binary.BigEndian.Uint16(content[89:]))
 	switch {
-	case m.Kind != Request && m.Kind != Answer && m.Kind != Record:
+	case m.Kind < Request || m.Kind > Notice:
 		return Message{}, nil, errContent
 	case expiry > maxExpiry:
 		return Message{}, nil, errContent

@@ -131,7 +131,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"an id bit", altered(func(p []byte) { p[sigLen+33] ^= 1 }), errSignature},
 		{"an expiry bit", altered(func(p []byte) { p[sigLen+56] ^= 1 }), errSignature},
 		{"an expiry beyond all time", altered(func(p []byte) { p[sigLen+49] = 0xff }), errContent},
-		{"a kind that is none", altered(func(p []byte) { p[sigLen] = 4 }), errContent},
+		{"a kind that is none", altered(func(p []byte) { p[sigLen] = 5 }), errContent},
 		{"a request that signs a request", altered(func(p []byte) { p[sigLen+57] = 1 }), errContent},
 		{"a body longer than the message", altered(func(p []byte) { p[sigLen+89] = 0xff }), errContent},
 		{"something in the padding", altered(func(p []byte) { p[len(p)-1] = 1 }), errContent},
@@ -159,6 +159,7 @@ func TestCheckTime(t *testing.T) {
 		{"just expired, by a clock that is slow", Answer, -Skew, nil},
 		{"expired", Answer, -Skew - time.Second, errExpired},
 		{"presence lives longer", Record, MaxPresenceLife, nil},
+		{"a notice lives as long as a request", Notice, MaxLife + Skew + time.Second, errTooFarAhead},
 		{"but not for ever", Record, MaxPresenceLife + Skew + time.Second, errTooFarAhead},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -153,7 +153,7 @@ func indepOpen(recipientSeed, sealed []byte) (indepMessage, error) {
 	m.kind, m.sender, m.id = content[0], content[1:33], content[33:49]
 	m.expiry, m.hash = binary.BigEndian.Uint64(content[49:57]), content[57:89]
 	n := int(content[89])<<8 | int(content[90])
-	if m.kind < 1 || m.kind > 3 || m.expiry > 1<<40 || 91+n > len(content) {
+	if m.kind < 1 || m.kind > 4 || m.expiry > 1<<40 || 91+n > len(content) {
 		return m, errors.New("content")
 	}
 	if m.kind != 2 && !slices.Equal(m.hash, make([]byte, 32)) {

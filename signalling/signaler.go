@@ -21,6 +21,7 @@ type Signaler struct {
 	mu      sync.Mutex // guards the fields below
 	waiting map[RequestID]*waiter
 	replay  replayCache
+	noticed map[identity.DeviceID]*noticed
 	serving *serving // nil while nobody serves
 }
 
@@ -30,6 +31,8 @@ type Config struct {
 	Allowed func(identity.DeviceID) bool // who may call; required. Asked for every request, after its signature was checked.
 	Peers   func() []identity.DeviceID   // the contacts: when the replay cache is full, they still get in; nil: none
 	Routes  []Route                      // cheapest first; at least one. Those marked by Beside begin with the one before
+
+	Noticed func(from identity.DeviceID, record []byte) // a contact says that it is here now, and how it is reached; must not block; nil: nobody cares
 
 	Presence Presence // publishes and finds presence; nil: calls that fail are PEER_SILENT
 
@@ -83,7 +86,7 @@ func New(cfg Config) (*Signaler, error) {
 		return nil, err
 	}
 	cfg.Routes = slices.Clone(cfg.Routes)
-	s := &Signaler{cfg: cfg, waiting: map[RequestID]*waiter{}, replay: newReplayCache()}
+	s := &Signaler{cfg: cfg, waiting: map[RequestID]*waiter{}, replay: newReplayCache(), noticed: map[identity.DeviceID]*noticed{}}
 	var start time.Duration
 	for i, r := range s.cfg.Routes {
 		b, together := r.(beside)
@@ -120,6 +123,8 @@ func (s *Signaler) receive(route string, a Arrival) {
 		s.receiveRequest(now, route, a, m)
 	case m.Kind == Answer:
 		s.receiveAnswer(route, m)
+	case m.Kind == Notice:
+		s.receiveNotice(now, a, m)
 	default:
 		s.stats.bad.Add(1) // presence has its own readers
 	}

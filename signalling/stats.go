@@ -8,6 +8,8 @@ type stats struct {
 	requests, answers, declined                     atomic.Uint64
 	repeated, refused, replayFull, busy             atomic.Uint64
 	notServing, unwanted, expired, bad, replyErrors atomic.Uint64
+	notices, noticesCarried                         atomic.Uint64
+	noticesTaken, noticesLimited                    atomic.Uint64
 }
 
 // Stats is a copy of the counters since New.
@@ -26,6 +28,11 @@ type Stats struct {
 	Busy       uint64 // requests dropped because 64 were being handled
 	NotServing uint64 // requests that came while nobody served
 
+	Notices        uint64 // notices made for contacts
+	NoticesCarried uint64 // and handed over, to a relay or to the contact
+	NoticesTaken   uint64 // notices of contacts
+	NoticesLimited uint64 // and those that came too often
+
 	UnwantedAnswers uint64 // answers nobody waited for: second, late, or from somebody else
 	Expired         uint64 // messages too old, or made to live too long
 	Bad             uint64 // messages that did not open or verify
@@ -40,6 +47,7 @@ func (s *Signaler) Stats() Stats {
 		Requests: c.requests.Load(), Answers: c.answers.Load(), Declined: c.declined.Load(),
 		Repeated: c.repeated.Load(), Refused: c.refused.Load(), ReplayFull: c.replayFull.Load(), Busy: c.busy.Load(),
 		NotServing: c.notServing.Load(), UnwantedAnswers: c.unwanted.Load(), Expired: c.expired.Load(),
+		Notices: c.notices.Load(), NoticesCarried: c.noticesCarried.Load(), NoticesTaken: c.noticesTaken.Load(), NoticesLimited: c.noticesLimited.Load(),
 		Bad: c.bad.Load(), ReplyErrors: c.replyErrors.Load(),
 	}
 }

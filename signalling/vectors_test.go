@@ -191,13 +191,16 @@ func TestPrintVectors(t *testing.T) {
 	line(0xe4, seedB, seedA, indepMessage{2, idB, idA, id, expiry, hash, nil})
 	record := []byte{1, 1, 4, 127, 0, 0, 1, 0x42, 0x69}
 	line(0xe5, seedB, seedA, indepMessage{3, idB, idA, bytes.Repeat([]byte{0x1f}, 16), expiry, zero, record})
+	line(0xeb, seedB, seedA, indepMessage{4, idB, idA, bytes.Repeat([]byte{0x20}, 16), expiry, zero, append(bytes.Clone(record), 1, 4, 192, 0, 2, 1, 0x0d, 0x96)})
 
 	refuse := func(name string, sealed []byte) { fmt.Printf("refuse %s %x %x\n", name, seedB, sealed) }
 	good := indepMessage{1, idA, idB, id, expiry, zero, []byte("offer of A")}
 	refuse("wrong-signer", indepSeal(mustX25519(t, bytes.Repeat([]byte{0xe6}, 32)), seedB, good))
-	kind4 := good
-	kind4.kind = 4
-	refuse("unknown-kind", indepSeal(mustX25519(t, bytes.Repeat([]byte{0xe7}, 32)), seedA, kind4))
+	unknown := good
+	unknown.kind = 5
+	refuse("unknown-kind", indepSeal(mustX25519(t, bytes.Repeat([]byte{0xe7}, 32)), seedA, unknown))
+	noticed := indepMessage{4, idA, idB, bytes.Repeat([]byte{0x20}, 16), expiry, hash, record}
+	refuse("notice-with-a-hash", indepSeal(mustX25519(t, bytes.Repeat([]byte{0xec}, 32)), seedA, noticed))
 	hashed := good
 	hashed.hash = hash
 	refuse("request-with-a-hash", indepSeal(mustX25519(t, bytes.Repeat([]byte{0xe8}, 32)), seedA, hashed))

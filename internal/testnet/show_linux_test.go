@@ -113,10 +113,11 @@ func (w *world) between(t *testing.T, x, y *Site) (block, unblock func()) {
 
 // shown is what `node transfers show` says of a transfer.
 type shown struct {
-	State string
-	Error any
-	Path  struct{ Kind, Via, Reason string }
-	Bytes int64
+	State   string
+	Error   any
+	Path    struct{ Kind, Via, Reason string }
+	RetryAt time.Time `json:"retry_at"`
+	Bytes   int64
 }
 
 // follow asks for a transfer until it is as wanted.

@@ -59,9 +59,10 @@ type Route struct {
 
 	instance pushwire.Instance
 
-	mu      sync.Mutex    // guards keepers; their contents stay
-	keepers []*keeper     // replaced, never changed
-	renewed chan struct{} // there are other keepers
+	mu      sync.Mutex                                         // guards the fields below
+	asking  map[identity.DeviceID]map[*context.CancelFunc]bool // calls that are being asked, to begin anew
+	keepers []*keeper                                          // replaced, never changed; their contents are their own
+	renewed chan struct{}                                      // there are other keepers
 }
 
 var _ signalling.Route = (*Route)(nil)
@@ -73,7 +74,7 @@ func New(cfg Config) (*Route, error) {
 	}
 	r := &Route{
 		cfg: cfg, self: cfg.Device.ID(), limit: rate.NewLimiter(pushRate, pushBurst),
-		renewed: make(chan struct{}, 1),
+		renewed: make(chan struct{}, 1), asking: map[identity.DeviceID]map[*context.CancelFunc]bool{},
 	}
 	_, _ = rand.Read(r.instance[:]) // never fails since Go 1.24
 	if err := Check(cfg.Relays); err != nil {

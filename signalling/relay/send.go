@@ -50,20 +50,90 @@ func (r *Route) Send(ctx context.Context, out signalling.Outgoing) error {
 	again.Stop()
 	defer again.Stop()
 	for {
+		asking, stop := r.begin(ctx, out.To)
 		select {
 		case <-ctx.Done():
+			stop()
 			return err
 		case at := <-news:
 			if slices.Equal(at, known) {
+				stop()
 				continue
 			}
 			known, pause = at, askAgain
 		case <-again.C:
+		case <-asking.Done():
 		}
-		err = r.ask(ctx, known, request)
+		if len(known) > 0 && asking.Err() == nil {
+			err = r.ask(asking, known, request, func() {})
+		}
+		heard := asking.Err() != nil && ctx.Err() == nil
+		stop()
+		if heard { // it is here now, whatever the relay has said a moment ago
+			pause = askAgain
+			again.Reset(0)
+			continue
+		}
 		again.Reset(pause)
 		pause *= 2
 	}
+}
+
+// begin makes the context of a turn of asking, which Heard ends.
+func (r *Route) begin(ctx context.Context, peer identity.DeviceID) (asking context.Context, stop func()) {
+	asking, cancel := context.WithCancel(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.asking[peer] == nil {
+		r.asking[peer] = map[*context.CancelFunc]bool{}
+	}
+	r.asking[peer][&cancel] = true
+	return asking, func() {
+		r.mu.Lock()
+		delete(r.asking[peer], &cancel)
+		if len(r.asking[peer]) == 0 {
+			delete(r.asking, peer)
+		}
+		r.mu.Unlock()
+		cancel()
+	}
+}
+
+// Heard says that a device is there now: calls of it that wait for a relay's next word hand their requests in at once.
+func (r *Route) Heard(peer identity.DeviceID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for cancel := range r.asking[peer] {
+		(*cancel)()
+	}
+}
+
+// maxTold is how often a notice is handed in, each time after another look for the relays of who is to get it.
+const maxTold = 3
+
+// Notify hands a notice to the relays of its recipient, until one has pushed it or ctx ends. It is part of signalling.Noticer.
+func (r *Route) Notify(ctx context.Context, out signalling.Outgoing) error {
+	secret, err := r.cfg.Secrets.Of(out.To)
+	if err != nil {
+		return err
+	}
+	notice := pushwire.Frame{Kind: pushwire.HandIn, Token: pushwire.TokenOf(secret, r.self, out.To, hourOf(time.Now())), Sealed: out.Sealed}
+	err = errNoRelay
+	left, done := maxTold, false
+	r.cfg.Watch(ctx, out.To, func(at []netip.AddrPort) (more bool) {
+		if len(at) == 0 {
+			return true
+		}
+		until, cancel := context.WithCancel(ctx)
+		defer cancel()
+		err = r.ask(until, at[:min(len(at), maxAsked)], notice, func() { done = true; cancel() })
+		left--
+		return !done && left > 0
+	})
+	if done {
+		return nil
+	}
+	return err
 }
 
 // watch passes on the relays that are found, the newest only.
@@ -81,8 +151,9 @@ func (r *Route) watch(ctx context.Context, peer identity.DeviceID, news chan []n
 	})
 }
 
-// ask hands the request to relays, the later ones only while no earlier one has pushed it, and waits until ctx ends or all have failed.
-func (r *Route) ask(ctx context.Context, relays []netip.AddrPort, request pushwire.Frame) error {
+// ask hands the request to relays, the later ones only while no earlier one has pushed it, and waits until ctx ends or all have failed. It calls taken once,
+// when one has pushed it.
+func (r *Route) ask(ctx context.Context, relays []netip.AddrPort, request pushwire.Frame, taken func()) error {
 	errs := make([]error, len(relays))
 	pushed := make(chan struct{}) // closed by the first that has
 	var once sync.Once
@@ -92,7 +163,7 @@ func (r *Route) ask(ctx context.Context, relays []netip.AddrPort, request pushwi
 			if i > 0 && !waitUnless(ctx, pushed, time.Duration(i)*stagger) {
 				return
 			}
-			errs[i] = r.askOne(ctx, at, request, func() { once.Do(func() { close(pushed) }) })
+			errs[i] = r.askOne(ctx, at, request, func() { once.Do(func() { close(pushed); taken() }) })
 		})
 	}
 	wg.Wait()
