@@ -6,12 +6,14 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"debug/buildinfo"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"time"
 )
 
@@ -48,15 +50,13 @@ func (r *release) build(ctx context.Context, t target, dir string) (*built, erro
 		if t.os == "windows" {
 			out += ".exe"
 		}
-		fmt.Fprintf(r.out, "building %s for %s\n", name, t)
-		// -buildid= : the linker's id depends on where the compiler was; -s -w: no symbols, stacks still have names.
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w -buildid=", "-o", out, programs[name])
-		cmd.Dir = r.source
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+t.os, "GOARCH="+t.arch, "GOFLAGS=", "GOWORK=off", "GOAMD64=v1")
-		if output, err := cmd.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("go build %s for %s: %w\n%s", programs[name], t, err, output)
+		if err := r.link(ctx, t, name, out); err != nil {
+			return nil, err
 		}
 		b.programs[name] = out
+		if t.os == runtime.GOOS && t.arch == runtime.GOARCH {
+			r.own[name] = out
+		}
 		if err := r.bill(t, name, out); err != nil {
 			return nil, fmt.Errorf("bill of materials of %s: %w", name, err)
 		}
@@ -69,6 +69,36 @@ func (r *release) build(ctx context.Context, t target, dir string) (*built, erro
 		b.files = append(b.files, file{doc, 0o644, data})
 	}
 	return b, nil
+}
+
+// link makes a program, unless it is there.
+func (r *release) link(ctx context.Context, t target, name, out string) error {
+	if r.isOfCommit(out) {
+		fmt.Fprintf(r.out, "%s for %s is built already\n", name, t)
+		return nil
+	}
+	fmt.Fprintf(r.out, "building %s for %s\n", name, t)
+	// -buildid= : the linker's id depends on where the compiler was; -s -w: no symbols, stacks still have names.
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w -buildid=", "-o", out, programs[name])
+	cmd.Dir = r.source
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+t.os, "GOARCH="+t.arch, "GOFLAGS=", "GOWORK=off", "GOAMD64=v1")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s for %s: %w\n%s", programs[name], t, err, output)
+	}
+	return nil
+}
+
+// isOfCommit is whether a file is a program of the very commit that is released, built from a tree without changes.
+func (r *release) isOfCommit(file string) bool {
+	info, err := buildinfo.ReadFile(file)
+	if err != nil {
+		return false
+	}
+	said := make(map[string]string)
+	for _, s := range info.Settings {
+		said[s.Key] = s.Value
+	}
+	return said["vcs.revision"] == r.revision && said["vcs.modified"] == "false"
 }
 
 // archive writes a target's programs and documents into one .tar.gz, or .zip where that is the custom.

@@ -41,6 +41,8 @@ type release struct {
 	when         time.Time // of the commit
 	targets      []target
 	formats      []string
+	work         string            // where programs are built
+	own          map[string]string // programs of this machine's kind, by installed name, once somebody has asked for them
 	key          string // file of an SSH key that signs; "": nobody does
 	out          io.Writer
 }
@@ -65,6 +67,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	version := flags.String("version", "", "version of the packages; default: from git")
 	only := flags.String("targets", "", "comma-separated os/arch; default: all")
 	formats := flags.String("formats", strings.Join(allFormats, ","), "comma-separated, of these")
+	work := flags.String("programs", "", "where programs are built, and taken from if they are there already and of this very commit; default: a folder for the time")
 	key := flags.String("key", os.Getenv("TRAVERSE_RELEASE_KEY"), "file of the SSH key (Ed25519) that signs the checksums, or its public half where an agent has it; default: TRAVERSE_RELEASE_KEY")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -72,7 +75,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("%q is no flag; see -h", flags.Arg(0))
 	}
-	r := &release{source: *source, dist: *dist, version: *version, formats: strings.Split(*formats, ","), key: *key, out: out}
+	r := &release{source: *source, dist: *dist, version: *version, formats: strings.Split(*formats, ","), work: *work, own: make(map[string]string), key: *key, out: out}
 	for _, f := range r.formats {
 		if !slices.Contains(allFormats, f) {
 			return fmt.Errorf("-formats %s: known are %v", f, allFormats)
@@ -108,6 +111,11 @@ func (r *release) prepare(ctx context.Context, only string) error {
 	}
 	if r.dist, err = filepath.Abs(r.dist); err != nil {
 		return err
+	}
+	if r.work != "" {
+		if r.work, err = filepath.Abs(r.work); err != nil {
+			return err
+		}
 	}
 	if r.revision, err = r.git(ctx, "rev-parse", "HEAD"); err != nil {
 		return err
@@ -163,14 +171,17 @@ func (r *release) git(ctx context.Context, args ...string) (string, error) {
 
 // make builds everything, and says what there is.
 func (r *release) make(ctx context.Context) error {
-	work, err := os.MkdirTemp("", "release")
-	if err != nil {
-		return err
+	if r.work == "" {
+		work, err := os.MkdirTemp("", "release")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(work)
+		r.work = work
 	}
-	defer os.RemoveAll(work)
 	var images []imagePart
 	for _, t := range r.targets {
-		b, err := r.build(ctx, t, filepath.Join(work, t.os+"-"+t.arch))
+		b, err := r.build(ctx, t, filepath.Join(r.work, t.os+"-"+t.arch))
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -166,20 +167,14 @@ func (r *release) folders(contents files.Contents) (out files.Contents) {
 // generated are the manual pages, the completions and the configuration with every key as a comment, made by the
 // programs themselves, of this machine's kind.
 func (r *release) generated(ctx context.Context, made func(string, os.FileMode, string, []byte) error) error {
-	bin, err := os.MkdirTemp("", "own")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(bin)
 	ask := func(program string, args ...string) ([]byte, error) {
-		path := filepath.Join(bin, program)
-		if _, err := os.Stat(path); err != nil {
-			cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, programs[program])
-			cmd.Dir = r.source
-			cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
-			if out, err := cmd.CombinedOutput(); err != nil {
-				return nil, fmt.Errorf("%w: %s", err, out)
+		path := r.own[program]
+		if path == "" { // this machine's kind is not released, or not yet
+			path = filepath.Join(r.work, "own", program)
+			if err := r.link(ctx, target{runtime.GOOS, runtime.GOARCH}, program, path); err != nil {
+				return nil, err
 			}
+			r.own[program] = path
 		}
 		out, err := exec.CommandContext(ctx, path, args...).Output()
 		if err != nil {

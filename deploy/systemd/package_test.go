@@ -114,9 +114,11 @@ func TestPackage(t *testing.T) {
 	tree := container(t)
 	dir := t.TempDir()
 	build(t, "test", "-c", "-o", filepath.Join(dir, "session.test"), ".")
+	programs := t.TempDir() // built once: the version is the packages'
 	for name, version := range map[string]string{"one": "1.0.0", "two": "2.0.0"} {
 		dist := filepath.Join(dir, "dist-"+name)
-		cmd := exec.CommandContext(t.Context(), "go", "-C", "../release", "run", ".", "-targets", "linux/"+goarch(t), "-formats", "deb,rpm", "-version", version, "-dist", dist)
+		cmd := exec.CommandContext(t.Context(), "go", "-C", "../release", "run", ".", "-targets", "linux/"+goarch(t), "-formats", "deb,rpm",
+			"-version", version, "-programs", programs, "-dist", dist)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("release: %v\n%s", err, out)
 		}
