@@ -344,6 +344,9 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	d.spawn(d.sumLoop)
 	d.spawn(d.tellLoop)
 	d.startTransfers()
+	if built, behind := cli.ClockBehind(time.Now()); behind {
+		d.log.Warn("the clock is wrong: this program was made later than now; contacts refuse what this device signs", "now", time.Now().UTC(), "made", built.UTC(), "try", "timedatectl set-ntp true")
+	}
 	d.log.Info("node is up", "device", d.self.String(), "dht", d.dht.Addr().String(), "socket", d.cfg.Home.Socket)
 	var first error
 	for range parts {

@@ -125,7 +125,8 @@ type Stats struct {
 	Quotas             map[string]uint64 // refusals by the limit that did it, an alloc.Quota
 	Revoked            uint64            // permissions and channels that a reload took back
 	Draining           bool
-	CertExpires        time.Time      // zero: no certificate
+	CertBegins         time.Time // zero: no certificate
+	CertExpires        time.Time
 	CertFailures       uint64         // changes of its files that could not be used
 	Offload            *offload.Stats // nil: nothing is relayed in the kernel
 	Streams            int            // TCP connections and DTLS sessions of clients, data connections included
@@ -179,7 +180,8 @@ func (s *Server) Stats() Stats {
 		st.Push = &pushed
 	}
 	if s.cert != nil {
-		st.CertExpires, st.CertFailures = s.cert.expires(), s.cert.failures.Load()
+		st.CertBegins, st.CertExpires = s.cert.valid()
+		st.CertFailures = s.cert.failures.Load()
 	}
 	st.Revoked, st.Draining = s.revoked.Load(), s.draining.Load()
 	s.ledgerMu.Lock()

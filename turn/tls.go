@@ -104,15 +104,12 @@ func (c *certificate) follow(now time.Time) {
 	}
 }
 
-// expires returns when the certificate ends; zero: there is none.
-func (c *certificate) expires() time.Time {
-	if c == nil {
-		return time.Time{}
-	}
+// valid returns when the certificate begins and ends; zero: there is none.
+func (c *certificate) valid() (from, to time.Time) {
 	if now := c.now(); now != nil && now.Leaf != nil {
-		return now.Leaf.NotAfter
+		from, to = now.Leaf.NotBefore, now.Leaf.NotAfter
 	}
-	return time.Time{}
+	return from, to
 }
 
 // tlsConfig is that of listeners. Clients that name no protocol are taken, most do not: RFC 7443.

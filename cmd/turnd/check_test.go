@@ -110,9 +110,12 @@ func TestCheckAsPrinted(t *testing.T) {
 		l.Close()
 	}
 	r := start(t)
-	var printed bytes.Buffer
-	if err := (&app{stdout: &printed}).announce(r.ready); err != nil {
+	var result, printed bytes.Buffer // the advice is talk
+	if err := (&app{stdout: &result, stderr: &printed}).announce(r.ready); err != nil {
 		t.Fatal(err)
+	}
+	if !strings.Contains(result.String(), "client turn:") || strings.Contains(result.String(), "turnd check") {
+		t.Errorf("the result is\n%s", &result)
 	}
 	_, line, ok := strings.Cut(printed.String(), "try    turnd ")
 	if !ok {

@@ -203,7 +203,7 @@ func (a *app) serve(ctx context.Context, load func() (config.Config, turn.Config
 			return follow(ctx, followed(file, conf), followInterval, a.signals.hup, log)
 		})
 	}
-	warnOfCertificate(o.Server.Stats().CertExpires, time.Now(), log)
+	warnOfTime(o.Server.Stats(), time.Now(), log)
 	a.store(manager, log, o.Server.Sockets())
 	a.signals.serving.Store(true)
 	ready.UDP, ready.TCP, ready.TLS = o.Server.UDPAddrs(), o.Server.TCPAddrs(), o.Server.TLSAddrs()
@@ -302,15 +302,23 @@ func (a *app) announce(r readiness) error {
 	if r.Credentials != nil {
 		at := append(r.UDP, r.TCP...)[0]
 		fmt.Fprintf(a.stdout, "client turn:%s@%v password %s\n", r.Credentials.User, at, r.Credentials.Password)
-		fmt.Fprintf(a.stdout, "try    turnd check turn:%s@%v --pass %s\n", r.Credentials.User, at, r.Credentials.Password)
+		fmt.Fprintf(a.stderr, "try    turnd check turn:%s@%v --pass %s\n", r.Credentials.User, at, r.Credentials.Password)
 	}
 	return nil
 }
 
-// warnOfCertificate says when clients will refuse the certificate; zero: there is none.
-func warnOfCertificate(ends, now time.Time, log *slog.Logger) {
-	if !ends.IsZero() && now.After(ends) {
-		log.Warn("the certificate has ended, or the clock is wrong: clients refuse it", "ended", ends.UTC(), "now", now.UTC(), "try", "renew it; a reload is not needed, the files are followed")
+// warnOfTime says what clients will refuse because of the time: a certificate out of its time, and with a clock that is behind, whatever else ends.
+func warnOfTime(s turn.Stats, now time.Time, log *slog.Logger) {
+	if built, behind := cli.ClockBehind(now); behind {
+		log.Warn("the clock is wrong: this program was made later than now; time-limited credentials and certificates are taken for too long, or not yet",
+			"now", now.UTC(), "made", built.UTC(), "try", "timedatectl set-ntp true")
+	}
+	switch {
+	case s.CertExpires.IsZero():
+	case now.After(s.CertExpires):
+		log.Warn("the certificate has ended, or the clock is wrong: clients refuse it", "ended", s.CertExpires.UTC(), "now", now.UTC(), "try", "renew it; a reload is not needed, the files are followed")
+	case now.Before(s.CertBegins):
+		log.Warn("the certificate is not valid yet, or the clock is wrong: clients refuse it", "begins", s.CertBegins.UTC(), "now", now.UTC(), "try", "timedatectl; with a right clock wait, or get another")
 	}
 }
 

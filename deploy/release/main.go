@@ -43,7 +43,7 @@ type release struct {
 	formats      []string
 	work         string            // where programs are built
 	own          map[string]string // programs of this machine's kind, by installed name, once somebody has asked for them
-	key          string // file of an SSH key that signs; "": nobody does
+	key          string            // file of an SSH key that signs; "": nobody does
 	out          io.Writer
 }
 

@@ -136,13 +136,17 @@ func taken(t *testing.T) {
 
 // certificate makes one, and its key, that ends at the time given.
 func certificate(ends time.Time) func(t *testing.T) {
+	return certificateFrom(ends.Add(-time.Hour), ends)
+}
+
+func certificateFrom(begins, ends time.Time) func(t *testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
 		public, private, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
-		template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"relay.example"}, NotBefore: ends.Add(-time.Hour), NotAfter: ends}
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"relay.example"}, NotBefore: begins, NotAfter: ends}
 		der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
 		if err != nil {
 			t.Fatal(err)
@@ -177,6 +181,10 @@ func turndGoesWrong(t *testing.T) {
 		{
 			name: "a certificate that has ended", toml: secure, before: certificate(time.Now().Add(-24 * time.Hour)),
 			says: []string{refused, "the certificate has ended, or the clock is wrong"},
+		},
+		{
+			name: "a clock that is behind, by the certificate", toml: secure, before: certificateFrom(time.Now().Add(24*time.Hour), time.Now().Add(48*time.Hour)),
+			says: []string{refused, "the certificate is not valid yet, or the clock is wrong", "timedatectl"},
 		},
 		{
 			name: "a certificate that is none", toml: secure, exit: "3", says: []string{"error: the certificate cannot be used", "try:   PEM files that belong together"},

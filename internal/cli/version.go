@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Build is what a program was built from.
@@ -47,6 +48,30 @@ func ThisBuild(has Features) Build {
 	}
 	return b
 }
+
+// ClockBehind is whether the clock is before the commit that the running program was built from, which is then returned: a machine without
+// a battery for its clock, or nobody who sets it.
+func ClockBehind(now time.Time) (built time.Time, behind bool) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return time.Time{}, false
+	}
+	return clockBehind(now, info.Settings)
+}
+
+func clockBehind(now time.Time, settings []debug.BuildSetting) (built time.Time, behind bool) {
+	for _, s := range settings {
+		if s.Key != "vcs.time" {
+			continue
+		}
+		built, err := time.Parse(time.RFC3339, s.Value)
+		return built, err == nil && now.Before(built.Add(-mostZone))
+	}
+	return time.Time{}, false
+}
+
+// mostZone is how far a clock may be behind that has the right local time and no zone: it is wrong by that, and was so for who built the program.
+const mostZone = 14 * time.Hour
 
 // Version is what a program with this envelope's schema prints about itself.
 type Version struct {

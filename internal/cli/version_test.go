@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"runtime/debug"
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestBuildIsALine(t *testing.T) {
@@ -27,5 +29,27 @@ func TestFeatures(t *testing.T) {
 	}
 	if got := ThisBuild(nil).Features; got == nil || len(got) > 0 {
 		t.Errorf("got %#v", got)
+	}
+}
+
+func TestClockBehind(t *testing.T) {
+	built := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	settings := []debug.BuildSetting{{Key: "vcs", Value: "git"}, {Key: "vcs.time", Value: built.Format(time.RFC3339)}}
+	for _, c := range []struct {
+		name     string
+		now      time.Time
+		settings []debug.BuildSetting
+		behind   bool
+	}{
+		{"the day after", built.AddDate(0, 0, 1), settings, false},
+		{"the same hour, of another zone", built.Add(-13 * time.Hour), settings, false},
+		{"a clock that began anew", time.Unix(0, 0), settings, true},
+		{"the day before", built.AddDate(0, 0, -1), settings, true},
+		{"nothing known of the program", time.Unix(0, 0), nil, false},
+		{"a time that is none", time.Unix(0, 0), []debug.BuildSetting{{Key: "vcs.time", Value: "yesterday"}}, false},
+	} {
+		if at, behind := clockBehind(c.now, c.settings); behind != c.behind || behind && !at.Equal(built) {
+			t.Errorf("%s: got %v and %v, want %v", c.name, at, behind, c.behind)
+		}
 	}
 }
