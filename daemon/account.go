@@ -32,8 +32,9 @@ const (
 type account struct {
 	key *identity.Account
 
-	mu   sync.Mutex                   // guards the field below
+	mu   sync.Mutex                   // guards the fields below
 	told map[identity.DeviceID]uint64 // which version of the list the signer knows a device to have
+	next identity.DeviceID            // this device's own next key, whom nobody can call yet
 }
 
 // announceAtOnce is how many devices are called at a time to be told of a new list.
@@ -55,6 +56,19 @@ func (a *account) knows(id identity.DeviceID) uint64 {
 	return a.told[id]
 }
 
+// awaits notes the key that is to take this device's place.
+func (a *account) awaits(next identity.DeviceID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.next = next
+}
+
+func (a *account) isNext(id identity.DeviceID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.next == id
+}
+
 // announce calls those that the signer does not know to have the newest list. Who is not there now is called again in an hour, or learns it when it next meets
 // one of the account's devices.
 func (d *Daemon) announce() {
@@ -65,13 +79,13 @@ func (d *Daemon) announce() {
 	var wg sync.WaitGroup
 	sem := make(chan struct{}, announceAtOnce)
 	for _, p := range d.contacts.each() {
-		if d.account.knows(p.Device) >= own.list.Version || !d.contacts.Knows(p.Device) {
+		if d.account.isNext(p.Device) || d.account.knows(p.Device) >= own.list.Version || !d.contacts.Knows(p.Device) {
 			continue
 		}
 		sem <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-sem }()
-			d.pushList(p.Device, own.List)
+			_ = d.pushList(p.Device, own.List)
 		})
 	}
 	wg.Wait()
@@ -87,19 +101,33 @@ func (d *Daemon) openAccount() error {
 		return cli.Errorf("E_IDENTITY", "cannot use the account key in %s", d.cfg.Home.Identity).Because(err).Hint("put back a copy of it: node id import")
 	}
 	d.account.key = key
+	if next, err := identity.LoadNext(d.cfg.Home.Identity); err == nil {
+		d.account.awaits(next.ID())
+	}
 	return nil
 }
 
 // signList signs the account's next list and uses it from then on. change gets the devices that are listed now.
 func (d *Daemon) signList(change func([]identity.ListedDevice) ([]identity.ListedDevice, error)) error {
+	l, _, revoked, err := d.signNext(change)
+	if err != nil {
+		return err
+	}
+	d.listChanged(l, revoked)
+	d.spawn(d.announce)
+	return nil
+}
+
+// signNext is signList without telling anybody.
+func (d *Daemon) signNext(change func([]identity.ListedDevice) ([]identity.ListedDevice, error)) (l *identity.DeviceList, raw []byte, revoked []identity.DeviceID, err error) {
 	d.signing.Lock()
 	defer d.signing.Unlock()
 	if d.account.key == nil {
-		return cli.Errorf("E_DENIED", "this device does not sign for the account").Hint("run it on the device that linked this one: see `node device ls`")
+		return nil, nil, nil, cli.Errorf("E_DENIED", "this device does not sign for the account").Hint("run it on the device that linked this one: see `node device ls`")
 	}
 	own, _ := d.contacts.Own()
 	now := time.Now().Truncate(time.Second)
-	l := &identity.DeviceList{Account: d.account.key.ID(), Version: 1, Signed: now, Expires: now.Add(identity.MaxListLife)}
+	l = &identity.DeviceList{Account: d.account.key.ID(), Version: 1, Signed: now, Expires: now.Add(identity.MaxListLife)}
 	if own.list != nil {
 		l.Version, l.Devices = own.list.Version+1, slices.Clone(own.list.Devices)
 	} else {
@@ -107,21 +135,14 @@ func (d *Daemon) signList(change func([]identity.ListedDevice) ([]identity.Liste
 		// A key that came from elsewhere has signed before. Seconds since 1970 are more than any count of changes.
 		l.Version = uint64(now.Unix())
 	}
-	var err error
 	if l.Devices, err = change(l.Devices); err != nil {
-		return err
+		return nil, nil, nil, err
 	}
-	raw, err := d.account.key.Sign(nil, l)
-	if err != nil {
-		return cli.Errorf("E_USAGE", "the account's device list cannot be signed").Because(err)
+	if raw, err = d.account.key.Sign(nil, l); err != nil {
+		return nil, nil, nil, cli.Errorf("E_USAGE", "the account's device list cannot be signed").Because(err)
 	}
-	revoked, err := d.contacts.setOwn(raw)
-	if err != nil {
-		return err
-	}
-	d.listChanged(l, revoked)
-	d.spawn(d.announce)
-	return nil
+	revoked, err = d.contacts.setOwn(raw)
+	return l, raw, revoked, err
 }
 
 // setOwn makes a list the account's own that this device has just signed, or that it was put on.
@@ -198,19 +219,19 @@ func (d *Daemon) greeted(peer identity.DeviceID, known []framing.AccountVersion)
 		}
 	}
 	for _, raw := range d.contacts.listsNewer(peer, known) {
-		d.pushList(peer, raw)
+		_ = d.pushList(peer, raw)
 	}
 	d.metOwn(peer)
 }
 
 // pushList gives a device a list, on the session that is there or on a new one.
-func (d *Daemon) pushList(peer identity.DeviceID, raw []byte) {
+func (d *Daemon) pushList(peer identity.DeviceID, raw []byte) error {
 	ctx, cancel := context.WithTimeout(d.ctx, listTimeout)
 	defer cancel()
 	ch, _, err := d.manager.Connect(ctx, peer, accountChannel)
 	if err != nil {
 		d.log.Debug("a device list was not passed on", "peer", d.contacts.NameOf(peer), "error", err)
-		return
+		return err
 	}
 	defer ch.Close()
 	_ = ch.SetDeadline(time.Now().Add(listTimeout))
@@ -226,6 +247,7 @@ func (d *Daemon) pushList(peer identity.DeviceID, raw []byte) {
 	if err != nil {
 		d.log.Debug("a device list was not taken", "peer", d.contacts.NameOf(peer), "error", err)
 	}
+	return err
 }
 
 // accountTask takes a device list that a device brings.
@@ -281,7 +303,7 @@ func (d *Daemon) listChanged(l *identity.DeviceList, revoked []identity.DeviceID
 		case own.Account != l.Account && !listed:
 		case d.contacts.Authorized(id) == nil || listed:
 			for _, raw := range d.contacts.listsNewer(id, nil) {
-				d.spawn(func() { d.pushList(id, raw) })
+				d.spawn(func() { _ = d.pushList(id, raw) })
 			}
 		}
 	}
@@ -429,7 +451,7 @@ func (d *Daemon) waitAuthorized(ctx context.Context, id identity.DeviceID) error
 		return nil // Connect says what else is wrong
 	}
 	own, _ := d.contacts.Own()
-	d.pushList(id, own.List) // whatever comes of it: both have said HELLO then
+	_ = d.pushList(id, own.List) // whatever comes of it: both have said HELLO then
 	over := time.NewTimer(freshTime)
 	defer over.Stop()
 	for {

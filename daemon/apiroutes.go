@@ -100,6 +100,26 @@ func (d *Daemon) routes() []route {
 			method: "DELETE", path: "/v1/devices/{device}", summary: "revoke a device of the account, by name or device id", out: DeviceObject{},
 			answer: func(r *http.Request) (any, error) { return d.RevokeDevice(r.PathValue("device")) },
 		},
+		{
+			method: "POST", path: "/v1/identity/rotate", summary: "give this device, which signs for its account, a new key; the node begins anew with it", in: RotateRequest{}, out: RotationObject{},
+			answer: func(r *http.Request) (any, error) {
+				var req RotateRequest
+				if err := read(r, &req); err != nil {
+					return nil, err
+				}
+				return d.Rotate(r.Context(), req)
+			},
+		},
+		{
+			method: "POST", path: "/v1/identity/revoke", summary: "take this device off its account", in: LeaveRequest{}, out: LeaveObject{},
+			answer: func(r *http.Request) (any, error) {
+				var req LeaveRequest
+				if err := read(r, &req); err != nil {
+					return nil, err
+				}
+				return d.Leave(r.Context(), req)
+			},
+		},
 		{method: "POST", path: "/v1/invitations", summary: "make a ticket for a contact, or for a device of the account", in: InviteRequest{}, out: TicketObject{}, answer: d.postInvitation},
 		{method: "POST", path: "/v1/join", summary: "answer an invitation", in: JoinRequest{}, out: JoinedObject{}, answer: d.postJoin},
 		{method: "POST", path: "/v1/gets", summary: "ask for something again that was announced earlier", in: GetRequest{}, out: Transfer{}, answer: d.postGet},

@@ -316,6 +316,16 @@ func (c *Client) RenameDevice(ctx context.Context, who, name string) (o DeviceOb
 	return o, c.do(ctx, http.MethodPost, "/v1/devices/"+url.PathEscape(who), deviceRequest{name}, &o)
 }
 
+// Rotate gives the device a new key.
+func (c *Client) Rotate(ctx context.Context, req RotateRequest) (o RotationObject, err error) {
+	return o, c.do(ctx, http.MethodPost, "/v1/identity/rotate", req, &o)
+}
+
+// Leave takes this device off its account.
+func (c *Client) Leave(ctx context.Context, req LeaveRequest) (o LeaveObject, err error) {
+	return o, c.do(ctx, http.MethodPost, "/v1/identity/revoke", req, &o)
+}
+
 // RevokeDevice takes a device off the account's list.
 func (c *Client) RevokeDevice(ctx context.Context, who string) (o DeviceObject, err error) {
 	return o, c.do(ctx, http.MethodDelete, "/v1/devices/"+url.PathEscape(who), nil, &o)

@@ -91,9 +91,11 @@ type Daemon struct {
 	device    *identity.Device
 	account   account
 	twin      twin
-	sharing   sharing    // of contacts with the account's other devices
-	signing   sync.Mutex // held while the account's next list is made
-	inviting  sync.Mutex // held while the account is made, and while somebody joins
+	sharing   sharing     // of contacts with the account's other devices
+	signing   sync.Mutex  // held while the account's next list is made
+	rotating  sync.Mutex  // held while the device's key is renewed
+	again     atomic.Bool // the device has a new key: Serve ends with ErrAgain
+	inviting  sync.Mutex  // held while the account is made, and while somebody joins
 	downloads *transfer.Dir
 	dht       *dht.Node
 	courier   *dht.Courier
@@ -228,12 +230,15 @@ func (d *Daemon) openHome() (*identity.Device, error) {
 	if err != nil {
 		return nil, explainIdentity(err, h)
 	}
+	if d.contacts, err = LoadContacts(h); err != nil {
+		return nil, err
+	}
+	if device, err = settleRotation(h, device, d.contacts); err != nil {
+		return nil, err
+	}
 	d.self = device.ID()
 	if d.cfg.Name == "" {
 		d.cfg.Name = d.self.Short()
-	}
-	if d.contacts, err = LoadContacts(h); err != nil {
-		return nil, err
 	}
 	d.device = device
 	d.contacts.adoptChanges(d.self)
@@ -303,7 +308,7 @@ func loopbackAddrs() []netip.Addr {
 	return addrs
 }
 
-// Serve runs the daemon until ctx ends or a part fails. It returns after everything it started has ended. It runs once.
+// Serve runs the daemon until ctx ends or a part fails. It returns after everything it started has ended. It runs once. ErrAgain asks for another Daemon in its place.
 func (d *Daemon) Serve(ctx context.Context) error {
 	defer d.close()
 	stop := context.AfterFunc(ctx, d.cancel)
@@ -358,6 +363,9 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	d.waitTasks()
 	<-d.manager.Done()
 	d.log.Info("node is down")
+	if first == nil && ctx.Err() == nil && d.again.Load() {
+		return ErrAgain
+	}
 	return first
 }
 

@@ -67,6 +67,13 @@ func ListIdentities(h Home) (IdentityList, error) {
 	key.Name = readName(h)
 	out.Keys = append(out.Keys, key)
 	own, belongs := c.Own()
+	if next, err := identity.LoadNext(h.Identity); err == nil {
+		key := deviceKey(KeyNext, next, filepath.Join(h.Identity, identity.NextFileName))
+		if key.Note = "it is to take the device key's place: node id rotate"; !own.has(next.ID()) {
+			key.Note = "it is left from a rotation that did not begin: node id rotate"
+		}
+		out.Keys = append(out.Keys, key)
+	}
 	account, err := identity.LoadAccount(h.Identity)
 	if err != nil && !errors.Is(err, identity.ErrMissing) {
 		return out, explainIdentity(err, h)

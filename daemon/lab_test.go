@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"testing"
@@ -13,6 +14,7 @@ type labNode struct {
 	*Daemon
 	client *Client
 	down   func()
+	ended  func(*testing.T, error) // waits for the end that comes by itself
 }
 
 const labPatience = 30 * time.Second // for what should happen; only a failing test waits so long
@@ -58,6 +60,13 @@ func startHome(t *testing.T, h Home, name string, first *labNode, change func(*C
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+	}
+	n.ended = func(t *testing.T, want error) {
+		t.Helper()
+		if err := <-ended; !errors.Is(err, want) {
+			t.Errorf("%s ended with %v, want %v", name, err, want)
+		}
+		done = true
 	}
 	t.Cleanup(n.down)
 	return n

@@ -41,6 +41,8 @@ func (d *Daemon) acceptLoop() {
 			d.serve(in, pingTask)
 		case in.Name == contactsChannel && d.contacts.isOwn(in.Peer):
 			d.serve(in, d.contactsTask)
+		case in.Name == leaveChannel && d.contacts.isOwn(in.Peer):
+			d.serve(in, d.leaveTask)
 		case isAgain:
 			d.serve(in, d.againTask)
 		case in.Name == requestChannel:

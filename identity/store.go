@@ -24,8 +24,10 @@ var (
 // Create makes a new device and stores it in dir, which it makes (0700) when there is none. It never overwrites:
 // ErrExists when there is an identity, however damaged, also when two programs create at once. After it returned the
 // identity survives a power cut; when it fails there is none.
-func Create(dir string) (*Device, error) {
-	path := filepath.Join(dir, FileName)
+func Create(dir string) (*Device, error) { return create(dir, FileName) }
+
+func create(dir, name string) (*Device, error) {
+	path := filepath.Join(dir, name)
 	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("identity: create %q: %w", path, err)
 	}
@@ -49,8 +51,10 @@ func Create(dir string) (*Device, error) {
 
 // Load reads the device stored in dir: ErrMissing when there is none, ErrPermissions when others can read the file or
 // write the directory, ErrCorrupt when the file is cut short, changed, or of an unknown version.
-func Load(dir string) (*Device, error) {
-	path := filepath.Join(dir, FileName)
+func Load(dir string) (*Device, error) { return load(dir, FileName) }
+
+func load(dir, name string) (*Device, error) {
+	path := filepath.Join(dir, name)
 	data, err := readPrivate(dir, path)
 	if err != nil {
 		return nil, fmt.Errorf("identity: load %q: %w", path, err)

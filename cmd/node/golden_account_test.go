@@ -30,7 +30,12 @@ func (h *twoHomes) accounts(object func(name, raw string), bootstrap string) {
 	object("device join", h.node("tablet", 0, "join", ticket(linked)))
 	object("device ls", h.node("laptop", 0, "device", "ls"))
 	object("device rename", h.node("laptop", 0, "device", "rename", "tablet", "slate"))
-	object("device revoke", h.node("laptop", 0, "device", "revoke", "slate"))
+	object("id revoke", h.node("tablet", 0, "id", "revoke"))
+	h.node("desk", 0, "stop") // so that somebody does not hear of the laptop's next key
+	object("id rotate", h.node("laptop", 18, "id", "rotate", "--wait", "1ms"))
+	h.node("laptop", 0, "id", "rotate", "--cancel")
+	h.node("tablet", 0, "join", ticket(h.node("laptop", 0, "device", "link")))
+	object("device revoke", h.node("laptop", 0, "device", "revoke", "tablet"))
 	object("contact rm", h.node("laptop", 0, "contact", "rm", "desk"))
 	object("transfers gc", h.node("laptop", 0, "transfers", "gc"))
 	object("reload", h.node("laptop", 0, "reload"))

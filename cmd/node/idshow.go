@@ -20,7 +20,7 @@ func (a *app) idCommand() *cobra.Command {
 		RunE:    func(*cobra.Command, []string) error { return a.showID(idView{}) },
 		Example: "  node id\n  node id --json",
 	}
-	cmd.AddCommand(a.idShowCommand(), a.idListCommand(), a.idExportCommand(), a.idImportCommand())
+	cmd.AddCommand(a.idShowCommand(), a.idListCommand(), a.idExportCommand(), a.idImportCommand(), a.idRotateCommand(), a.idRevokeCommand())
 	return cmd
 }
 

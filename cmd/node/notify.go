@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -39,18 +41,29 @@ func (a *app) operate(cmd *cobra.Command, h daemon.Home, conf config.Config, lou
 	return o, func() { signal.Stop(hup) }
 }
 
-// serve runs the daemon, and meanwhile tells the service manager, where there is one, how it goes.
-func (a *app) serve(ctx context.Context, d *daemon.Daemon, log *slog.Logger) error {
+// serve runs the daemon, and meanwhile tells the service manager, where there is one, how it goes. One that has another key than it began with is followed by the
+// next, which again makes; to the manager it is the same service.
+func (a *app) serve(ctx context.Context, d *daemon.Daemon, log *slog.Logger, again func() (*daemon.Daemon, error)) error {
 	n, err := sdnotify.Open(a.getenv)
 	if err != nil {
 		log.Warn("the service manager cannot be told", "error", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var notifier sync.WaitGroup
-	notifier.Go(func() { n.Serve(ctx, func() string { return condition(d.Status()) }) })
+	var now atomic.Pointer[daemon.Daemon]
+	now.Store(d)
+	notifier.Go(func() { n.Serve(ctx, func() string { return condition(now.Load().Status()) }) })
 	defer notifier.Wait()
 	defer cancel()
-	return d.Serve(ctx)
+	for {
+		if err := d.Serve(ctx); !errors.Is(err, daemon.ErrAgain) {
+			return err
+		}
+		if d, err = again(); err != nil {
+			return err
+		}
+		now.Store(d)
+	}
 }
 
 // condition is a status in one line.

@@ -74,7 +74,19 @@ Every flag is a key of the configuration file and of the environment too (docs/c
 		}); err != nil {
 			return err
 		}
-		return a.serve(cmd.Context(), d, cfg.Log)
+		return a.serve(cmd.Context(), d, cfg.Log, func() (*daemon.Daemon, error) {
+			now, err := operate.Load()
+			if err != nil {
+				return nil, err
+			}
+			next, err := daemon.FromConfig(h, now)
+			if err != nil {
+				return nil, err
+			}
+			next.Log, next.Operate = cfg.Log, operate
+			next.Operate.Conf = now
+			return daemon.New(next)
+		})
 	}
 	return cmd
 }
