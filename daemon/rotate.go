@@ -70,7 +70,7 @@ func (d *Daemon) Rotate(ctx context.Context, req RotateRequest) (RotationObject,
 	ctx, cancel := context.WithTimeout(ctx, req.Wait)
 	defer cancel()
 	d.waitTold(ctx, next.ID())
-	out.Told, out.Waiting = d.untold(next.ID())
+	out.Told, out.Waiting = d.unaware(next.ID())
 	if out.State = RotationWaiting; len(out.Waiting) > 0 && !req.Anyway {
 		return out, nil
 	}
@@ -131,7 +131,7 @@ func (d *Daemon) waitTold(ctx context.Context, next identity.DeviceID) {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	for {
-		if _, waiting := d.untold(next); len(waiting) == 0 {
+		if _, waiting := d.unaware(next); len(waiting) == 0 {
 			return
 		}
 		select {
@@ -146,9 +146,9 @@ func (d *Daemon) waitTold(ctx context.Context, next identity.DeviceID) {
 	}
 }
 
-// untold counts the parties that have the newest list by one of their devices, and names the others: the devices of an account pass it on to each other. One that is
+// unaware counts the parties that have the newest list by one of their devices, and names the others: the devices of an account pass it on to each other. One that is
 // blocked shall know nothing.
-func (d *Daemon) untold(next identity.DeviceID) (told int, waiting []PeerRef) {
+func (d *Daemon) unaware(next identity.DeviceID) (told int, waiting []PeerRef) {
 	own, _ := d.contacts.Own()
 	parties := d.contacts.List()
 	if own.list != nil {

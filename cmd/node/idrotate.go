@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ On a device without an account, or one that another device signs for, with the n
 to add the new id by hand, or the device is linked again. The old key is gone in every case: "node id export" keeps a copy.`,
 		Example: "  node id rotate\n  node id rotate --cancel\n  node stop && node id rotate --yes                 # without an account",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			req.Anyway = a.yes
 			o, err := a.rotate(cmd, req)
 			if err != nil {
 				return err
@@ -40,7 +42,6 @@ to add the new id by hand, or the device is linked again. The old key is gone in
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&req.Anyway, "yes", false, "do not mind who does not learn of the new key")
 	cmd.Flags().BoolVar(&req.Cancel, "cancel", false, "drop the next key instead, and keep the one there is")
 	cmd.Flags().DurationVar(&req.Wait, "wait", rotateTime, "how long contacts are waited for that are to hear of it")
 	return cmd
@@ -62,7 +63,11 @@ func (a *app) rotate(cmd *cobra.Command, req daemon.RotateRequest) (o daemon.Rot
 	if !errors.As(err, &e) || e.Code != "E_NO_DAEMON" || req.Cancel || signsHere(h) {
 		return o, err
 	}
-	if err := a.confirm(req.Anyway, "A new key is a new device id, of which nobody is told; the old one is gone"); err != nil {
+	if tty, ok := a.stdin.(*os.File); !a.yes && (!ok || !isTerminal(tty)) {
+		return o, cli.Errorf("E_USAGE", "a new key is a new device id, of which nobody is told").Because(errors.New("there is no account of this device's own, and there is no terminal to ask whether that is meant")).
+			Hint("say so: node id rotate --yes")
+	}
+	if err := a.confirm(cmd.Context(), "A new key is a new device id, of which nobody is told; the old one is gone. Go on?"); err != nil {
 		return o, err
 	}
 	return daemon.RotateIdentity(h)
@@ -102,8 +107,7 @@ func printRotation(w io.Writer, o daemon.RotationObject, say func(string) string
 }
 
 func (a *app) idRevokeCommand() *cobra.Command {
-	var req daemon.LeaveRequest
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use: "revoke", Short: "take this device off its account", Args: noArgs,
 		Long: `Revoke asks the device that signs for the account to sign a list without this one; it has to be reachable. This device is a party of its own then, with the contacts it knows, and the account's
 contacts refuse its id: "node id rotate --yes" gives it one that they have never seen. Where the signing device cannot be reached revoke says what to run there; --yes leaves all the same, and is listed until then.
@@ -111,7 +115,7 @@ On the device that signs, --yes is needed: it signs a last list without itself a
 		Example: "  node id revoke",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.ask(cmd, joinTime, func(ctx context.Context, c *daemon.Client) error {
-				o, err := c.Leave(ctx, req)
+				o, err := c.Leave(ctx, daemon.LeaveRequest{Anyway: a.yes})
 				if err != nil {
 					return err
 				}
@@ -119,8 +123,6 @@ On the device that signs, --yes is needed: it signs a last list without itself a
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&req.Anyway, "yes", false, "also where nobody can be told, or nobody signs for the account afterwards")
-	return cmd
 }
 
 func printLeft(w io.Writer, o daemon.LeaveObject, say func(string) string) {
