@@ -54,14 +54,14 @@ func (a *Attempt) count(p *Path) {
 	}
 }
 
-// triedDirect reports over which transports a direct path was tried.
+// triedDirect reports over which transports a direct path was tried; what goes through a relay of either side is none.
 func (a *Attempt) triedDirect() (tcp, udp bool) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	for _, l := range a.legs {
 		tcp = tcp || !l.relayed && l.tries > 0
 	}
-	return tcp, a.udpTried
+	a.mu.Unlock()
+	return tcp, a.udp != nil && a.udp.triedDirect()
 }
 
 func (a *Attempt) negotiate(ctx context.Context, role Role, remote Offer) (*Path, error) {

@@ -2,6 +2,7 @@ package ice
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -56,4 +57,31 @@ func TestRepunch(t *testing.T) {
 			t.Errorf("try %d after %v, want %v", n, got, want)
 		}
 	}
+}
+
+// TestTriedDirect: what went through a relay of either side was no try of a direct path, over TCP or UDP.
+func TestTriedDirect(t *testing.T) {
+	noGoroutines(t)
+	a, err := listenTest(t, Config{}).Gather(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(lo4, port) }
+	check := func(what string, wantTCP, wantUDP bool) {
+		t.Helper()
+		if tcp, udp := a.triedDirect(); tcp != wantTCP || udp != wantUDP {
+			t.Errorf("%s: tried TCP %v and UDP %v, want %v and %v", what, tcp, udp, wantTCP, wantUDP)
+		}
+	}
+	check("nothing", false, false)
+	a.legs[at(1)] = &leg{addr: at(1), relayed: true, tries: 3}
+	a.udp.legs[udpKey{true, at(2)}] = &udpLeg{typ: TypeHost, offered: true, checks: 3}
+	a.udp.legs[udpKey{false, at(3)}] = &udpLeg{typ: TypeRelay, offered: true, checks: 3}
+	a.udp.legs[udpKey{false, at(4)}] = &udpLeg{typ: TypeHost, offered: true} // not tried yet
+	check("relays", false, false)
+	a.udp.legs[udpKey{false, at(4)}].checks = 1
+	check("UDP", false, true)
+	a.legs[at(5)] = &leg{addr: at(5), tries: 1}
+	check("TCP", true, true)
 }

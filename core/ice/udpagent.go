@@ -287,6 +287,18 @@ func (u *udpAgent) out(b []byte, to udpKey) {
 	}
 }
 
+// triedDirect reports whether a check was sent that no relay carries.
+func (u *udpAgent) triedDirect() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for k, l := range u.legs {
+		if l.offered && !l.far(k) && l.checks > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // isFar reports whether a way leads through a relay.
 func (u *udpAgent) isFar(k udpKey) bool {
 	u.mu.Lock()

@@ -20,7 +20,7 @@ func TestNotice(t *testing.T) {
 		return
 	}
 	w := newWorld(t)
-	a, b, begin, up := w.pushed(t, program)
+	a, b, begin, up := w.pushed(t, program, Symmetric, Symmetric)
 	begin()
 	up(a, "--signalling-patience", "2s") // with someone who is not there
 	registered(t, a)

@@ -27,7 +27,7 @@ func TestPush(t *testing.T) {
 		return
 	}
 	w := newWorld(t)
-	a, b, begin, up := w.pushed(t, program)
+	a, b, begin, up := w.pushed(t, program, Symmetric, Symmetric)
 	relay := begin()
 	up(a)
 	up(b)
@@ -45,9 +45,9 @@ func TestPush(t *testing.T) {
 	byPush(t, a, b, "with the relay back")
 }
 
-// pushed makes two real nodes behind symmetric NATs, contacts of each other, that know a relay that pushes, and another for their paths; begin starts the pushing one, up
+// pushed makes two real nodes in networks of these kinds, contacts of each other, that know a relay that pushes, and another for their paths; begin starts the pushing one, up
 // a node.
-func (w *world) pushed(t *testing.T, program string) (a, b *home, begin func() *station, up func(n *home, flags ...string)) {
+func (w *world) pushed(t *testing.T, program string, kinds ...Kind) (a, b *home, begin func() *station, up func(n *home, flags ...string)) {
 	t.Helper()
 	hub := w.Site(t, Public, 1)
 	meeting := fmt.Sprintf("%v:4222", hub.Addrs[0][0])
@@ -62,27 +62,26 @@ func (w *world) pushed(t *testing.T, program string) (a, b *home, begin func() *
 	}
 
 	password := filepath.Join(t.TempDir(), "password")
-	file := filepath.Join(t.TempDir(), "config.toml")
-	var config strings.Builder
-	for _, server := range []string{pushing.String(), w.server(Public)} {
-		fmt.Fprintf(&config, "[[relay]]\nurl = \"turn:%s@%s?transport=tcp\"\npassword_file = %q\n", relayUser, server, password)
+	if err := os.WriteFile(password, []byte(relayPassword+"\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	for path, text := range map[string]string{password: relayPassword + "\n", file: config.String()} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	configs := map[*home]string{}
+	for i, at := range []**home{&a, &b} {
+		*at = &home{host: w.Site(t, kinds[i], 1).Hosts[0], program: program}
+		(*at).begin(t, string('a'+rune(i)))
+		var config strings.Builder
+		for _, server := range []string{pushing.String(), w.server(kinds[i])} {
+			fmt.Fprintf(&config, "[[relay]]\nurl = \"turn:%s@%s?transport=tcp\"\npassword_file = %q\n", relayUser, server, password)
+		}
+		configs[*at] = filepath.Join((*at).path, "config.toml")
+		if err := os.WriteFile(configs[*at], []byte(config.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
-	}
-	for _, d := range []struct {
-		name string
-		at   **home
-	}{{"a", &a}, {"b", &b}} {
-		*d.at = &home{host: w.Site(t, Symmetric, 1).Hosts[0], program: program}
-		(*d.at).begin(t, d.name)
 	}
 	a.run(t, "contact", "add", "b", b.id)
 	b.run(t, "contact", "add", "a", a.id)
 	return a, b, begin, func(n *home, flags ...string) {
-		n.up(t, append([]string{"--config", file, "--bootstrap", meeting, "--metrics", counters}, flags...)...)
+		n.up(t, append([]string{"--config", configs[n], "--bootstrap", meeting, "--metrics", counters}, flags...)...)
 	}
 }
 
