@@ -57,6 +57,7 @@ type Attempt struct {
 	report    *Report        // as it was at the end; nil before
 
 	fingerprint []byte   // of our DTLS certificate; nil: UDP is not offered
+	loops       int      // that dial and connect
 	udpTried    bool     // both sides offered it
 	udpOpen     bool     // TCP had its head start
 	udpLast     bool     // and TCP through relays had, so that UDP may go through them

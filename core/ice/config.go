@@ -54,6 +54,7 @@ type Config struct {
 	MaxUnrouted int // accepted connections that have not said whose they are; a further one takes the place of the oldest of the source that has most. Default 256
 
 	keepalive time.Duration // of the ICE agent, for tests; default 0, none
+	window    time.Duration // retryWindow, but in tests
 	// allocate makes an allocation; tests have another than allocateTURN.
 	allocate func(ctx context.Context, r Relay, v6 bool) (lender, error)
 	// allocateDatagrams does the same over UDP; nil with an allocate of a test's: none.
@@ -82,6 +83,7 @@ func (c Config) withDefaults() Config {
 	set(&c.RelayHold, time.Second)
 	set(&c.NegotiateTimeout, 20*time.Second)
 	set(&c.FirstFrame, 5*time.Second)
+	set(&c.window, retryWindow)
 	if c.MaxAttempts == 0 {
 		c.MaxAttempts = 256
 	}

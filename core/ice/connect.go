@@ -11,13 +11,13 @@ const viaTries = 3
 // connectLoop has one of our own relays dial a relay of the peer's, for a network that lets out nothing but what goes to
 // our relay: at once where that is known, else when our own dial has had a second.
 func (a *Attempt) connectLoop(l *leg) {
-	defer a.wg.Done()
+	defer a.loopEnded()
 	select {
 	case <-a.gate:
 	case <-a.ctx.Done():
 		return
 	}
-	ctx, cancel := context.WithTimeout(a.ctx, retryWindow)
+	ctx, cancel := context.WithTimeout(a.ctx, a.ep.cfg.window)
 	defer cancel()
 	if !a.ep.network().Filtered && !sleep(ctx, a.ep.cfg.RelayHold) {
 		return

@@ -21,7 +21,7 @@ const (
 
 // dialLoop connects to one address of the peer, and again while that makes sense.
 func (a *Attempt) dialLoop(l *leg) {
-	defer a.wg.Done()
+	defer a.loopEnded()
 	if l.relayed {
 		select {
 		case <-a.gate:
@@ -29,7 +29,7 @@ func (a *Attempt) dialLoop(l *leg) {
 			return
 		}
 	}
-	ctx, cancel := context.WithTimeout(a.ctx, retryWindow)
+	ctx, cancel := context.WithTimeout(a.ctx, a.ep.cfg.window)
 	defer cancel()
 	shared := !l.relayed // from the listener's port
 	pause := retryFirst

@@ -77,6 +77,7 @@ var (
 	errNoSharing = errors.New("ports cannot be shared on this system")
 	errUseless   = errors.New("the relay's answer is no address")
 	errNoRelay   = errors.New("no relay to ask")
+	errNothing   = fmt.Errorf("nothing came on any of them, from either side: %w", os.ErrDeadlineExceeded)
 	errSilent    = errors.New("the chosen connection stays silent")
 	errFrames    = errors.New("the offerer spoke first")
 )

@@ -218,9 +218,11 @@ func (a *Attempt) start(ctx context.Context, agent *pionice.Agent, role Role, re
 	for _, l := range a.legs {
 		if l.priority > 0 {
 			a.wg.Add(1)
+			a.loops++
 			go a.dialLoop(l)
 			if l.relayed && len(a.lent) > 0 {
 				a.wg.Add(1)
+				a.loops++
 				go a.connectLoop(l)
 			}
 		}
@@ -299,7 +301,13 @@ func (a *Attempt) directUp() bool {
 
 // wait returns the connection that both sides agree on, with nothing of ours left to be written on it; nil for the UDP pair.
 func (a *Attempt) wait(ctx context.Context, agent *pionice.Agent, role Role) (*stream, error) {
-	var silent <-chan time.Time
+	var silent, last <-chan time.Time
+	late := false
+	if role == Offerer {
+		t := time.NewTimer(a.lastCall())
+		defer t.Stop()
+		last = t.C
+	}
 	for {
 		s, err := a.chosen(agent, role)
 		if err != nil {
@@ -313,6 +321,9 @@ func (a *Attempt) wait(ctx context.Context, agent *pionice.Agent, role Role) (*s
 				return nil, nil
 			}
 		}
+		if late && a.exhausted() {
+			return nil, a.noPath(errNothing)
+		}
 		if silent == nil && a.nominatedTCP() {
 			t := time.NewTimer(chosenSilence)
 			defer t.Stop()
@@ -322,6 +333,8 @@ func (a *Attempt) wait(ctx context.Context, agent *pionice.Agent, role Role) (*s
 		case <-a.wake:
 		case <-silent:
 			return nil, a.noPath(errSilent)
+		case <-last:
+			late = true
 		case <-ctx.Done():
 			return nil, a.noPath(timedOut(ctx.Err()))
 		case <-a.ctx.Done():
