@@ -109,7 +109,7 @@ func (d *Daemon) openAccount() error {
 
 // signList signs the account's next list and uses it from then on. change gets the devices that are listed now.
 func (d *Daemon) signList(change func([]identity.ListedDevice) ([]identity.ListedDevice, error)) error {
-	l, _, revoked, err := d.signNext(change)
+	l, revoked, err := d.signNext(change, func([]byte) {})
 	if err != nil {
 		return err
 	}
@@ -118,12 +118,12 @@ func (d *Daemon) signList(change func([]identity.ListedDevice) ([]identity.Liste
 	return nil
 }
 
-// signNext is signList without telling anybody.
-func (d *Daemon) signNext(change func([]identity.ListedDevice) ([]identity.ListedDevice, error)) (l *identity.DeviceList, raw []byte, revoked []identity.DeviceID, err error) {
+// signNext is signList without telling anybody but whom first tells, while the list before it is in force still.
+func (d *Daemon) signNext(change func([]identity.ListedDevice) ([]identity.ListedDevice, error), first func(list []byte)) (l *identity.DeviceList, revoked []identity.DeviceID, err error) {
 	d.signing.Lock()
 	defer d.signing.Unlock()
 	if d.account.key == nil {
-		return nil, nil, nil, cli.Errorf("E_DENIED", "this device does not sign for the account").Hint("run it on the device that linked this one: see `node device ls`")
+		return nil, nil, cli.Errorf("E_DENIED", "this device does not sign for the account").Hint("run it on the device that linked this one: see `node device ls`")
 	}
 	own, _ := d.contacts.Own()
 	now := time.Now().Truncate(time.Second)
@@ -136,13 +136,15 @@ func (d *Daemon) signNext(change func([]identity.ListedDevice) ([]identity.Liste
 		l.Version = uint64(now.Unix())
 	}
 	if l.Devices, err = change(l.Devices); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
-	if raw, err = d.account.key.Sign(nil, l); err != nil {
-		return nil, nil, nil, cli.Errorf("E_USAGE", "the account's device list cannot be signed").Because(err)
+	raw, err := d.account.key.Sign(nil, l)
+	if err != nil {
+		return nil, nil, cli.Errorf("E_USAGE", "the account's device list cannot be signed").Because(err)
 	}
+	first(raw)
 	revoked, err = d.contacts.setOwn(raw)
-	return l, raw, revoked, err
+	return l, revoked, err
 }
 
 // setOwn makes a list the account's own that this device has just signed, or that it was put on.

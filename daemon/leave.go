@@ -10,12 +10,16 @@ import (
 	"time"
 
 	"traverse.internal/connmgr"
+	"traverse.internal/core/reason"
 	"traverse.internal/identity"
 	"traverse.internal/internal/cli"
 )
 
 // leaveChannel is on which a device asks the one that signs to take it off the account's list, docs/protocol/account.md 7.
 const leaveChannel = "account-leave"
+
+// partTime is how long the device that signs waits for one that leaves to read the list: nothing else is signed meanwhile.
+const partTime = 5 * time.Second
 
 // LeaveRequest asks to take this device off its account.
 type LeaveRequest struct {
@@ -92,6 +96,9 @@ func (d *Daemon) askOneToLeave(ctx context.Context, id identity.DeviceID) error 
 		return err
 	}
 	raw, err := io.ReadAll(io.LimitReader(ch, identity.MaxListBytes+1))
+	if reason.Of(err) == reason.AuthRevoked { // the list was quicker by another way
+		return d.contacts.leaveAccount(d.self)
+	}
 	if err != nil {
 		return err
 	}
@@ -118,18 +125,20 @@ func (d *Daemon) leaveTask(in *connmgr.Incoming) {
 	if n, err := io.Copy(io.Discard, io.LimitReader(ch, 1)); n > 0 || err != nil {
 		return
 	}
-	l, raw, revoked, err := d.signNext(func(all []identity.ListedDevice) ([]identity.ListedDevice, error) {
+	// It is told first: whatever meets it after the list is in force ends its session.
+	_ = ch.SetDeadline(time.Now().Add(partTime))
+	l, revoked, err := d.signNext(func(all []identity.ListedDevice) ([]identity.ListedDevice, error) {
 		return slices.DeleteFunc(all, func(dev identity.ListedDevice) bool { return dev.ID == in.Peer }), nil
+	}, func(list []byte) {
+		if _, err := ch.Write(list); err == nil && ch.CloseWrite() == nil {
+			_, _ = io.Copy(io.Discard, io.LimitReader(ch, 1)) // its end says that the list was read
+		}
 	})
 	if err != nil {
 		d.log.Error("a device of the account cannot leave it", "peer", in.Peer.Short(), "error", err)
 		return
 	}
 	d.log.Info("a device has left the account", "device", in.Peer.Short())
-	if _, err = ch.Write(raw); err == nil && ch.CloseWrite() == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(ch, 1))
-	}
-	_ = ch.Close()
 	d.listChanged(l, revoked)
 	d.spawn(d.announce)
 }
