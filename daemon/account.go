@@ -271,11 +271,11 @@ func (d *Daemon) accountTask(in *connmgr.Incoming) {
 	case errors.Is(err, identity.ErrListOlder):
 		return // it came another way meanwhile
 	case err != nil:
-		d.log.Info("a device list was refused", "peer", d.contacts.NameOf(in.Peer), "error", err)
+		d.logFor(in.Peer, "a device list was refused", "error", err)
 		_ = ch.Reset(uint16(framing.CodeDeclined), "refused")
 		return
 	}
-	d.log.Info("a device list was taken", "account", d.contacts.NameOf(l.Account), "version", l.Version, "devices", len(l.Devices), "revoked", len(revoked))
+	d.logFor(in.Peer, "a device list was taken", "account", d.contacts.NameOf(l.Account), "version", l.Version, "devices", len(l.Devices), "revoked", len(revoked))
 	d.listChanged(l, revoked)
 }
 

@@ -125,7 +125,8 @@ type Daemon struct {
 	known     sumCache // SHA3-256 of what was asked for
 	counters  transfer.Counters
 	events    eventRing
-	logged    eventLog
+	logged    eventLog // connections
+	asked     eventLog // what devices ask for
 	lastLines *logRing
 	followers atomic.Int32 // of events
 	services  service.Table
@@ -148,7 +149,7 @@ func New(cfg Config) (_ *Daemon, err error) {
 	cfg = cfg.withDefaults()
 	lastLines := new(logRing)
 	cfg.Log = lastLines.tee(cfg.Log)
-	d := &Daemon{lastLines: lastLines, cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), sums: newSums(), places: newPlaces(cfg.MaxParallel), logged: eventLog{}, notices: notices{moved: make(chan struct{}, 1)}, served: perPeer{limit: maxServices}, listens: perPeer{limit: maxListens}}
+	d := &Daemon{lastLines: lastLines, cfg: cfg, began: time.Now(), log: cfg.Log, table: new(table), sums: newSums(), places: newPlaces(cfg.MaxParallel), notices: notices{moved: make(chan struct{}, 1)}, served: perPeer{limit: maxServices}, listens: perPeer{limit: maxListens}}
 	d.rules.Store(rulesOf(cfg))
 	if cfg.Operate != nil {
 		d.conf = cfg.Operate.Conf

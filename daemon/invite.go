@@ -211,7 +211,7 @@ func (d *Daemon) guestTask(in *connmgr.Incoming, inv Invitation) {
 	}
 	answer, err := d.welcome(l, inv, hello)
 	if err != nil {
-		d.log.Info("an invitation was not answered well", "for", kindText(inv.Kind), "error", err)
+		d.logFor(in.Peer, "an invitation was not answered well", "for", kindText(inv.Kind), "error", err)
 		answer = joinAnswer{Error: explain(err, "the inviter").Message}
 	}
 	if l.write(answer) == nil && ch.CloseWrite() == nil {

@@ -141,7 +141,7 @@ func (d *Daemon) requestTask(in *connmgr.Incoming) {
 		e, err = d.offerAgain(in, req, e, src)
 	}
 	if err != nil {
-		d.log.Info("a request was declined", "peer", d.contacts.NameOf(in.Peer), "reason", err)
+		d.logFor(in.Peer, "a request was declined", "reason", err)
 		answer = dataAnswer{Status: "declined", Reason: err.Error()}
 	}
 	_ = ch.SetDeadline(time.Now().Add(requestTimeout))
@@ -267,7 +267,7 @@ func (d *Daemon) offerAgain(in *connmgr.Incoming, req dataRequest, from *entry, 
 	shown, _ := d.table.look(from)
 	t := Transfer{ID: req.Transfer, Interaction: cmp.Or(shown.Interaction, shown.ID), Direction: "send", State: StateConnecting, Peer: d.refOf(in.Peer)}
 	describe(&t, src)
-	d.log.Info("a request is met", "peer", t.Peer.Name, "interaction", t.Interaction, "transfer", t.ID)
+	d.logFor(in.Peer, "a request is met", "interaction", t.Interaction, "transfer", t.ID)
 	e, saved, err := d.enterSend(t, src, keep)
 	if err == nil {
 		saved()

@@ -19,6 +19,10 @@ const (
 	// maxServed is how many channels of one device are served at once, whatever for. A file on its way holds 1 MiB: 64 MiB a contact, and
 	// four contacts that offer all they can before the table is full.
 	maxServed = 64
+
+	// maxFromOne is how many transfers one device may have in progress here that it offered: the offers of one that comes and goes stay in the inbox, and
+	// those of others have their room beside them.
+	maxFromOne = 64
 )
 
 // entry is one transfer: what is shown of it, and how to end it.
@@ -102,7 +106,7 @@ func (t *table) add(shown Transfer, keep kept) (e *entry, saved func(), err erro
 func (t *table) enterEntry(shown Transfer, keep kept) (*entry, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	active, ended := 0, 0
+	active, ended, fromOne := 0, 0, 0
 	for _, e := range t.entries {
 		switch {
 		case e.shown.ID == shown.ID:
@@ -111,9 +115,12 @@ func (t *table) enterEntry(shown Transfer, keep kept) (*entry, error) {
 			ended++
 		case e.shown.Direction == shown.Direction:
 			active++
+			if e.shown.Peer.Device == shown.Peer.Device && shown.Direction == "receive" && keep.Get == nil && e.kept.Get == nil {
+				fromOne++
+			}
 		}
 	}
-	if active >= maxActiveTransfers {
+	if active >= maxActiveTransfers || fromOne >= maxFromOne {
 		return nil, cli.Errorf("E_DENIED", "too many transfers at once").Hint("wait for one to end, or cancel one")
 	}
 	if ended >= maxEndedTransfers {
