@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"io"
 	"net"
 	"sync"
 
@@ -16,6 +17,7 @@ const recordRoom = 64 << 10
 type recordConn struct {
 	*net.TCPConn
 	exact *exactReader // nil: reads what comes
+	fin   bool         // the client's TCP stream has ended. The reader's alone
 
 	mu     sync.Mutex // guards the fields below; held during writes, which are TLS's and one after the other anyway
 	corked bool
@@ -24,11 +26,14 @@ type recordConn struct {
 	wrote  uint64       // records
 }
 
-func (c *recordConn) Read(b []byte) (int, error) {
+func (c *recordConn) Read(b []byte) (n int, err error) {
 	if c.exact == nil {
-		return c.TCPConn.Read(b)
+		n, err = c.TCPConn.Read(b)
+	} else {
+		n, err = c.exact.read(b)
 	}
-	return c.exact.read(b)
+	c.fin = c.fin || err == io.EOF
+	return n, err
 }
 
 func (c *recordConn) Write(b []byte) (int, error) {

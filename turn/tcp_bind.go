@@ -88,7 +88,7 @@ func (st *stream) join(c *alloc.Conn) {
 		if e := st.records.exact; e != nil {
 			e.wide.Store(true)
 		}
-		_ = joinSecured(st.secure, p.peer, st.server.config.DataIdle, rel)
+		_ = joinSecured(st.secure, st.records, p.peer, st.server.config.DataIdle, rel)
 		return
 	}
 	// Its error says which side reset the other; both have been told.

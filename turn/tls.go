@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"traverse.internal/core/bufpool"
+	"traverse.internal/core/zerocopy"
 	"traverse.internal/internal/filestamp"
 )
 
@@ -149,24 +150,35 @@ func (st *stream) readWaiting() error {
 
 // joinSecured relays between a client's TLS connection and a peer until both have ended, through buffers. A cut stays a
 // cut on the other side.
-func joinSecured(client *stdtls.Conn, peer *net.TCPConn, idle time.Duration, rel *relay) error {
-	j := &securedJoin{idle: idle, rel: rel}
+func joinSecured(client *stdtls.Conn, records *recordConn, peer *net.TCPConn, idle time.Duration, rel *relay) error {
+	j := &securedJoin{client: client, records: records, peer: peer, idle: idle, rel: rel}
 	j.moved.Store(time.Now().UnixNano())
 	result := make(chan error, 1)
-	go j.relayBack(result, client, peer)
+	go j.relayBack(result)
 	err := j.relay(peer, client, up)
-	if err != nil { // the other direction ends with it
-		_ = peer.SetLinger(0)
-		_ = peer.Close()
-		_ = client.NetConn().Close()
-	}
+	j.ended(err)
 	return errors.Join(err, <-result)
 }
 
 type securedJoin struct {
-	idle  time.Duration
-	rel   *relay
-	moved atomic.Int64 // ns, when bytes last moved in either direction
+	client  *stdtls.Conn
+	records *recordConn // below client
+	peer    *net.TCPConn
+	idle    time.Duration
+	rel     *relay
+	moved   atomic.Int64 // ns, when bytes last moved in either direction
+}
+
+// errCut is the end of a client's TCP stream before that of its TLS: anybody on the way can make one (RFC 8446 §6.1), which
+// crypto/tls takes for an end.
+var errCut = errors.New("turn: a data connection over TLS ended without close_notify")
+
+// ended ends both sides when one direction has failed: the peer gets what came before, and then a reset.
+func (j *securedJoin) ended(err error) {
+	if err != nil {
+		_ = j.client.NetConn().Close()
+		zerocopy.Reset(j.peer)
+	}
 }
 
 // halfCloser is a connection that can end one direction.
@@ -187,13 +199,9 @@ func (j *securedJoin) pause() bool {
 	return !j.rel.alloc.Gone()
 }
 
-func (j *securedJoin) relayBack(result chan<- error, client *stdtls.Conn, peer *net.TCPConn) {
-	err := j.relay(client, peer, down)
-	if err != nil {
-		_ = peer.SetLinger(0)
-		_ = peer.Close()
-		_ = client.NetConn().Close()
-	}
+func (j *securedJoin) relayBack(result chan<- error) {
+	err := j.relay(j.client, j.peer, down)
+	j.ended(err)
 	result <- err
 }
 
@@ -213,6 +221,8 @@ func (j *securedJoin) relay(dst, src halfCloser, direction int) error {
 		}
 		var timeout net.Error
 		switch {
+		case err == io.EOF && direction == up && j.records.fin:
+			return errCut
 		case err == io.EOF:
 			return dst.CloseWrite()
 		case errors.As(err, &timeout) && timeout.Timeout() && time.Since(time.Unix(0, j.moved.Load())) < j.idle:

@@ -156,6 +156,14 @@ func finish(a, b *net.TCPConn, err error) error {
 	return err
 }
 
+// Reset closes a connection so that it does not look finished to the other side, which first gets what was sent, if it reads that
+// within a few seconds.
+func Reset(c *net.TCPConn) {
+	settle(c)
+	_ = c.SetLinger(0)
+	_ = c.Close()
+}
+
 // firstCause prefers the error that made the other.
 func firstCause(there, back error) error {
 	if there == nil || there == errWoken {

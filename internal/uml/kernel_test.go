@@ -27,7 +27,7 @@ var suites = []struct{ name, pkg, run string }{
 	{"tls", "./core/tls", "."},
 	{"mux", "./core/mux", "TLS|ReadFrom|File"},
 	{"transfer", "./transfer", "OverTLS"},
-	{"turn", "./turn", "TLSData|TLSClientVanishes|TLSRelays|TLSPush"},
+	{"turn", "./turn", "TLSData|TLSClient|TLSRelays|TLSPush"},
 }
 
 // TestKernelTLS boots a kernel with TLS and runs the suites in it.
