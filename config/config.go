@@ -42,6 +42,7 @@ type Node struct {
 	PortMapping string           // "auto" or "off"
 	LAN         bool             // look for contacts on the link, and be found there
 	Push        string           // "auto" or "off"
+	DrainGrace  time.Duration    // how long transfers may go on after SIGTERM
 }
 
 // Signalling is how long a call to another device waits.

@@ -75,6 +75,11 @@ var mainKeys = []Key{
 		field: choice(func(c *Config) *string { return &c.Node.Push }, "auto", "off"),
 	},
 	{
+		Name: "node.drain_grace", Flag: "node-drain-grace", Default: "0s", Programs: nodeOnly,
+		Help:  "how long transfers that move may go on after SIGTERM or SIGINT, before they pause until the node is up again; a second signal ends the node now",
+		field: one(func(c *Config) *time.Duration { return &c.Node.DrainGrace }, "duration", parseDuration),
+	},
+	{
 		Name: "dht.mode", Flag: "private-dht", Switch: "private", Default: "mainline", Programs: nodeOnly,
 		Help:  "which DHT devices are found on: BitTorrent's, or one of your own nodes",
 		field: choice(func(c *Config) *string { return &c.DHT.Mode }, "mainline", "private"),

@@ -19,6 +19,7 @@ type route struct {
 	stream       string
 	answer       func(*http.Request) (any, error)
 	handle       http.HandlerFunc // instead of answer, for streams
+	begins       bool             // what a node that is drained does not begin any more
 }
 
 type param struct{ name, help string }
@@ -59,6 +60,10 @@ func (d *Daemon) routes() []route {
 		{method: "GET", path: "/v1/status", summary: "one look at the whole node", out: Status{}, answer: func(*http.Request) (any, error) { return d.Status(), nil }},
 		{method: "POST", path: "/v1/reload", summary: "apply the configuration and the secrets as they are now", out: Reloaded{}, answer: func(*http.Request) (any, error) { return d.Reload() }},
 		{method: "POST", path: "/v1/stop", summary: "end the node; the socket goes last", out: Stopped{}, answer: func(*http.Request) (any, error) { return d.Stop(), nil }},
+		{
+			method: "POST", path: "/v1/drain", summary: "end the node when the transfers that move have ended, or after a grace; meanwhile nothing begins", in: DrainRequest{}, out: Drained{},
+			answer: d.postDrain,
+		},
 		{method: "GET", path: "/v1/openapi.json", summary: "this document", out: json.RawMessage{}, answer: func(*http.Request) (any, error) { return Spec(), nil }},
 		{
 			method: "GET", path: "/v1/events", summary: "what happens, from now on, as server-sent events; the id is the event's seq", out: Event{}, stream: streamSSE,
@@ -121,12 +126,12 @@ func (d *Daemon) routes() []route {
 			},
 		},
 		{method: "POST", path: "/v1/invitations", summary: "make a ticket for a contact, or for a device of the account", in: InviteRequest{}, out: TicketObject{}, answer: d.postInvitation},
-		{method: "POST", path: "/v1/join", summary: "answer an invitation", in: JoinRequest{}, out: JoinedObject{}, answer: d.postJoin},
-		{method: "POST", path: "/v1/gets", summary: "ask for something again that was announced earlier", in: GetRequest{}, out: Transfer{}, answer: d.postGet},
+		{method: "POST", path: "/v1/join", summary: "answer an invitation", in: JoinRequest{}, out: JoinedObject{}, answer: d.postJoin, begins: true},
+		{method: "POST", path: "/v1/gets", summary: "ask for something again that was announced earlier", in: GetRequest{}, out: Transfer{}, answer: d.postGet, begins: true},
 		{method: "GET", path: "/v1/transfers", summary: "list the transfers", out: TransferList{}, answer: func(*http.Request) (any, error) {
 			return TransferList{envelope("transfers"), d.listed()}, nil
 		}},
-		{method: "POST", path: "/v1/transfers", summary: "begin to send files and folders", in: sendRequest{}, out: Transfer{}, answer: d.postTransfer},
+		{method: "POST", path: "/v1/transfers", summary: "begin to send files and folders", in: sendRequest{}, out: Transfer{}, answer: d.postTransfer, begins: true},
 		{
 			method: "GET", path: "/v1/transfers/{id}", summary: "one transfer", out: Transfer{}, answer: d.getTransfer,
 			query: []param{{"after", "the state that is known already"}, {"wait", "answer when the state is another, or after this duration, 30s at most"}},
@@ -181,13 +186,13 @@ func (d *Daemon) routes() []route {
 			answer: func(r *http.Request) (any, error) { return d.Unexpose(r.PathValue("name")) },
 		},
 		{method: "GET", path: "/v1/forwards", summary: "the forwards", out: ForwardList{}, answer: func(*http.Request) (any, error) { return d.Forwards(), nil }},
-		{method: "POST", path: "/v1/forwards", summary: "forward a port", in: ForwardRequest{}, out: ForwardObject{}, answer: d.postForward},
+		{method: "POST", path: "/v1/forwards", summary: "forward a port", in: ForwardRequest{}, out: ForwardObject{}, answer: d.postForward, begins: true},
 		{
 			method: "DELETE", path: "/v1/forwards/{id}", summary: "end a forward; its connections end", out: ForwardObject{},
 			answer: func(r *http.Request) (any, error) { return d.RemoveForward(r.PathValue("id")) },
 		},
-		{method: "POST", path: "/v1/pipes", summary: "open a channel to a contact's program or service and carry it on this connection", in: PipeRequest{}, stream: streamUpgrade, handle: d.postPipe},
-		{method: "POST", path: "/v1/listeners", summary: "wait for a channel that a contact opens and carry it on this connection", in: ListenRequest{}, stream: streamUpgrade, handle: d.postListener},
+		{method: "POST", path: "/v1/pipes", summary: "open a channel to a contact's program or service and carry it on this connection", in: PipeRequest{}, stream: streamUpgrade, handle: d.postPipe, begins: true},
+		{method: "POST", path: "/v1/listeners", summary: "wait for a channel that a contact opens and carry it on this connection", in: ListenRequest{}, stream: streamUpgrade, handle: d.postListener, begins: true},
 	}, d.transferRoutes()...)
 }
 
@@ -197,6 +202,9 @@ func (d *Daemon) handler() http.Handler {
 	for _, r := range d.routes() {
 		mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, req *http.Request) {
 			req.Body = http.MaxBytesReader(w, req.Body, maxRequestBody)
+			if r.begins && !d.begins(w) {
+				return
+			}
 			if r.handle != nil {
 				r.handle(w, req)
 				return

@@ -156,6 +156,11 @@ func (c *Client) Stop(ctx context.Context) (s Stopped, err error) {
 	return s, c.do(ctx, http.MethodPost, "/v1/stop", nil, &s)
 }
 
+// Drain has the node end when what moves has ended, or after the grace.
+func (c *Client) Drain(ctx context.Context, grace time.Duration) (out Drained, err error) {
+	return out, c.do(ctx, http.MethodPost, "/v1/drain", DrainRequest{&grace}, &out)
+}
+
 // Contacts lists the contacts.
 func (c *Client) Contacts(ctx context.Context) (l ContactList, err error) {
 	return l, c.do(ctx, http.MethodGet, "/v1/contacts", nil, &l)

@@ -24,10 +24,10 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 		Downloads: c.Node.DownloadDir,
 		MinFree:   int64(c.Transfer.MinFree),
 
-		MaxParallel: c.Transfer.MaxParallel,
-		Metrics:     c.Metrics.Listen,
-		WebConfig:   c.Metrics.WebConfig,
-		Dashboard:   c.API.Dashboard,
+		MaxParallel: c.Transfer.MaxParallel, DrainGrace: c.Node.DrainGrace,
+		Metrics:   c.Metrics.Listen,
+		WebConfig: c.Metrics.WebConfig,
+		Dashboard: c.API.Dashboard,
 	}
 	if c.Origin("signalling.timeout").Layer == config.LayerDefault {
 		out.Timeout = 0 // as the DHT needs it

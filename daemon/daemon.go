@@ -44,24 +44,25 @@ type Config struct {
 	NoUpgrade   bool          // sessions stay on the relayed path they began on
 	Warm        time.Duration // how long the relayed link is kept after a move to a direct one [10 min; negative: not at all]
 	Relays      []RelayConfig
-	STUN        []string     // host:port of servers that say over UDP how they see this device, besides the relays [none]
-	Addrs       []netip.Addr // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
-	Port        uint16       // TCP port for paths [any]
-	LAN         bool         // look for contacts on the link by multicast DNS, and be found there [no]
-	NoPush      bool         // no signalling through relays
-	PortMapping bool         // ask the router for a port that leads to ours [no]
-	Accept      Accept       // [AcceptAsk]
-	Downloads   string       // [Home.Downloads]
-	MinFree     int64        // bytes that must stay free in Downloads [0]
-	NoSync      bool         // do not fsync received files
-	MaxParallel int          // transfers whose bytes are being sent at once [4]
-	Metrics     string       // host:port of /metrics [none]
-	WebConfig   string       // file that says who may read /metrics, and with which certificate [plain HTTP, everybody]
-	Dashboard   string       // loopback host:port of the status page [none]
-	Turnd       *turn.Config // embedded relay [none]
-	Operate     *Operation   // [it runs as it began]
-	Mux         mux.Config   // session limits and times
-	Log         *slog.Logger // [none]
+	STUN        []string      // host:port of servers that say over UDP how they see this device, besides the relays [none]
+	Addrs       []netip.Addr  // addresses for paths [those of the interfaces; only the loopback ones where the DHT listens on loopback]
+	Port        uint16        // TCP port for paths [any]
+	LAN         bool          // look for contacts on the link by multicast DNS, and be found there [no]
+	NoPush      bool          // no signalling through relays
+	PortMapping bool          // ask the router for a port that leads to ours [no]
+	Accept      Accept        // [AcceptAsk]
+	Downloads   string        // [Home.Downloads]
+	MinFree     int64         // bytes that must stay free in Downloads [0]
+	NoSync      bool          // do not fsync received files
+	MaxParallel int           // transfers whose bytes are being sent at once [4]
+	Metrics     string        // host:port of /metrics [none]
+	WebConfig   string        // file that says who may read /metrics, and with which certificate [plain HTTP, everybody]
+	Dashboard   string        // loopback host:port of the status page [none]
+	Turnd       *turn.Config  // embedded relay [none]
+	DrainGrace  time.Duration // how long transfers may go on when Serve's context ends [not at all: they pause]
+	Operate     *Operation    // [it runs as it began]
+	Mux         mux.Config    // session limits and times
+	Log         *slog.Logger  // [none]
 }
 
 // DHTConfig says which DHT and where.
@@ -109,6 +110,7 @@ type Daemon struct {
 	turnd     *turn.Server         // nil without an embedded relay
 	operator  *relayadmin.Operator // of the relay; nil: none
 	rules     atomic.Pointer[rules]
+	drain     drain
 	reloading sync.Mutex    // one reload at a time; guards conf
 	conf      config.Config // in force
 	admin     net.Listener  // of the operator; nil: none
@@ -290,7 +292,7 @@ func (d *Daemon) openNetwork(device *identity.Device) error {
 	}
 	d.manager = connmgr.New(connmgr.Config{
 		Device: device, Signaler: d.signaler, Paths: connmgr.ICE{Endpoint: d.endpoint},
-		Allowed: d.contacts.Knows, Revoked: d.contacts.Revoked, Accounts: d.contacts.versionsFor, Greeted: d.greeted,
+		Allowed: d.mayConnect, Revoked: d.contacts.Revoked, Accounts: d.contacts.versionsFor, Greeted: d.greeted,
 		AttemptTimeout: d.attemptTimeout(), Observe: d.observe, Mux: d.cfg.Mux, NoUpgrade: d.cfg.NoUpgrade, Warm: d.cfg.Warm, Policy: d.pathPolicy,
 	})
 	d.undo(func() { _ = d.manager.Close() })
@@ -312,7 +314,7 @@ func loopbackAddrs() []netip.Addr {
 // Serve runs the daemon until ctx ends or a part fails. It returns after everything it started has ended. It runs once. ErrAgain asks for another Daemon in its place.
 func (d *Daemon) Serve(ctx context.Context) error {
 	defer d.close()
-	stop := context.AfterFunc(ctx, d.cancel)
+	stop := context.AfterFunc(ctx, func() { d.Drain(d.rules.Load().grace) })
 	defer stop()
 	partsCtx, endParts := context.WithCancel(context.Background())
 	defer endParts()

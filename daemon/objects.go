@@ -127,6 +127,7 @@ type Status struct {
 	Peers     []PeerStatus `json:"peers"`
 	Transfers []Transfer   `json:"transfers"`
 	Warnings  []string     `json:"warnings,omitempty"` // what somebody should look at
+	Draining  *DrainStatus `json:"draining,omitempty"`
 }
 
 // DHTStatus says how well the node stands in the DHT.

@@ -27,7 +27,7 @@ func (d *Daemon) acceptLoop() {
 		if err != nil {
 			return
 		}
-		if !d.admit(in) {
+		if !d.admit(in) || d.drained(in) {
 			continue
 		}
 		if r, err := service.ParseRequest(in.Name); err == nil {

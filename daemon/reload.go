@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"traverse.internal/config"
 	"traverse.internal/core/ice"
@@ -18,14 +19,15 @@ type rules struct {
 	minFree int64
 	relays  []RelayConfig
 	stun    []string
+	grace   time.Duration // of transfers when the node is told to end
 }
 
-func rulesOf(c Config) *rules { return &rules{c.Accept, c.MinFree, c.Relays, c.STUN} }
+func rulesOf(c Config) *rules { return &rules{c.Accept, c.MinFree, c.Relays, c.STUN, c.DrainGrace} }
 
 // reloadable are the keys that a reload applies, beside those of the relay inside. Whoever changes another one starts the node
 // anew.
 var reloadable = []string{
-	"log.level", "log.format", "accept.default", "transfer.min_free", "relay.url", "relay.password", "relay.password_file", "path.stun",
+	"log.level", "log.format", "accept.default", "transfer.min_free", "relay.url", "relay.password", "relay.password_file", "path.stun", "node.drain_grace",
 }
 
 // Reloads says whether a reload applies a key, by its name in the configuration.
@@ -133,7 +135,7 @@ func (d *Daemon) compare(conf config.Config, out *Reloaded) {
 	}
 	slices.Sort(out.Applied)
 	out.Applied = slices.Compact(out.Applied)
-	was.Log, was.Accept, was.Transfer.MinFree, was.Relays, was.Path.STUN = conf.Log, conf.Accept, conf.Transfer.MinFree, conf.Relays, conf.Path.STUN
+	was.Log, was.Accept, was.Transfer.MinFree, was.Relays, was.Path.STUN, was.Node.DrainGrace = conf.Log, conf.Accept, conf.Transfer.MinFree, conf.Relays, conf.Path.STUN, conf.Node.DrainGrace
 }
 
 // ConfigInForce is what the node runs with, flags included.

@@ -158,6 +158,9 @@ func (d *Daemon) waitRetry(ctx context.Context, e *entry, wait time.Duration) bo
 
 // sendOnce opens a channel and runs the transfer on it as far as it goes.
 func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source, place *place) error {
+	if d.drain.on.Load() {
+		return errDraining
+	}
 	shown, keep := d.table.record(e)
 	if *src == nil {
 		var err error
@@ -198,7 +201,12 @@ func (d *Daemon) sendOnce(ctx context.Context, e *entry, src **transfer.Source, 
 	res, err := transfer.Send(ctx, ch, *src, transfer.SendOptions{
 		ID: shown.ID, Interaction: shown.Interaction, Name: keep.Options.As, Note: keep.Options.Note, ReadBack: keep.Options.ReadBack,
 		Journal: journal, Rate: keep.Options.Rate, Progress: progress, Counters: &d.counters,
-		Ready: func() error { return d.places.take(place, d.contactName(shown.Peer), shown.Size-progress.Bytes()) },
+		Ready: func() error {
+			if d.drain.on.Load() {
+				return errDraining
+			}
+			return d.places.take(place, d.contactName(shown.Peer), shown.Size-progress.Bytes())
+		},
 	})
 	if sum := digestText(res.Digest); err == nil && sum != "" { // else that of the run before stays
 		d.table.change(e, func(e *entry) { e.shown.Digest = sum })

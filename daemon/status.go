@@ -33,6 +33,7 @@ func (d *Daemon) Status() Status {
 	if d.dashboard != nil {
 		s.Dashboard = d.dashboard.URL()
 	}
+	s.Draining = d.drainStatus()
 	d.peers(&s)
 	s.Warnings = d.warnings(time.Now())
 	if n := d.signaler.Stats().Expired; n > 0 {

@@ -74,5 +74,8 @@ func condition(s daemon.Status) string {
 			connected++
 		}
 	}
+	if s.Draining != nil {
+		return fmt.Sprintf("%s: draining, %d transfers to end", s.Device.Name, s.Draining.Transfers)
+	}
 	return fmt.Sprintf("%s: %d of %d contacts connected, %d DHT nodes, %d transfers", s.Device.Name, connected, len(s.Peers), s.DHT.Nodes, len(s.Transfers))
 }

@@ -152,6 +152,31 @@ func cmdDown(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("nothing runs as %s", args[0])
 }
 
+// terminate NAME: SIGTERM to the node that runs in the home NAME, which may take its time.
+func cmdTerminate(ts *testscript.TestScript, _ bool, args []string) {
+	for _, cmd := range ts.BackgroundCmds() {
+		if strings.Contains(strings.Join(cmd.Args, " ")+" ", " --home "+args[0]+" up ") && cmd.Process.Signal(syscall.SIGTERM) == nil {
+			return
+		}
+	}
+	ts.Fatalf("nothing runs as %s", args[0])
+}
+
+// awaitdraining HOME: until the node says that it drains.
+func cmdAwaitDraining(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c := daemon.NewClient(daemon.HomeAt(ts.MkAbs(args[0])).Socket)
+	for {
+		s, err := c.Status(ctx)
+		ts.Check(err)
+		if s.Draining != nil {
+			return
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
 // await HOME STATE: until the home's newest transfer is in the state, and bytes have moved where the state is about that.
 func cmdAwait(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -40,14 +40,16 @@ func TestScripts(t *testing.T) {
 		Condition: scriptCondition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// programs
-			"turnd": buildTurnd(t),
-			"exit":  cmdExit,
-			"down":  cmdDown,
+			"turnd":     buildTurnd(t),
+			"exit":      cmdExit,
+			"down":      cmdDown,
+			"terminate": cmdTerminate,
 			// waiting
 			"waitup":        cmdWaitUp,
 			"waitsocket":    cmdWaitSocket,
 			"waitport":      cmdWaitPort,
 			"await":         cmdAwait,
+			"awaitdraining": cmdAwaitDraining,
 			"awaitverified": cmdAwaitVerified,
 			"offerid":       cmdOfferID,
 			// looking

@@ -41,6 +41,9 @@ func (a *app) statusCommand() *cobra.Command {
 				if s.Metrics != "" {
 					fmt.Fprintf(w, "Metrics http://%s/metrics\n", s.Metrics)
 				}
+				if dr := s.Draining; dr != nil {
+					fmt.Fprintf(w, "Drains  %d transfers to end, until %s\n", dr.Transfers, dr.Until.Local().Format("15:04:05"))
+				}
 				tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 				for _, p := range s.Peers {
 					via := ""
