@@ -55,6 +55,7 @@ var kinds = map[string]kind{
 	"slow":              slowKind{},
 	"warm":              warmKind{},
 	"transfer":          transferKind{},
+	"floor":             floorKind{},
 }
 
 func runRole(ctx context.Context, args []string, stdout, stderr io.Writer) int {
