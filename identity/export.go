@@ -13,8 +13,11 @@ import (
 	"filippo.io/age/armor"
 )
 
-// exportWork is age's work factor: 2^18 rounds of scrypt, about a second and 256 MiB.
-const exportWork = 18
+// exportWork is age's work factor: 2^18 rounds of scrypt, about a second and 256 MiB. maxExportWork is what Import takes.
+const (
+	exportWork    = 18 - 8*raced
+	maxExportWork = 20
+)
 
 // maxExport bounds what Import reads, in bytes: two key files, age's head and the armour.
 const maxExport = 64 << 10
@@ -69,7 +72,7 @@ func Import(dir string, exported io.Reader, passphrase string) (*Device, error) 
 	if err != nil {
 		return nil, fmt.Errorf("identity: import: %w", err)
 	}
-	from.SetMaxWorkFactor(exportWork + 2)
+	from.SetMaxWorkFactor(maxExportWork)
 	in := io.LimitReader(exported, maxExport)
 	r, err := age.Decrypt(armor.NewReader(in), from)
 	var wrong *age.NoIdentityMatchError

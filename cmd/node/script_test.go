@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,8 +13,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// scriptsAtOnce is how many run at a time where -parallel does not say so; they wait for half of their time, with two processors.
+const scriptsAtOnce = "4"
+
 // TestMain makes the program itself a command of the scripts, so that each `exec node` is a process of its own.
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", scriptsAtOnce); err != nil { // before the command line is read, which is stronger
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){
 		"node": func() {
 			ctx, stop := untilSignal(context.Background())
