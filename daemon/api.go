@@ -211,6 +211,9 @@ func listenSocket(path string) (net.Listener, error) {
 	return l, nil
 }
 
+// partingGrace is for answers under way when the node goes down: what ends says so to who waits for it, also on a busy machine.
+const partingGrace = 3 * time.Second
+
 // serveAPI answers until ctx ends.
 func serveAPI(ctx context.Context, l net.Listener, h http.Handler) error {
 	srv := &http.Server{
@@ -218,5 +221,5 @@ func serveAPI(ctx context.Context, l net.Listener, h http.Handler) error {
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // it is not the daemon's log, and has one line a second while descriptors are short
 	}
-	return httpserve.Until(ctx, srv, time.Second, func() error { return srv.Serve(l) })
+	return httpserve.Until(ctx, srv, partingGrace, func() error { return srv.Serve(l) })
 }
