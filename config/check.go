@@ -22,6 +22,9 @@ func (c *Config) check() error {
 	if c.Signalling.Patience > c.Signalling.Timeout {
 		return wrong("signalling.patience", "%v are more than signalling.timeout, %v", c.Signalling.Patience, c.Signalling.Timeout)
 	}
+	if err := c.checkPath(wrong); err != nil {
+		return err
+	}
 	for i, r := range c.Relays {
 		name := func(key string) string { return originName(key, i) }
 		switch {

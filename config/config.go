@@ -62,6 +62,10 @@ type DHT struct {
 type Path struct {
 	Policy     string        // "auto", "direct-only" or "relay-only"
 	Transports string        // "auto" or "tcp-only"
+	Order      []string      // kinds of ways that are used, best first: rungs
+	RelayAfter time.Duration // head start of direct paths over relayed ones
+	RelayUDP   string        // "auto" or "always"
+	Repunch    Span          // pauses between tries for a direct path of a relayed session
 	STUN       []string      // host:port
 	Upgrade    bool          // sessions over a relay move to a direct path when there is one
 	Warm       time.Duration // for how long their relayed link is kept then

@@ -115,6 +115,26 @@ var mainKeys = []Key{
 		field: choice(func(c *Config) *string { return &c.Path.Transports }, "auto", "tcp-only"),
 	},
 	{
+		Name: "path.order", Flag: "path-order", Default: "host-tcp,srflx-tcp,host-udp,srflx-udp,relay-tcp,relay-udp", Programs: nodeOnly,
+		Help:  "which kinds of ways are offered and tried, best first; one that is left out is not used, whoever calls. Where the UDP ones stand before the TCP ones, UDP has the head start in calls of this device; relays come last",
+		field: orderField(),
+	},
+	{
+		Name: "path.relay_after", Flag: "path-relay-after", Default: "150ms", Programs: nodeOnly,
+		Help:  "head start of direct ways over relayed ones, and of one transport over the other; 1s, or this if it is more, once a direct connection is up and being checked",
+		field: one(func(c *Config) *time.Duration { return &c.Path.RelayAfter }, "duration", within(time.Millisecond, 10*time.Second)),
+	},
+	{
+		Name: "path.relay_udp", Flag: "path-relay-udp", Default: "auto", Programs: nodeOnly,
+		Help:  "when relays are asked for UDP ports; auto: where their TCP ports are of no use; always: beside those, in every call. Never: leave relay-udp out of path.order",
+		field: choice(func(c *Config) *string { return &c.Path.RelayUDP }, "auto", "always"),
+	},
+	{
+		Name: "path.repunch", Flag: "path-repunch", Default: "5s..10m0s", Programs: nodeOnly,
+		Help:  "pauses between a relayed session's tries for a direct path: after the first that failed, then twice as long each time, up to the longest; a change of the network is tried at once",
+		field: one(func(c *Config) *Span { return &c.Path.Repunch }, "range of durations", spanWithin(time.Second, 24*time.Hour)),
+	},
+	{
 		Name: "path.stun", Flag: "stun", Programs: nodeOnly,
 		Help:  "STUN servers, HOST:PORT, that say over UDP how they see this device, besides its relays; the first 4 of all are asked. They learn this device's address and nothing else",
 		field: list(func(c *Config) *[]string { return &c.Path.STUN }, "hosts", single(parseHostPort)),

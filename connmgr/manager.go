@@ -83,6 +83,7 @@ type Config struct {
 	// At most maxWarm links do, the oldest goes first.
 	Warm time.Duration
 
+	Repunch   Repunch
 	NoUpgrade bool // sessions stay on the relayed path they began on; the other side's tries for a direct one are not answered either
 
 	Mux mux.Config // windows, channel limits, beacon and linger times; Secret and SessionID are the Manager's to set
@@ -101,6 +102,7 @@ func (c Config) withDefaults() Config {
 	if c.SecureTimeout == 0 {
 		c.SecureTimeout = 10 * time.Second
 	}
+	c.Repunch = c.Repunch.withDefaults()
 	if c.Warm == 0 {
 		c.Warm = DefaultWarm
 	}

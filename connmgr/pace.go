@@ -21,8 +21,23 @@ const (
 	probation = time.Minute
 )
 
+// Repunch is the pause between two tries for a direct path of a relayed session: First after the first one that failed [5 s], then twice as long each time,
+// at most Most [10 min].
+type Repunch struct{ First, Most time.Duration }
+
+func (r Repunch) withDefaults() Repunch {
+	if r.First == 0 {
+		r.First = upgradeAfter
+	}
+	if r.Most == 0 {
+		r.Most = upgradeMost
+	}
+	return r
+}
+
 // pace decides when to try for a direct path. It is pure: the time comes with each call.
 type pace struct {
+	between  Repunch       // of the configuration
 	patience time.Duration // of the side that leaves the first try to the other
 	next     time.Time     // of the next try, while the path is relayed
 	last     time.Time     // of the last one
@@ -53,12 +68,12 @@ func (p *pace) died(now time.Time) {
 // tried notes a try, by either side, that led to nothing.
 func (p *pace) tried(now time.Time) {
 	p.last = now
-	p.next = now.Add(max(ice.Repunch(p.fails, upgradeAfter, upgradeMost), p.penalty(now)) + p.patience)
+	p.next = now.Add(max(ice.Repunch(p.fails, p.between.First, p.between.Most), p.penalty(now)) + p.patience)
 	p.fails++
 }
 
 // later puts the try off, because now is not the time for it.
-func (p *pace) later(now time.Time) { p.next = now.Add(upgradeAfter) }
+func (p *pace) later(now time.Time) { p.next = now.Add(p.between.First) }
 
 // network notes that the network has changed, which is a chance. A session whose direct paths died twice of late waits all the same.
 func (p *pace) network(now time.Time) {
@@ -80,7 +95,7 @@ func (p *pace) network(now time.Time) {
 func (p *pace) penalty(now time.Time) time.Duration {
 	p.forget(now)
 	if n := len(p.deaths); n > 0 {
-		return doubled(2 * (n - 1))
+		return ice.Repunch(2*(n-1), upgradeFirst, max(p.between.Most, upgradeFirst))
 	}
 	return upgradeBegin
 }
@@ -90,6 +105,3 @@ func (p *pace) forget(now time.Time) {
 		p.deaths = p.deaths[1:]
 	}
 }
-
-// doubled is upgradeFirst, doubled n times, at most upgradeMost.
-func doubled(n int) time.Duration { return ice.Repunch(n, upgradeFirst, upgradeMost) }

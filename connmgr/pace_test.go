@@ -15,7 +15,7 @@ func TestPace(t *testing.T) {
 		}
 	}
 	t.Run("backs off", func(t *testing.T) {
-		var p pace
+		p := pace{between: Repunch{}.withDefaults()}
 		p.relayed(at(0))
 		want(t, &p, upgradeBegin)
 		now := time.Duration(0)
@@ -28,8 +28,22 @@ func TestPace(t *testing.T) {
 		p.relayed(at(now))
 		want(t, &p, now+upgradeBegin)
 	})
+	t.Run("backs off as configured", func(t *testing.T) {
+		p := pace{between: Repunch{First: time.Second, Most: 3 * time.Second}.withDefaults()}
+		p.relayed(at(0))
+		now := time.Duration(0)
+		for _, pause := range []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second} {
+			p.tried(at(now))
+			want(t, &p, now+pause)
+			now += pause
+		}
+		p.direct()
+		p.died(at(now))
+		p.relayed(at(now))
+		want(t, &p, now+upgradeFirst) // a path that died is no try that failed
+	})
 	t.Run("does not flap", func(t *testing.T) {
-		var p pace
+		p := pace{between: Repunch{}.withDefaults()}
 		now := time.Duration(0)
 		for _, pause := range []time.Duration{30 * time.Second, 2 * time.Minute, 8 * time.Minute} {
 			p.direct()
@@ -44,7 +58,7 @@ func TestPace(t *testing.T) {
 		want(t, &p, now+deathWindow+upgradeBegin)
 	})
 	t.Run("the network changes", func(t *testing.T) {
-		var p pace
+		p := pace{between: Repunch{}.withDefaults()}
 		p.tried(at(0))
 		p.tried(at(time.Minute))
 		p.network(at(time.Minute + time.Second))
@@ -53,14 +67,14 @@ func TestPace(t *testing.T) {
 		want(t, &p, time.Minute+upgradeAgain)
 	})
 	t.Run("the other side begins", func(t *testing.T) {
-		p := pace{patience: upgradeFirst}
+		p := pace{between: Repunch{}.withDefaults(), patience: upgradeFirst}
 		p.relayed(at(0))
 		want(t, &p, upgradeFirst+upgradeBegin)
 		p.network(at(0)) // but not where one's own network changed
 		want(t, &p, upgradeCalm)
 	})
 	t.Run("deaths are few", func(t *testing.T) {
-		var p pace
+		p := pace{between: Repunch{}.withDefaults()}
 		for range 100 {
 			p.died(at(0))
 		}

@@ -48,6 +48,7 @@ type Info struct {
 
 func newSession(m *Manager, ms *mux.Session, peer, offerer identity.DeviceID, l *link) *session {
 	s := &session{m: m, mux: ms, peer: peer, offerer: offerer, created: time.Now(), moved: make(chan struct{}, 1), heard: make(chan struct{}, 1), link: l, up: true}
+	s.pace.between = m.cfg.Repunch
 	if m.self.Compare(peer) > 0 {
 		s.pace.patience = upgradeFirst // the lower DeviceID tries
 	}

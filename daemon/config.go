@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"traverse.internal/config"
+	"traverse.internal/connmgr"
 	"traverse.internal/core/ice"
 	"traverse.internal/internal/cli"
 	"traverse.internal/internal/secretfile"
@@ -49,6 +50,9 @@ func FromConfig(h Home, c config.Config) (Config, error) {
 	if out.Addrs, out.Port, err = pathAddrs(c.Node.Listen); err != nil {
 		return Config{}, wrongConfig(err)
 	}
+	out.Without, out.UDPFirst = ice.Ladder(c.Path.Order)
+	out.RelayAfter, out.RelayUDP = c.Path.RelayAfter, c.Path.RelayUDP == "always"
+	out.Repunch = connmgr.Repunch{First: c.Path.Repunch.First, Most: c.Path.Repunch.Most}
 	out.TCPOnly = c.Path.Transports == "tcp-only"
 	for _, r := range c.Relays {
 		relay, err := relayOf(r)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"traverse.internal/config"
+	"traverse.internal/connmgr"
+	"traverse.internal/core/ice"
 )
 
 func TestParseRelayURL(t *testing.T) {
@@ -104,5 +106,28 @@ func TestACallWaitsAsLongAsTheDHTNeeds(t *testing.T) {
 		if d.Timeout != want {
 			t.Errorf("with %q: %v, want %v", said, d.Timeout, want)
 		}
+	}
+}
+
+// TestKeysOfPaths: what [path] says arrives where paths are found.
+func TestKeysOfPaths(t *testing.T) {
+	of := func(env ...string) Config {
+		t.Helper()
+		c, err := config.Load("", env, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := FromConfig(HomeAt(t.TempDir()), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if d := of(); d.Without != 0 || d.UDPFirst || d.RelayUDP || d.RelayAfter != 150*time.Millisecond || d.Repunch != (connmgr.Repunch{First: 5 * time.Second, Most: 10 * time.Minute}) {
+		t.Errorf("by default %b, %v, %v, %v, %v", d.Without, d.UDPFirst, d.RelayUDP, d.RelayAfter, d.Repunch)
+	}
+	d := of("TRAVERSE_PATH_ORDER=host-udp, host-tcp, relay-tcp, relay-udp", "TRAVERSE_PATH_RELAY_UDP=always", "TRAVERSE_PATH_RELAY_AFTER=1s", "TRAVERSE_PATH_REPUNCH=30s..10m")
+	if d.Without != ice.SrflxTCP|ice.SrflxUDP || !d.UDPFirst || !d.RelayUDP || d.RelayAfter != time.Second || d.Repunch != (connmgr.Repunch{First: 30 * time.Second, Most: 10 * time.Minute}) {
+		t.Errorf("as set %b, %v, %v, %v, %v", d.Without, d.UDPFirst, d.RelayUDP, d.RelayAfter, d.Repunch)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"traverse.internal/daemon"
@@ -46,6 +47,10 @@ var stages = []stage{
 	{"file from desktop, direct IPv6", send("desktop", "laptop", direct)},
 	{"an offer declined", declineOffer},
 	{"a transfer cancelled", cancelTransfer},
+	{"laptop closes TCP", udpOnly},
+	{"connect direct, UDP", connectTo("phone", overUDP)},
+	{"file to phone, direct UDP", send("laptop", "phone", overUDP)},
+	{"file from phone, direct UDP", send("phone", "laptop", overUDP)},
 	{"laptop goes relay-only", relayOnly},
 	{"connect relayed, IPv4", connectTo("phone", relayed)},
 	{"file to phone, relayed IPv4", send("laptop", "phone", relayed)},
@@ -103,19 +108,20 @@ func Run(ctx context.Context, opt Options) (Report, error) {
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // route is what a stage expects of a path.
-type route struct{ kind, reason string }
+type route struct{ kind, transport, reason string }
 
 var (
-	direct  = route{"direct", "DIRECT_LAN"}
-	relayed = route{"relayed", "RELAY_POLICY"}
+	direct  = route{"direct", "tcp", "DIRECT_LAN"}
+	overUDP = route{"direct", "udp", "DIRECT_LAN"}
+	relayed = route{"relayed", "tcp", "RELAY_POLICY"}
 )
 
 func (want route) check(p *daemon.Path) error {
 	switch {
 	case p == nil:
 		return errors.New("no path was reported")
-	case p.Kind != want.kind || p.Reason != want.reason:
-		return fmt.Errorf("the path is %s %s, want %s %s", p.Kind, p.Reason, want.kind, want.reason)
+	case p.Kind != want.kind || !strings.HasSuffix(p.Via, "/"+want.transport) || p.Reason != want.reason:
+		return fmt.Errorf("the path is %s %s %s, want %s over %s, %s", p.Kind, p.Via, p.Reason, want.kind, want.transport, want.reason)
 	}
 	return nil
 }

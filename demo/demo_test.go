@@ -58,12 +58,15 @@ func TestDemoFails(t *testing.T) {
 }
 
 func TestRouteCheck(t *testing.T) {
-	if direct.check(nil) == nil || relayed.check(pathOf("direct", "DIRECT_LAN")) == nil || direct.check(pathOf("direct", "PUNCHED_TCP")) == nil {
+	lan := pathOf("direct", "host/tcp", "DIRECT_LAN")
+	if direct.check(nil) == nil || relayed.check(lan) == nil || overUDP.check(lan) == nil || direct.check(pathOf("direct", "host/tcp", "PUNCHED_TCP")) == nil {
 		t.Error("a wrong path passed")
 	}
-	if err := direct.check(pathOf("direct", "DIRECT_LAN")); err != nil {
+	if err := direct.check(lan); err != nil {
 		t.Error(err)
 	}
 }
 
-func pathOf(kind, reason string) *daemon.Path { return &daemon.Path{Kind: kind, Reason: reason} }
+func pathOf(kind, via, reason string) *daemon.Path {
+	return &daemon.Path{Kind: kind, Via: via, Reason: reason}
+}

@@ -183,7 +183,7 @@ func (l *lab) allDevices() []*device {
 
 // relayOnlyConfig makes a device use nothing but the relay, in the families of its addresses.
 func (l *lab) relayOnlyConfig(cfg *daemon.Config) {
-	cfg.Policy = ice.RelayOnly
+	cfg.Policy, cfg.Without, cfg.UDPFirst = ice.RelayOnly, 0, false
 	i := slices.IndexFunc(l.turnd.it.TCPAddrs(), func(a netip.AddrPort) bool { return a.Addr().Is4() })
 	at := l.turnd.it.TCPAddrs()[i]
 	cfg.Relays = []daemon.RelayConfig{{

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"traverse.internal/core/ice"
 	"traverse.internal/daemon"
 	"traverse.internal/dht"
 	"traverse.internal/turn"
@@ -99,6 +100,13 @@ func strangerSilence(ctx context.Context, l *lab, s *Stage) error {
 	s.Detail = "0.8 s without an answer"
 	delete(l.devices, "stranger")
 	return nil
+}
+
+// udpOnly restarts the laptop without ways over TCP, as behind a filter: it offers none, dials none and takes none, and UDP carries in their stead
+// (ICE, DTLS and a reliable stream of our own).
+func udpOnly(_ context.Context, l *lab, s *Stage) error {
+	s.Detail = "path.order = host-udp, srflx-udp: UDP has to carry"
+	return l.again("laptop", func(c *daemon.Config) { c.Without, c.UDPFirst = ice.Ladder([]string{"host-udp", "srflx-udp"}) })
 }
 
 // relayOnly restarts the laptop with --path relay-only and the relay configured.

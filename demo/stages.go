@@ -65,7 +65,7 @@ func sendBig(from, to string, want route) func(context.Context, *lab, *Stage) er
 func move(ctx context.Context, l *lab, s *Stage, from, to string, want route, size int64) error {
 	ctx, cancel := context.WithTimeout(ctx, stageTimeout)
 	defer cancel()
-	source, err := l.makeFile(fmt.Sprintf("%s-to-%s-%s.bin", from, to, want.kind), size)
+	source, err := l.makeFile(fmt.Sprintf("%s-to-%s-%s-%s.bin", from, to, want.kind, want.transport), size)
 	if err != nil {
 		return err
 	}

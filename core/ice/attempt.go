@@ -59,7 +59,7 @@ type Attempt struct {
 	fingerprint []byte   // of our DTLS certificate; nil: UDP is not offered
 	loops       int      // that dial and connect
 	udpTried    bool     // both sides offered it
-	udpOpen     bool     // TCP had its head start
+	nextOpen    bool     // TCP had its head start over UDP; with UDPFirst UDP over TCP
 	udpLast     bool     // and TCP through relays had, so that UDP may go through them
 	claimed     carriage // that the offerer nominated
 }
@@ -125,7 +125,7 @@ func (a *Attempt) Offer() Offer {
 		o.Policy = Auto
 	}
 	for i, h := range a.hosts {
-		if policy == RelayOnly {
+		if policy == RelayOnly || !a.ep.cfg.uses(TypeHost, true) {
 			o.Sources = append(o.Sources, h.Addr())
 			continue
 		}
@@ -264,7 +264,7 @@ func (a *Attempt) admitLocked(s *stream) error {
 	switch {
 	case a.stage == over:
 		return ErrClosed
-	case a.policy == RelayOnly && !s.relay.IsValid(), a.policy == DirectOnly && s.relay.IsValid():
+	case !s.relay.IsValid() && (a.policy == RelayOnly || !a.ep.cfg.uses(TypePrflx, true)), a.policy == DirectOnly && s.relay.IsValid():
 		return errPolicies
 	case l != nil && l.stream != nil:
 		return errTaken

@@ -20,7 +20,13 @@ type Relay struct {
 // Config says how an Endpoint finds paths. The zero Config listens on every interface and has no relay.
 type Config struct {
 	Policy Policy // which paths we want; default Auto
-	Relays []Relay
+	// Without are kinds of ways that are neither offered nor tried. Default 0: all are.
+	Without Rungs
+	// UDPFirst gives UDP the head start over TCP where this side calls. Default false: TCP has it.
+	UDPFirst bool
+	// RelayUDP has relays asked for UDP ports beside TCP ones from the start. Default false: where TCP ones are of no use.
+	RelayUDP bool
+	Relays   []Relay
 
 	// Addrs are the addresses to listen on, to offer, and to dial from. Default nil: the listeners are on the wildcard
 	// address, and those of all interfaces that are up when an attempt gathers are offered.

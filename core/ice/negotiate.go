@@ -80,7 +80,7 @@ func (a *Attempt) negotiate(ctx context.Context, role Role, remote Offer) (*Path
 		a.udpTried = true
 		a.mu.Unlock()
 	}
-	if ways == 0 && len(a.lent)+len(a.lentUDP) == 0 && (len(a.hosts) == 0 || a.rules() == RelayOnly) {
+	if ways == 0 && len(a.lent)+len(a.lentUDP) == 0 && (len(a.hosts) == 0 || a.rules() == RelayOnly || !a.ep.cfg.uses(TypePrflx, true)) {
 		return nil, a.noPath(errNoWay)
 	}
 	a.start(ctx, agent, role, remote)
@@ -168,12 +168,12 @@ func (a *Attempt) targets(remote *Offer) []*leg {
 	}
 	if policy != RelayOnly {
 		for _, c := range remote.Candidates {
-			if c.TCP && c.Component == 1 && c.Type != TypeRelay {
+			if c.TCP && c.Component == 1 && c.Type != TypeRelay && a.ep.cfg.uses(c.Type, true) {
 				add(leg{addr: c.Addr, typ: c.Type, priority: max(1, c.Priority)})
 			}
 		}
 	}
-	if policy != DirectOnly {
+	if policy != DirectOnly && a.ep.cfg.uses(TypeRelay, true) {
 		for i, r := range remote.relayed() {
 			add(leg{addr: r, typ: TypeRelay, relayed: true, priority: priority(TypeRelay, i)})
 		}
@@ -256,23 +256,41 @@ func (a *Attempt) openGate(ctx context.Context) {
 		if !sleep(a.ctx, cfg.RelayAfter) {
 			return
 		}
-		held := a.directUp()
-		if held && !sleep(a.ctx, cfg.RelayHold-cfg.RelayAfter) {
+		first, next := a.directUp, a.udpUp
+		if cfg.UDPFirst {
+			first, next = next, first
+		}
+		if first() && !sleep(a.ctx, cfg.RelayHold-cfg.RelayAfter) {
 			return
 		}
-		a.mu.Lock()
-		a.udpOpen = true
-		tried := a.udpTried
-		a.mu.Unlock()
-		// A pair that was checked is nominated within a moment. It goes before a relay.
-		if tried && a.udp.alive() && !sleep(a.ctx, cfg.RelayHold) {
+		a.openNext()
+		// What was checked is nominated within a moment. It goes before a relay.
+		if next() && !sleep(a.ctx, cfg.RelayHold) {
 			return
 		}
 	}
 	if ctx.Err() == nil {
+		if a.ep.cfg.UDPFirst {
+			a.openNext() // TCP through relays goes before UDP through them
+		}
 		close(a.gate)
 		a.openLast()
 	}
+}
+
+// openNext ends the head start that one transport has over the other.
+func (a *Attempt) openNext() {
+	a.mu.Lock()
+	a.nextOpen = true
+	a.mu.Unlock()
+}
+
+// udpUp reports whether the peer has shown itself over UDP without a relay.
+func (a *Attempt) udpUp() bool {
+	a.mu.Lock()
+	tried := a.udpTried
+	a.mu.Unlock()
+	return tried && a.udp.alive()
 }
 
 // mayBeDirect reports whether there is a direct way in either direction.

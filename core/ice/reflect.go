@@ -140,6 +140,9 @@ func (e *Endpoint) reflectAll(ctx context.Context, hosts []netip.AddrPort) []*re
 // mappings are the addresses on the outside that lead to our port: the one that the router was asked for, and those that
 // relays saw.
 func (a *Attempt) mappings() []netip.AddrPort {
+	if !a.ep.cfg.uses(TypeSrflx, true) {
+		return nil
+	}
 	out := a.reflexive()
 	if at, _ := a.ep.mappedPort(); at.IsValid() && !slices.Contains(a.hosts, at) {
 		out = append([]netip.AddrPort{at}, out...)

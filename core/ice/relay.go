@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"traverse.internal/core/reason"
+	"traverse.internal/core/turnclient"
 )
 
 // lender is a TCP allocation at a relay: core/turnclient's, or one that a test makes.
@@ -84,7 +85,11 @@ func (a *Attempt) allocateAll(ctx context.Context) (got []*lent, udp []*lentUDP,
 	for i, r := range relays {
 		for f := range results[i] {
 			wg.Go(func() {
-				l, err := e.allocateOne(a.tcpShare(ctx, r), r, f == 1)
+				var l *lent
+				err := error(turnclient.ErrTransport) // as a relay without TCP ports says
+				if e.cfg.uses(TypeRelay, true) {
+					l, err = e.allocateOne(a.tcpShare(ctx, r), r, f == 1)
+				}
 				x := result{lent: l, err: err}
 				if err != nil || e.suspected() {
 					x.udp = a.borrowUDP(ctx, r, f == 1, err)
@@ -192,13 +197,13 @@ func (a *Attempt) gather(ctx context.Context) error {
 	defer unhook()
 	var wg sync.WaitGroup
 	var reflections []*reflection
-	if a.wants != RelayOnly {
+	if a.wants != RelayOnly && cfg.uses(TypeSrflx, true) {
 		wg.Go(func() { reflections = a.ep.reflectAll(ctx, a.hosts) })
 	}
 	var got []*lent
 	var udp []*lentUDP
 	var failed []error
-	if a.wants != DirectOnly {
+	if a.wants != DirectOnly && (cfg.uses(TypeRelay, true) || cfg.uses(TypeRelay, false)) {
 		got, udp, failed = a.allocateAll(ctx)
 	}
 	wg.Wait()

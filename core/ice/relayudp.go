@@ -64,7 +64,7 @@ func allocateDatagrams(ctx context.Context, r Relay, v6, packets bool, receive f
 
 // borrowUDP asks a relay for a UDP port, after it refused a TCP one with why (nil: it did not).
 func (a *Attempt) borrowUDP(ctx context.Context, r Relay, v6 bool, why error) *lentUDP {
-	if a.udp == nil || a.ep.cfg.allocateDatagrams == nil {
+	if a.udp == nil || a.ep.cfg.allocateDatagrams == nil || !a.ep.cfg.uses(TypeRelay, false) {
 		return nil
 	}
 	packets := false
@@ -150,7 +150,9 @@ func (a *Attempt) suspectRelays() {
 }
 
 // suspected reports whether UDP ports are wanted whatever relays say of TCP.
-func (e *Endpoint) suspected() bool { return time.Now().UnixNano() < e.suspect.Load() }
+func (e *Endpoint) suspected() bool {
+	return e.cfg.RelayUDP || time.Now().UnixNano() < e.suspect.Load()
+}
 
 // giveBackUDP is giveBack.
 func (e *Endpoint) giveBackUDP(l *lentUDP) { e.release(&l.once, l.Close) }
@@ -239,7 +241,7 @@ func (a *Attempt) openLast() {
 		return
 	}
 	a.mu.Lock()
-	a.udpOpen, a.udpLast = true, true
+	a.nextOpen, a.udpLast = true, true
 	a.mu.Unlock()
 }
 

@@ -220,7 +220,7 @@ func (u *udpAgent) knows(from udpKey) bool {
 
 // heard passes a checked message to the agent.
 func (u *udpAgent) heard(b []byte, w way) {
-	near := u.a.rules() != RelayOnly
+	near := u.a.rules() != RelayOnly && u.ports.ep.cfg.uses(TypePrflx, false)
 	k := keyOf(w)
 	u.mu.Lock()
 	l := u.legs[k]

@@ -200,12 +200,18 @@ func (a *Attempt) gatherUDP(ctx context.Context) {
 		return
 	}
 	for _, h := range a.hosts {
+		if !a.ep.cfg.uses(TypeHost, false) {
+			break
+		}
 		for _, s := range a.udp.ports.of(h.Addr()) {
 			if local := s.local.Addr(); local == h.Addr() || local.IsUnspecified() {
 				a.udpHosts = append(a.udpHosts, netip.AddrPortFrom(h.Addr(), s.local.Port()))
 				break
 			}
 		}
+	}
+	if !a.ep.cfg.uses(TypeSrflx, false) {
+		return
 	}
 	seen, silent := a.udp.ports.reflexive(ctx)
 	for _, at := range append(a.ep.mappedUDP(), seen...) {
@@ -264,7 +270,7 @@ func (a *Attempt) udpTargets(remote *Offer) []udpTarget {
 	for _, c := range remote.Candidates {
 		ip, far := c.Addr.Addr(), c.Type == TypeRelay
 		switch {
-		case c.TCP, c.Component != 1:
+		case c.TCP, c.Component != 1, !a.ep.cfg.uses(c.Type, false):
 		case ip.IsLoopback() && !a.ep.cfg.Loopback, ip.IsLinkLocalUnicast():
 		case far && (policy == DirectOnly || !a.ep.cfg.Loopback && c.Addr.Port() < firstUnreserved):
 		case slices.Contains(a.udpHosts, c.Addr), slices.ContainsFunc(out, func(o udpTarget) bool { return o.Addr == c.Addr }):
@@ -294,11 +300,11 @@ const (
 )
 
 // claim is asked by the offerer before it nominates: once one transport was nominated the other one is not. UDP waits until
-// TCP had its head start.
+// TCP had its head start, or the other way round.
 func (a *Attempt) claim(t carriage) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if t == overUDP && !a.udpOpen {
+	if t != a.ep.cfg.head() && !a.nextOpen {
 		return false
 	}
 	if a.claimed == overNothing {
