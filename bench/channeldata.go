@@ -60,7 +60,10 @@ func channelDataBenches() []bench {
 		}
 		add("saturated", single, false, flowShape{flows: 1, burst: 1, up: up, size: 100, family: v6})
 	}
-	add("saturated", many, false, flowShape{flows: 1000, burst: 1, up: true, size: 100, family: v6})
+	add("saturated", single, false, flowShape{flows: 1, burst: 1, up: true, size: 1200, family: v6})
+	for _, up := range []bool{true, false} {
+		add("saturated", many, false, flowShape{flows: 1000, burst: 1, up: up, size: 100, family: v6})
+	}
 	for _, rate := range []int{20_000, 60_000, 120_000} {
 		for _, flows := range []int{1, 1000} {
 			for _, up := range []bool{true, false} {
@@ -69,7 +72,10 @@ func channelDataBenches() []bench {
 			}
 		}
 	}
-	add("rates", ratio(1, 1.2), false, flowShape{flows: 1000, burst: 1, up: true, size: 100, rate: 60_000, family: v6})
+	for _, up := range []bool{true, false} {
+		add("rates", ratio(1, 1.2), false, flowShape{flows: 1, burst: 1, up: up, size: 1200, rate: 60_000})
+		add("rates", ratio(1, 1.2), false, flowShape{flows: 1000, burst: 1, up: up, size: 100, rate: 60_000, family: v6})
+	}
 	for _, up := range []bool{true, false} {
 		for _, burst := range []int{4, 16, 40} {
 			g := goal{} // 4 is between single packets and the table's "16 and more"
@@ -84,7 +90,10 @@ func channelDataBenches() []bench {
 			}
 		}
 	}
-	add("bursts", ratio(8, 15), false, flowShape{flows: 1, burst: 16, up: true, size: 100, family: v6})
+	for _, up := range []bool{true, false} {
+		add("bursts", ratio(8, 15), false, flowShape{flows: 1, burst: 16, up: up, size: 100, family: v6})
+		add("bursts", ratio(8, 15), false, flowShape{flows: 1000, burst: 16, up: up, size: 100})
+	}
 	return list
 }
 

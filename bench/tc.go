@@ -29,6 +29,7 @@ func tcBenches() []bench {
 		{flows: 1, up: true, family: v6},
 		{flows: 1, family: v6},
 		{flows: 1, up: true, size: 1200},
+		{flows: 1, size: 1200},
 	} {
 		s.burst, s.whole, s.card, s.size = 1, true, true, max(s.size, 100)
 		list = append(list, bench{
