@@ -203,6 +203,7 @@ func (d *Daemon) renewLoop(ctx context.Context) error {
 			d.spawn(d.announce)
 		}
 		d.shareContacts()
+		d.storeSeen()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -332,15 +333,17 @@ type DeviceEntry struct {
 	identity.ListedDevice
 	Self   bool `json:"self"`             // it is this one
 	Signer bool `json:"signer,omitempty"` // it has the account's key; only that device itself knows
+	Presence
 }
 
 // DeviceList is what `device ls` prints.
 type DeviceList struct {
 	cli.Envelope
-	Account string        `json:"account,omitempty"` // absent: this device is a party of its own
-	Version uint64        `json:"version,omitempty"`
-	Expires *time.Time    `json:"expires,omitempty"`
-	Devices []DeviceEntry `json:"devices"`
+	Account string              `json:"account,omitempty"` // absent: this device is a party of its own
+	Version uint64              `json:"version,omitempty"`
+	Expires *time.Time          `json:"expires,omitempty"`
+	Devices []DeviceEntry       `json:"devices"`
+	Revoked []identity.DeviceID `json:"revoked,omitempty"` // the last 64 that were on the list once
 }
 
 // ListDevices reads the devices of a home's account.
@@ -354,7 +357,9 @@ func ListDevices(h Home) (DeviceList, error) {
 		return DeviceList{}, err
 	}
 	_, err = identity.LoadAccount(h.Identity)
-	return deviceList(c, device.ID(), readName(h), err == nil), nil
+	list := deviceList(c, device.ID(), readName(h), err == nil)
+	list.present(loadSeen(h), nil)
+	return list, nil
 }
 
 func deviceList(c *Contacts, self identity.DeviceID, name string, signs bool) DeviceList {
@@ -365,6 +370,7 @@ func deviceList(c *Contacts, self identity.DeviceID, name string, signs bool) De
 		return out
 	}
 	out.Account, out.Version, out.Expires = own.Account.String(), own.list.Version, &own.list.Expires
+	out.Revoked = own.Revoked
 	for _, dev := range own.list.Devices {
 		out.Devices = append(out.Devices, DeviceEntry{ListedDevice: dev, Self: dev.ID == self, Signer: dev.ID == self && signs})
 	}

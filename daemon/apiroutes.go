@@ -79,8 +79,18 @@ func (d *Daemon) routes() []route {
 		{method: "GET", path: "/v1/log", summary: "the last lines that the node has logged, from level info on", out: LogLines{}, answer: func(*http.Request) (any, error) { return d.lastLines.list(), nil }},
 		{method: "GET", path: "/v1/contacts", summary: "list the contacts", out: ContactList{}, answer: func(*http.Request) (any, error) { return d.contacts.object(), nil }},
 		{method: "POST", path: "/v1/contacts", summary: "know a device under a name", in: contactRequest{}, out: ContactObject{}, answer: d.postContact},
-		{method: "GET", path: "/v1/contacts/{contact}", summary: "one contact, by name or device id", out: ContactObject{}, answer: d.getContact},
+		{method: "GET", path: "/v1/contacts/{contact}", summary: "one contact, by name or device id", out: ContactDetail{}, answer: d.getContact},
 		{method: "POST", path: "/v1/contacts/{contact}", summary: "change a contact's policy, or its name", in: policyRequest{}, out: ContactObject{}, answer: d.postPolicy},
+		{
+			method: "POST", path: "/v1/contacts/{contact}/trust", summary: "say that the devices of a contact were looked at", in: trustRequest{}, out: ContactDetail{},
+			answer: func(r *http.Request) (any, error) {
+				var req trustRequest
+				if err := read(r, &req); err != nil {
+					return nil, err
+				}
+				return d.TrustContact(r.PathValue("contact"), req.Devices)
+			},
+		},
 		{
 			method: "DELETE", path: "/v1/contacts/{contact}", summary: "forget a contact", out: ContactObject{},
 			answer: func(r *http.Request) (any, error) { return d.RemoveContact(r.PathValue("contact")) },
@@ -88,7 +98,7 @@ func (d *Daemon) routes() []route {
 		{
 			method: "GET", path: "/v1/devices", summary: "the devices of this device's account", out: DeviceList{},
 			answer: func(*http.Request) (any, error) {
-				return deviceList(d.contacts, d.self, d.cfg.Name, d.account.key != nil), nil
+				return d.DeviceList(), nil
 			},
 		},
 		{
@@ -226,8 +236,7 @@ type policyRequest struct {
 }
 
 func (d *Daemon) getContact(r *http.Request) (any, error) {
-	c, err := d.contacts.Find(r.PathValue("contact"))
-	return c.object(), err
+	return d.ContactDetail(r.PathValue("contact"))
 }
 
 func (d *Daemon) postPolicy(r *http.Request) (any, error) {

@@ -222,13 +222,23 @@ func (c *Client) Decline(ctx context.Context, id, reason string) (t Transfer, er
 }
 
 // Contact looks at one contact.
-func (c *Client) Contact(ctx context.Context, who string) (o ContactObject, err error) {
+func (c *Client) Contact(ctx context.Context, who string) (o ContactDetail, err error) {
 	return o, c.do(ctx, http.MethodGet, "/v1/contacts/"+url.PathEscape(who), nil, &o)
 }
 
 // SetContact changes a contact's policy.
 func (c *Client) SetContact(ctx context.Context, who string, values map[string]string) (o ContactObject, err error) {
 	return o, c.do(ctx, http.MethodPost, "/v1/contacts/"+url.PathEscape(who), policyRequest{Set: values}, &o)
+}
+
+// TrustContact says that the devices of a contact were looked at: those with the ids, or all.
+func (c *Client) TrustContact(ctx context.Context, who string, ids []string) (o ContactDetail, err error) {
+	return o, c.do(ctx, http.MethodPost, "/v1/contacts/"+url.PathEscape(who)+"/trust", trustRequest{ids}, &o)
+}
+
+// Devices lists the devices of the account.
+func (c *Client) Devices(ctx context.Context) (l DeviceList, err error) {
+	return l, c.do(ctx, http.MethodGet, "/v1/devices", nil, &l)
 }
 
 // RenameContact calls a contact something else.

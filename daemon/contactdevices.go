@@ -63,7 +63,7 @@ func (c *Contact) has(id identity.DeviceID) bool {
 // meant lists the devices that whoever named the contact means: the one, or all but this one.
 func (c *Contact) meant(self identity.DeviceID) (ids []PeerDevice) {
 	for _, d := range c.devices() {
-		if (!c.one || d.Device == c.Device) && d.Device != self {
+		if (!c.one || d.Device == c.Device) && d.Device != self && !c.held(d.Device) {
 			ids = append(ids, d)
 		}
 	}
@@ -128,7 +128,9 @@ func (c *Contacts) Devices() []identity.DeviceID {
 	for i := range c.list {
 		if have := &c.list[i]; !have.Policy.Blocked {
 			for _, d := range have.devices() {
-				add(d.Device)
+				if !have.held(d.Device) {
+					add(d.Device)
+				}
 			}
 		}
 	}
@@ -155,7 +157,7 @@ func (c *Contacts) Knows(id identity.DeviceID) bool {
 		return true
 	}
 	have, ok := c.byDeviceLocked(id)
-	return ok && !have.Policy.Blocked && !c.revokedLocked(id)
+	return ok && !have.Policy.Blocked && !have.held(id) && !c.revokedLocked(id)
 }
 
 // errListExpired is a device whose account's list no longer holds.
@@ -167,7 +169,7 @@ func (c *Contacts) Authorized(id identity.DeviceID) error {
 	defer c.mu.RUnlock()
 	have, ok := c.byDeviceLocked(id)
 	switch {
-	case !ok || have.Policy.Blocked || c.revokedLocked(id):
+	case !ok || have.Policy.Blocked || have.held(id) || c.revokedLocked(id):
 		return errors.New("no contact")
 	case have.list != nil && have.list.CheckTime(time.Now()) != nil:
 		return errListExpired
@@ -370,7 +372,8 @@ func (c *Contact) take(l *identity.DeviceList, raw []byte) []identity.DeviceID {
 	c.Revoked = append(c.Revoked, gone...)
 	c.Revoked = c.Revoked[max(0, len(c.Revoked)-maxRevoked):]
 	if _, ok := l.Find(c.Device); !ok {
-		c.Device = l.Devices[0].ID
+		i := slices.IndexFunc(l.Devices, func(d identity.ListedDevice) bool { return !c.held(d.ID) })
+		c.Device = l.Devices[max(i, 0)].ID
 	}
 	return gone
 }

@@ -29,7 +29,8 @@ type Contact struct {
 	Account identity.AccountID  `json:"account,omitzero"` // zero: a single device
 	List    []byte              `json:"list,omitempty"`   // the account's newest device list, signed
 	Revoked []identity.DeviceID `json:"revoked,omitempty"`
-	Change  change              `json:"change,omitzero"` // the last one that somebody made
+	Trusted []identity.DeviceID `json:"trusted,omitempty"` // devices that somebody has looked at, or that were known when new ones began to be held
+	Change  change              `json:"change,omitzero"`   // the last one that somebody made
 
 	list *identity.DeviceList // List, parsed
 	one  bool                 // Device alone is meant: it was named as NAME:DEVICE or by its id
@@ -183,6 +184,10 @@ func (c *Contacts) Resolve(who string) (Contact, error) {
 	have, err := c.Find(who)
 	if err == nil && have.Policy.Blocked {
 		return Contact{}, cli.Errorf("E_DENIED", "%s is blocked", have.Name).Hint("node contact set %s blocked=off", have.Name)
+	}
+	if err == nil && have.allHeld() {
+		return Contact{}, cli.Errorf("E_DENIED", "%s is new, and nobody has looked at it", who).Because(errors.New("new devices of this contact are held (new-devices=hold)")).
+			Hint("compare its id, then: node contact trust %s", who)
 	}
 	return have, err
 }

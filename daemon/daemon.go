@@ -134,6 +134,7 @@ type Daemon struct {
 	logged    eventLog // connections
 	asked     eventLog // what devices ask for
 	lastLines *logRing
+	seen      *sightings
 	followers atomic.Int32 // of events
 	services  service.Table
 	saved     *saved
@@ -247,7 +248,7 @@ func (d *Daemon) openHome() (*identity.Device, error) {
 	if d.cfg.Name == "" {
 		d.cfg.Name = d.self.Short()
 	}
-	d.device = device
+	d.device, d.seen = device, loadSeen(h)
 	d.contacts.adoptChanges(d.self)
 	if err := d.openAccount(); err != nil {
 		return nil, err
@@ -325,6 +326,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	}
 	d.waitTasks()
 	<-d.manager.Done()
+	d.storeSeen()
 	d.log.Info("node is down")
 	if first == nil && ctx.Err() == nil && d.again.Load() {
 		return ErrAgain
@@ -403,39 +405,4 @@ func (d *Daemon) ID() identity.DeviceID { return d.self }
 func (d *Daemon) AddContact(name, device string) error {
 	_, err := addContact(d.contacts, d.self, name, device)
 	return err
-}
-
-// observe follows the sessions: a transfer whose link died is paused, not failed.
-func (d *Daemon) observe(e connmgr.Event) {
-	attrs := []any{"peer", d.contacts.NameOf(e.Peer)}
-	if e.Route.Kind != "" {
-		attrs = append(attrs, "path", e.Route.Kind, "via", e.Route.Via, "reason", string(e.Route.Reason))
-	}
-	if e.Err != nil {
-		attrs = append(attrs, "error", e.Err.Error())
-	}
-	switch e.Kind {
-	case connmgr.EventLinkDown:
-		d.table.onSession(e.Peer, e.Session, func(t *entry) { t.paused = true })
-	case connmgr.EventPath:
-		attrs = append(attrs, "from", e.From.Kind)
-		d.table.onSession(e.Peer, e.Session, func(t *entry) { t.shown.Path = pathOf(e.Route) })
-	case connmgr.EventLinkUp:
-		d.table.onSession(e.Peer, e.Session, func(t *entry) { t.paused, t.shown.Path = false, pathOf(e.Route) })
-	}
-	if e.Kind == connmgr.EventConnected {
-		d.peerIsHere(e.Peer)
-	}
-	if d.metrics != nil && (e.Kind == connmgr.EventConnected || e.Kind == connmgr.EventLinkUp || e.Kind == connmgr.EventPath && e.Alive && !e.Kept) {
-		d.metrics.PathSetup(e.Route.Kind, e.Setup)
-	}
-	d.events.publish(d.sessionEvent(e))
-	skipped, ok := d.logged.take(e.Peer, e.Time)
-	if !ok {
-		return
-	}
-	if skipped > 0 {
-		attrs = append(attrs, "skipped", skipped)
-	}
-	d.log.Info("connection", append([]any{"event", string(e.Kind)}, attrs...)...)
 }

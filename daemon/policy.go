@@ -17,11 +17,12 @@ import (
 
 // ContactPolicy is what differs for one contact. The zero value is any contact's.
 type ContactPolicy struct {
-	Path       string `json:"path,omitempty"`            // auto, direct-only or relay-only [path.policy]
-	Blocked    bool   `json:"blocked,omitempty"`         // treated as a stranger: it gets no answer at all
-	AutoAccept int64  `json:"auto_accept_max,omitempty"` // files up to so many bytes are taken unasked [as accept.default says]
-	Downloads  string `json:"download_dir,omitempty"`    // absolute path of the folder for its files [the node's]
-	Listen     bool   `json:"listen,omitempty"`          // it may have this device listen on loopback ports (forward -R)
+	Path       string `json:"path,omitempty"`             // auto, direct-only or relay-only [path.policy]
+	Blocked    bool   `json:"blocked,omitempty"`          // treated as a stranger: it gets no answer at all
+	AutoAccept int64  `json:"auto_accept_max,omitempty"`  // files up to so many bytes are taken unasked [as accept.default says]
+	Downloads  string `json:"download_dir,omitempty"`     // absolute path of the folder for its files [the node's]
+	Hold       bool   `json:"hold_new_devices,omitempty"` // devices that its account lists from now on get no answer until they are trusted
+	Listen     bool   `json:"listen,omitempty"`           // it may have this device listen on loopback ports (forward -R)
 }
 
 // PolicyKeys are the names that `contact set` takes, with what they mean.
@@ -29,6 +30,7 @@ var PolicyKeys = [][2]string{
 	{"auto-accept", "files up to this size are taken unasked, 2GiB for example; off: as accept.default says"},
 	{"download-dir", "folder for its files; off: the node's"},
 	{"listen", "on: it may have this device listen on loopback ports (`forward -R` there)"},
+	{"new-devices", "hold: a device that its account lists from now on gets no answer until `contact trust`; off: the account's word is enough"},
 	{"path", "which ways to it are used, whoever calls: auto, direct-only or relay-only; off: as path.policy says"},
 	{"blocked", "on: it gets no answer at all, as a stranger"},
 }
@@ -51,6 +53,10 @@ func (p *ContactPolicy) set(key, value string) (err error) {
 		p.Downloads = value
 	case "listen":
 		p.Listen, err = onOff(value)
+	case "new-devices":
+		if p.Hold = value == "hold"; value != "hold" && value != "off" {
+			err = errors.New("it is hold or off")
+		}
 	case "path":
 		if value == "off" {
 			value = ""
@@ -111,6 +117,9 @@ func (c *Contacts) Set(who string, values map[string]string) (Contact, error) {
 			if err := have.Policy.set(key, value); err != nil {
 				return err
 			}
+		}
+		if have.Policy.Hold && len(have.Trusted) == 0 {
+			have.Trusted = have.ids() // those that are known are no news
 		}
 		return nil
 	})
@@ -226,6 +235,11 @@ func (d *Daemon) SetContact(who string, values map[string]string) (ContactObject
 	if have.Policy.Blocked {
 		d.disconnect(have)
 	}
+	for _, id := range have.ids() {
+		if have.held(id) {
+			d.manager.Disconnect(id)
+		}
+	}
 	if _, changed := values["path"]; changed {
 		for _, p := range have.meant(d.self) {
 			d.manager.Repolicy(p.Device)
@@ -302,17 +316,4 @@ func RenameContact(ctx context.Context, h Home, who, name string) (ContactObject
 func RemoveContact(ctx context.Context, h Home, who string) (ContactObject, error) {
 	return onContacts(h, func(c *Client) (ContactObject, error) { return c.RemoveContact(ctx, who) },
 		func(c *Contacts) (Contact, error) { return c.Remove(who) })
-}
-
-// ShowContact reads one contact of a home.
-func ShowContact(h Home, who string) (ContactObject, error) {
-	c, err := LoadContacts(h)
-	if err != nil {
-		return ContactObject{}, err
-	}
-	have, err := c.Find(who)
-	if err != nil {
-		return ContactObject{}, err
-	}
-	return have.object(), nil
 }

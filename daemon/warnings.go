@@ -25,6 +25,9 @@ func (d *Daemon) warnings(now time.Time) (all []string) {
 	if w := d.twin.warning(now); w != nil {
 		all = append(all, w.String())
 	}
+	for _, w := range d.contacts.newDevices() {
+		all = append(all, w.String())
+	}
 	return all
 }
 

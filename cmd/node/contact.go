@@ -63,12 +63,8 @@ A folder for files (download-dir), ports (listen) and the kind of path are each 
 				})
 			},
 		},
-		&cobra.Command{
-			Use: "show NAME", Short: "one contact and what it may do", Args: exactArgs(1), Example: "  node contact show phone",
-			RunE: func(_ *cobra.Command, args []string) error {
-				return a.oneContact(func(h daemon.Home) (daemon.ContactObject, error) { return daemon.ShowContact(h, args[0]) })
-			},
-		},
+		a.contactShowCommand(),
+		a.contactTrustCommand(),
 		a.contactSetCommand(),
 		a.contactPolicyCommand(),
 		&cobra.Command{
@@ -183,6 +179,9 @@ func policyText(p *daemon.ContactPolicy) string {
 	}
 	if p.Listen {
 		parts = append(parts, "listen=on")
+	}
+	if p.Hold {
+		parts = append(parts, "new-devices=hold")
 	}
 	return strings.Join(parts, " ")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"traverse.internal/daemon"
+	"traverse.internal/internal/cli"
 )
 
 func (a *app) deviceCommand() *cobra.Command {
@@ -22,13 +24,11 @@ it has to be up once in three days or so, else the others' time runs out after s
 	cmd.AddCommand(
 		a.deviceLinkCommand(),
 		&cobra.Command{
-			Use: "ls", Short: "list the devices of the account", Args: noArgs, Example: "  node device ls --json",
-			RunE: func(*cobra.Command, []string) error {
-				h, err := a.place()
-				if err != nil {
-					return err
-				}
-				list, err := daemon.ListDevices(h)
+			Use: "ls", Short: "list the devices of the account, and how it stands with each", Args: noArgs, Example: "  node device ls --json",
+			Long: `Ls lists the account's devices: whether this one is connected with it, or when it last was, and the ids of those that were taken off. Others may be up without being connected: "node ping me:NAME" finds out.
+Without a running node it tells what the home has.`,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				list, err := a.devices(cmd)
 				if err != nil {
 					return err
 				}
@@ -37,6 +37,9 @@ it has to be up once in three days or so, else the others' time runs out after s
 						fmt.Fprintf(w, "account %s, list %d, until %s\n", list.Account, list.Version, list.Expires.Local().Format(time.DateTime))
 					}
 					printDevices(w, list.Devices)
+					for _, id := range list.Revoked {
+						fmt.Fprintf(w, "%s  revoked\n", id)
+					}
 				})
 			},
 		},
@@ -100,7 +103,26 @@ func printDevices(w io.Writer, list []daemon.DeviceEntry) {
 		if d.Signer {
 			marks += ", signs"
 		}
+		if !d.Self && d.Presence != (daemon.Presence{}) { // of a list that says so
+			marks = presenceText(d.Presence)
+		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\n", d.Name, d.ID, marks)
 	}
 	tw.Flush()
+}
+
+// devices asks the node, and reads the home where none runs.
+func (a *app) devices(cmd *cobra.Command) (list daemon.DeviceList, err error) {
+	h, err := a.place()
+	if err != nil {
+		return list, err
+	}
+	err = a.ask(cmd, quick, func(ctx context.Context, c *daemon.Client) error {
+		list, err = c.Devices(ctx)
+		return err
+	})
+	if told := (*cli.Error)(nil); errors.As(err, &told) && told.Code == "E_NO_DAEMON" {
+		return daemon.ListDevices(h)
+	}
+	return list, err
 }

@@ -243,11 +243,11 @@ name changes. What stands behind -- is ssh's.`,
 			if err != nil {
 				return err
 			}
-			contact, err := daemon.ShowContact(h, args[0])
+			contact, err := daemon.ShowContact(cmd.Context(), h, args[0])
 			if err != nil {
 				return err
 			}
-			line, err := a.sshLine(h, contact, user, service, args[1:])
+			line, err := a.sshLine(h, contact.ContactObject, user, service, args[1:])
 			if err != nil {
 				return err
 			}
