@@ -172,7 +172,7 @@ func goroutines() string {
 	buf := make([]byte, 1<<20)
 	stacks := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
 	ours := slices.DeleteFunc(stacks[1:], func(s string) bool {
-		return !strings.Contains(s, "core/ice.") && !strings.Contains(s, "core/turnclient") && !strings.Contains(s, "pion/ice") || strings.Contains(s, "core/ice.Test") || strings.Contains(s, "core/ice.turndUDP")
+		return !strings.Contains(s, "core/ice.") && !strings.Contains(s, "core/turnclient") && !strings.Contains(s, "pion/ice") || strings.Contains(s, "core/ice.Test") || strings.Contains(s, "core/ice.startTurnd")
 	})
 	return strings.Join(ours, "\n\n")
 }

@@ -20,24 +20,10 @@ import (
 // turndUDP is our own server, which lends UDP ports only.
 func turndUDP(t *testing.T, change func(*turn.Config)) *turn.Server {
 	t.Helper()
-	cfg := turn.Config{
-		ListenTCP: []netip.AddrPort{netip.AddrPortFrom(lo4, 0)}, NoTCPRelays: true,
-		Users: map[string]string{"u": "p"}, Realm: "r", RelayIP4: lo4, RelayIP6: lo6,
-		AllowPeers: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}, OwnRelays: true,
-	}
-	change(&cfg)
-	server, err := turn.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
+	return startTurnd(t, func(cfg *turn.Config) {
+		cfg.NoTCPRelays, cfg.OwnRelays = true, true
+		change(cfg)
 	})
-	return server
 }
 
 // nothingDirect leaves nothing in an offer but UDP through relays; other UDP leads to a port where nobody answers.

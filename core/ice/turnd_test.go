@@ -11,14 +11,16 @@ import (
 	"traverse.internal/turn"
 )
 
-// TestTurnd runs the relayed paths through our own TURN server.
-func TestTurnd(t *testing.T) {
-	needIPv6(t)
-	server, err := turn.New(turn.Config{
+// startTurnd runs our own TURN server on loopback, which knows the user u with password p.
+func startTurnd(t *testing.T, change func(*turn.Config)) *turn.Server {
+	t.Helper()
+	cfg := turn.Config{
 		ListenTCP: []netip.AddrPort{netip.AddrPortFrom(lo4, 0)},
 		Users:     map[string]string{"u": "p"}, Realm: "r", RelayIP4: lo4, RelayIP6: lo6,
 		AllowPeers: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
-	})
+	}
+	change(&cfg)
+	server, err := turn.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,6 +31,13 @@ func TestTurnd(t *testing.T) {
 		cancel()
 		<-ended
 	})
+	return server
+}
+
+// TestTurnd runs the relayed paths through our own TURN server.
+func TestTurnd(t *testing.T) {
+	needIPv6(t)
+	server := startTurnd(t, func(*turn.Config) {})
 	relayedPaths(t, server.TCPAddrs()[0].String())
 	eventually(t, "allocations to be given back", func() bool {
 		n := 0
