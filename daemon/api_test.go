@@ -19,25 +19,10 @@ import (
 // upAlone runs a daemon that knows nobody, on loopback, until the test ends.
 func upAlone(t *testing.T) Home {
 	t.Helper()
-	h := HomeAt(t.TempDir())
-	if _, err := Init(h, "alone"); err != nil {
-		t.Fatal(err)
-	}
+	h := newHome(t, "alone")
 	cfg := Config{Home: h, Name: "alone"}
 	cfg.DHT.Private, cfg.DHT.Listen = true, netip.MustParseAddrPort("127.0.0.1:0")
-	d, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
-	})
+	serve(t, cfg)
 	return h
 }
 

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -15,10 +14,7 @@ import (
 
 // TestDashboard: the status page of a node that knows nobody says so, and who it is.
 func TestDashboard(t *testing.T) {
-	h := HomeAt(t.TempDir())
-	if _, err := Init(h, "alone"); err != nil {
-		t.Fatal(err)
-	}
+	h := newHome(t, "alone")
 	cfg := Config{Home: h, Name: "alone", Dashboard: "0.0.0.0:0"}
 	cfg.DHT.Private, cfg.DHT.Listen = true, netip.MustParseAddrPort("127.0.0.1:0")
 	var e *cli.Error
@@ -26,19 +22,7 @@ func TestDashboard(t *testing.T) {
 		t.Fatalf("shown to the network: %v", err)
 	}
 	cfg.Dashboard = "127.0.0.1:0"
-	d, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Serve(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
-	}()
+	d, _ := serve(t, cfg)
 	res, err := http.Get(d.Status().Dashboard + "view")
 	if err != nil {
 		t.Fatal(err)

@@ -2,9 +2,9 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 	"time"
 )
@@ -22,6 +22,12 @@ const labPatience = 30 * time.Second // for what should happen; only a failing t
 // startNode starts a node that finds the others by the first one.
 func startNode(t *testing.T, name string, first *labNode, change func(*Config)) *labNode {
 	t.Helper()
+	return startHome(t, newHome(t, name), name, first, change)
+}
+
+// newHome makes a device in a folder of its own.
+func newHome(t *testing.T, name string) Home {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "node") // t.TempDir can be longer than a socket's name may be
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +37,27 @@ func startNode(t *testing.T, name string, first *labNode, change func(*Config)) 
 	if _, err := Init(h, name); err != nil {
 		t.Fatal(err)
 	}
-	return startHome(t, h, name, first, change)
+	return h
+}
+
+// serve runs a daemon until down is called, or the test has ended.
+func serve(t *testing.T, cfg Config) (d *Daemon, down func()) {
+	t.Helper()
+	d, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Serve(ctx) }()
+	down = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("%s: %v", cfg.Name, err)
+		}
+	})
+	t.Cleanup(down)
+	return d, down
 }
 
 func startHome(t *testing.T, h Home, name string, first *labNode, change func(*Config)) *labNode {
@@ -44,32 +70,8 @@ func startHome(t *testing.T, h Home, name string, first *labNode, change func(*C
 	if change != nil {
 		change(&cfg)
 	}
-	d, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Serve(ctx) }()
-	n := &labNode{Daemon: d, client: NewClient(h.Socket)}
-	done := false
-	n.down = func() {
-		if cancel(); !done {
-			done = true
-			if err := <-ended; err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
-	}
-	n.ended = func(t *testing.T, want error) {
-		t.Helper()
-		if err := <-ended; !errors.Is(err, want) {
-			t.Errorf("%s ended with %v, want %v", name, err, want)
-		}
-		done = true
-	}
-	t.Cleanup(n.down)
-	return n
+	d, down := serve(t, cfg)
+	return &labNode{Daemon: d, client: NewClient(h.Socket), down: down}
 }
 
 // join makes a contact of the two, or with device an account of them.

@@ -17,15 +17,8 @@ import (
 
 // The relay inside a node has turnd's admin socket, and reloads with a signal; drained, it leaves the node up.
 func TestEmbeddedRelayIsOperated(t *testing.T) {
-	dir, err := os.MkdirTemp("", "node") // t.TempDir can be longer than a socket's name may be
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	h := HomeAt(dir)
-	if _, err := Init(h, "alone"); err != nil {
-		t.Fatal(err)
-	}
+	h := newHome(t, "alone")
+	dir := filepath.Dir(h.Socket)
 	loop := netip.MustParseAddr("127.0.0.1")
 	conf := config.Default()
 	conf.Turnd.Enabled, conf.Turnd.ListenUDP, conf.Turnd.ListenTCP, conf.Turnd.RelayIP4 = true, []netip.AddrPort{netip.AddrPortFrom(loop, 0)}, nil, loop
@@ -39,13 +32,7 @@ func TestEmbeddedRelayIsOperated(t *testing.T) {
 		return conf, nil
 	}}}
 	cfg.DHT.Private, cfg.DHT.Listen = true, netip.AddrPortFrom(loop, 0)
-	d, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Serve(ctx) }()
+	_, down := serve(t, cfg)
 	hup <- syscall.SIGHUP
 	<-loads
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
@@ -68,8 +55,5 @@ func TestEmbeddedRelayIsOperated(t *testing.T) {
 	if _, err := NewClient(h.Socket).Status(t.Context()); err != nil {
 		t.Errorf("the node after its relay has drained: %v", err)
 	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	down()
 }

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"os"
@@ -15,15 +14,8 @@ import (
 // A reload puts in force what can be while the node runs, names what takes a restart until there is one, and changes nothing
 // when something is wrong.
 func TestReload(t *testing.T) {
-	dir, err := os.MkdirTemp("", "node") // t.TempDir can be longer than a socket's name may be
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	h := HomeAt(dir)
-	if _, err := Init(h, "alone"); err != nil {
-		t.Fatal(err)
-	}
+	h := newHome(t, "alone")
+	dir := filepath.Dir(h.Socket)
 	secret := filepath.Join(dir, "password")
 	put := func(password string, mode os.FileMode) {
 		t.Helper()
@@ -44,19 +36,7 @@ func TestReload(t *testing.T) {
 	cfg.Operate = &Operation{
 		Conf: conf, Load: func() (config.Config, error) { return now, nil }, Log: func(l, _ string) { level = l },
 	}
-	d, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	d, _ := serve(t, cfg)
 	client := NewClient(h.Socket)
 	for _, step := range []struct {
 		name             string
