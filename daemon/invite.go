@@ -35,6 +35,7 @@ type Invitation struct {
 	Name    string              `json:"name,omitempty"` // what the contact is to be called [what it calls itself]
 	Expires time.Time           `json:"expires"`
 	UsedBy  identity.DeviceID   `json:"used_by,omitzero"`
+	Allow   []string            `json:"allow,omitempty"` // what the contact gets, as `invite --allow` takes it
 }
 
 // InviteRequest asks for a ticket.
@@ -42,6 +43,7 @@ type InviteRequest struct {
 	Device  bool          `json:"device,omitempty"`     // for a device of the account, not for a contact
 	Name    string        `json:"name,omitempty"`       // what the contact or the device is to be called [what it calls itself]
 	Expires time.Duration `json:"expires_ns,omitempty"` // [10m], at most 24h
+	Allow   []string      `json:"allow,omitempty"`      // for a contact: forward:SERVICE[=HOST:PORT], files:SIZE, listen
 }
 
 // TicketObject is what `invite` and `device link` print.
@@ -128,12 +130,18 @@ func (d *Daemon) Invite(req InviteRequest) (TicketObject, error) {
 			return TicketObject{}, cli.Errorf("E_USAGE", "the other side cannot be called %q", req.Name).Because(err)
 		}
 	}
+	if req.Device && len(req.Allow) > 0 {
+		return TicketObject{}, cli.Errorf("E_USAGE", "a device of the account is allowed nothing by its ticket").Hint("node expose NAME HOST:PORT --to me:DEVICE")
+	}
+	if err := d.checkGrants(req.Allow); err != nil {
+		return TicketObject{}, err
+	}
 	ticket := identity.NewTicket(kind, d.self, time.Now().Add(req.Expires))
 	guest, err := ticket.Guest()
 	if err != nil {
 		return TicketObject{}, err
 	}
-	if err := d.contacts.setGuest(Invitation{Guest: guest.ID(), Kind: kind, Name: req.Name, Expires: ticket.Expires}); err != nil {
+	if err := d.contacts.setGuest(Invitation{Guest: guest.ID(), Kind: kind, Name: req.Name, Expires: ticket.Expires, Allow: req.Allow}); err != nil {
 		return TicketObject{}, err
 	}
 	return TicketObject{envelope("ticket"), ticket.String(), kindText(kind), ticket.Expires}, nil
@@ -237,6 +245,7 @@ func (d *Daemon) welcome(l lines, inv Invitation, hello joinHello) (joinAnswer, 
 		return joinAnswer{}, cli.Errorf("E_USAGE", "it is this device's own ticket")
 	}
 	answer := joinAnswer{Device: d.self, Name: d.cfg.Name}
+	again := inv.UsedBy == hello.Device
 	inv.UsedBy = hello.Device
 	if inv.Kind == identity.TicketContact {
 		if own, ok := d.contacts.Own(); ok {
@@ -248,6 +257,9 @@ func (d *Daemon) welcome(l lines, inv Invitation, hello joinHello) (joinAnswer, 
 		}
 		if err != nil {
 			return joinAnswer{}, err
+		}
+		if !again {
+			have = d.give(have, inv.Allow)
 		}
 		d.contactChanged(have, "joined")
 		return answer, nil

@@ -125,6 +125,20 @@ func (t *Table) Add(e Exposed) error {
 	return nil
 }
 
+// Allow lets one more reach a service, and says whether there is such a service. Connections that it has stay.
+func (t *Table) Allow(name string, id identity.DeviceID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := t.indexLocked(name)
+	if i < 0 {
+		return false
+	}
+	if e := t.list[i]; !e.reaches(id) {
+		e.To = append(slices.Clone(e.To), id) // those who were given the old one read it
+	}
+	return true
+}
+
 // Remove ends a service; connections that it has end too. It says whether there was one.
 func (t *Table) Remove(name string) bool {
 	t.mu.Lock()

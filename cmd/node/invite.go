@@ -27,11 +27,14 @@ func (a *app) inviteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "invite", Short: "make a ticket with which somebody becomes a contact", Args: noArgs,
 		Long: `Invite prints a ticket. Whoever runs "node join" with it, once and before it expires, becomes a contact of this device, and this one
-becomes theirs. Give it to nobody else: the ticket is all that is asked for.`,
-		Example: "  node invite\n  node invite --name bob --expires 1h",
+becomes theirs. Give it to nobody else: the ticket is all that is asked for.
+With --allow the contact gets something at once: forward:SERVICE lets it reach a service that is exposed to some (node expose --to), forward:SERVICE=HOST:PORT exposes one to it alone, and for good;
+files:SIZE takes its files up to that size unasked; listen lets it have this device listen on loopback ports.`,
+		Example: "  node invite\n  node invite --name bob --expires 1h\n  node invite --allow forward:ssh=127.0.0.1:22 --allow files:1GiB",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.ticket(cmd, req, code) },
 	}
 	cmd.Flags().StringVar(&req.Name, "name", "", "what the contact is to be called here (default: what it calls itself)")
+	cmd.Flags().StringArrayVar(&req.Allow, "allow", nil, "what the contact gets: forward:SERVICE[=HOST:PORT], files:SIZE or listen; may be repeated")
 	a.ticketFlags(cmd, &req, &code)
 	return cmd
 }
