@@ -2,6 +2,11 @@ package arq
 
 import (
 	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -168,6 +173,58 @@ func among(flows ...flow) []float64 {
 		f.stop()
 	}
 	return out
+}
+
+// TestSharesOfManyRuns prints what docs/adr/0082 says of flows beside each other: the middle, the least and the most of as many runs as SHARE_RUNS says, in each of
+// which the flows begin at other moments of the first second. One run is no measure: who fills a queue first keeps it for a while.
+func TestSharesOfManyRuns(t *testing.T) {
+	runs, err := strconv.Atoi(os.Getenv("SHARE_RUNS"))
+	if err != nil || raced {
+		t.Skip("SHARE_RUNS is no number of runs; it takes 2 s for each")
+	}
+	for _, c := range []struct {
+		name      string
+		queue     int
+		tcp, more int // flows of TCP, and of ours beside the first
+	}{
+		{"two", 64 << 10, 0, 1},
+		{"two", 256 << 10, 0, 1},
+		{"two", 1 << 20, 0, 1},
+		{"one and a TCP", 64 << 10, 1, 0},
+		{"one and a TCP", 256 << 10, 1, 0},
+		{"one and a TCP", 1 << 20, 1, 0},
+		{"one and four TCPs", 256 << 10, 4, 0},
+		{"two TCPs", 64 << 10, 2, -1},
+		{"two TCPs", 1 << 20, 2, -1},
+	} {
+		t.Run(fmt.Sprintf("%s, queue %d KiB", c.name, c.queue>>10), func(t *testing.T) {
+			var first, sum []float64
+			for run := range runs {
+				synctest.Test(t, func(t *testing.T) {
+					random := rand.New(rand.NewPCG(uint64(run), 7))
+					line := bottleneck(c.queue, 0)
+					line.Seed = uint64(run)
+					flows := make([]flow, 1+c.tcp+c.more)
+					for _, i := range random.Perm(len(flows)) {
+						time.Sleep(time.Duration(random.Int64N(int64(time.Second) / int64(len(flows)))))
+						if i <= c.more {
+							flows[i] = startOurs(line)
+						} else {
+							flows[i] = startReno(line)
+						}
+					}
+					got, all := among(flows...), 0.0
+					for _, n := range got {
+						all += n
+					}
+					first, sum = append(first, got[0]), append(sum, all)
+				})
+			}
+			slices.Sort(first)
+			slices.Sort(sum)
+			t.Logf("the first %.1f (%.1f to %.1f) of %.1f MB/s", first[runs/2], first[0], first[runs-1], sum[runs/2])
+		})
+	}
 }
 
 // TestShares states what a stream leaves to others at one bottleneck, and what it makes of it alone: docs/adr/0082. Time is simulated, so that the machine has no say.

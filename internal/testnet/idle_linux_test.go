@@ -66,6 +66,11 @@ func TestIdle(t *testing.T) {
 	<-time.After(span)
 	after, end := a.cost(t), a.metrics(t)
 	hour := func(n float64) float64 { return n * float64(time.Hour) / float64(span) }
+	// Twice what the page says, scaled: another machine's timers, strangers' queries. Not the processor's time, which others' load changes.
+	bytes, gets, puts := hour(after[0]-before[0]+after[2]-before[2]), hour(end["dht_gets_total"]-cpu["dht_gets_total"]), hour(end["dht_puts_total"]-cpu["dht_puts_total"])
+	if bytes > 27e6 || gets > 3800 || puts > 240 || gets == 0 {
+		t.Errorf("an idle hour has %.0f bytes, %.0f gets and %.0f puts; want at most 27 MB, 3800 and 240", bytes, gets, puts)
+	}
 	t.Logf("measured in %v, for an hour: %.0f packets and %.0f bytes in, %.0f and %.0f out; %.0f gets, %.0f puts, %.0f queries asked; %.2f CPU s; %.1f MB resident", span,
 		hour(after[1]-before[1]), hour(after[0]-before[0]), hour(after[3]-before[3]), hour(after[2]-before[2]),
 		hour(end["dht_gets_total"]-cpu["dht_gets_total"]), hour(end["dht_puts_total"]-cpu["dht_puts_total"]),
