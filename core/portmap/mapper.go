@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -41,6 +42,9 @@ type Config struct {
 
 	gateway func(v6 bool) (router, ours netip.Addr, err error) // tests have another
 	server  uint16                                             // and another port of the router
+
+	announcements func(v6 bool, ours netip.Addr) (*net.UDPConn, error) // and another place to hear it,
+	rest          time.Duration                                        // and less patience: announceRest
 }
 
 // Mapper keeps a mapping. Its methods are safe for concurrent use.
@@ -76,6 +80,12 @@ func New(cfg Config) *Mapper {
 	if cfg.gateway == nil {
 		cfg.gateway, cfg.server = gateway, serverPort
 	}
+	if cfg.announcements == nil {
+		cfg.announcements = announcements
+	}
+	if cfg.rest == 0 {
+		cfg.rest = announceRest
+	}
 	m := &Mapper{cfg: cfg}
 	rand.Read(m.nonce[:])
 	return m
@@ -110,14 +120,20 @@ func (m *Mapper) Serve(ctx context.Context) error {
 		} else {
 			again = min(2*again, againMost)
 		}
+		renewed := time.Now()
+		told, stop := m.listen()
 		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
 		case <-changed:
 			again = againFirst
+		case <-told: // the router was started anew
+			again = againFirst
+			m.rest(ctx, renewed)
 		case <-ctx.Done():
 		}
 		t.Stop()
+		stop()
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func (m *Mapper) askPinhole(ctx context.Context, old lease, next *lease) error {
 	if err != nil {
 		return err
 	}
-	answer, err := checked(answer{netip.AddrPortFrom(next.ours, m.cfg.Port), wantLifetime})
+	answer, err := checked(answer{outside: netip.AddrPortFrom(next.ours, m.cfg.Port), lifetime: wantLifetime})
 	if err != nil {
 		return err
 	}

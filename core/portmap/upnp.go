@@ -137,7 +137,7 @@ func (g *igd) add(ctx context.Context, p Protocol, ours netip.AddrPort) (answer,
 	if err != nil {
 		return answer{}, errAnswer
 	}
-	if _, err := checked(answer{netip.AddrPortFrom(at.Unmap(), ours.Port()), wantLifetime}); err != nil {
+	if _, err := checked(answer{outside: netip.AddrPortFrom(at.Unmap(), ours.Port()), lifetime: wantLifetime}); err != nil {
 		return answer{}, err
 	}
 	lease := wantLifetime
@@ -153,7 +153,7 @@ func (g *igd) add(ctx context.Context, p Protocol, ours netip.AddrPort) (answer,
 		}
 		if err == nil {
 			// A permanent one is renewed as if it ended, since a router that is started anew forgets it.
-			return checked(answer{netip.AddrPortFrom(at.Unmap(), outside), wantLifetime})
+			return checked(answer{outside: netip.AddrPortFrom(at.Unmap(), outside), lifetime: wantLifetime})
 		}
 	}
 	return answer{}, err

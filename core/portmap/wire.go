@@ -50,6 +50,7 @@ func (e resultError) Error() string {
 type answer struct {
 	outside  netip.AddrPort
 	lifetime time.Duration
+	epoch    epoch // the router's; none by UPnP
 }
 
 // PCP, RFC 6887. A request and its answer have the same form:
@@ -105,6 +106,7 @@ func parsePCP(b []byte, n nonce, p Protocol, port uint16) (answer, error) {
 	return checked(answer{
 		outside:  netip.AddrPortFrom(addr.Unmap(), binary.BigEndian.Uint16(b[42:])),
 		lifetime: time.Duration(binary.BigEndian.Uint32(b[4:])) * time.Second,
+		epoch:    epoch{binary.BigEndian.Uint32(b[8:]), time.Now()},
 	})
 }
 
@@ -167,6 +169,7 @@ func parsePMP(b []byte, p Protocol, port uint16, at netip.Addr) (answer, error) 
 	return checked(answer{
 		outside:  netip.AddrPortFrom(at, binary.BigEndian.Uint16(b[10:])),
 		lifetime: time.Duration(binary.BigEndian.Uint32(b[12:])) * time.Second,
+		epoch:    epoch{binary.BigEndian.Uint32(b[4:]), time.Now()},
 	})
 }
 

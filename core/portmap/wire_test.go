@@ -119,5 +119,8 @@ func FuzzParse(f *testing.F) {
 			check(parsePMP(b, TCP, 4242, at))
 		}
 		check(parsePMP(b, TCP, 4242, outside.Addr()))
+		if _, at, err := parseAnnounce(b); err == nil && (b[1] != 0x80 || at.IsValid() != (b[0] == 0)) {
+			t.Errorf("%x is taken for an announcement with %v", b, at)
+		}
 	})
 }

@@ -173,3 +173,26 @@ func (h *house) forgets(t *testing.T, p port) {
 		}
 	}
 }
+
+// regains waits until the ports of IPv4 are led again by a router that was started anew and has said so: nobody asks the device to look. Over IPv6 miniupnpd 2.3.1 tells
+// nobody.
+func (h *house) regains(t *testing.T, ports []port) {
+	t.Helper()
+	tries := time.NewTicker(100 * time.Millisecond)
+	defer tries.Stop()
+	for end := time.Now().Add(patience); ; <-tries.C {
+		left := 0
+		for _, p := range ports {
+			if !p.V6 && h.rules(t, p.Port) == 0 {
+				left++
+			}
+		}
+		if left == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Errorf("the router's announcement was not heard: %d of %d ports are not led\n%s", left, len(ports), h.said)
+			return
+		}
+	}
+}

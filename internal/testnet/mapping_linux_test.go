@@ -104,6 +104,9 @@ func TestMiniupnpd(t *testing.T) {
 			check("asked anew")
 			h.halt(t)
 			h.boot(t)
+			if how != portmap.UPnP { // which has no such word
+				h.regains(t, ports)
+			}
 			check("the router was started anew")
 			s.end(t)
 			for _, p := range ports {
