@@ -28,7 +28,8 @@ type Config struct {
 	// Resolve finds the addresses of a host; nil: the system's resolver.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
-	open func(netip.AddrPort) (socket, error) // tests: another socket than UDP
+	open   func(netip.AddrPort) (socket, error) // tests: another socket than UDP
+	resend time.Duration                        // tests: another pace.resend
 }
 
 // DefaultBootstrap are the well-known nodes that introduce others into Mainline.

@@ -72,7 +72,7 @@ func mesh(t *testing.T, n int) []*Node {
 	return nodes
 }
 
-const patience = 20 * time.Second // for anything that should happen; only a failing test waits so long
+const patience = time.Minute // for anything that should happen; only a failing test waits so long
 
 func await[T any](t testing.TB, c <-chan T, what ...any) (v T) {
 	t.Helper()

@@ -56,6 +56,9 @@ func Listen(cfg Config) (*Node, error) {
 		cfg: cfg, pace: paces[cfg.Mode], store: newStore(time.Now),
 		wake: make(chan struct{}, 1), joined: make(chan struct{}), done: make(chan struct{}),
 	}
+	if cfg.resend > 0 {
+		n.pace.resend = cfg.resend
+	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.conn = newGuardedConn(sock, cfg.Mode, &n.stats)
 	n.conn.observed = n.observed.vote
