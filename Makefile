@@ -6,7 +6,7 @@ TEST_TIMEOUT ?= 10m
 FUZZ_TIME    ?= 20s
 
 # Tests that count: allocations of a packet and of a message, system calls of a packet, writes of a flush.
-COUNTERS := Nothing|NotAllocate|NoAllocations|AllocateLittle|CallsForAChunk|Gathered|CostOfAnAllocation|RelayBatches
+COUNTERS := Nothing|NotAllocate|NoAllocations|AllocateLittle|CallsForAChunk|Gathered|CostOfAnAllocation|RelayBatches|SystemCalls|SleepsOnce|HoldWhileBusy|CardHasRoom
 
 .PHONY: build cross test lint race nat show-move show-killed k8s image release release-test fuzz bench bench-deps gate microbench deps clean
 
@@ -70,7 +70,7 @@ bench: bench-deps ## whole paths, against the programs people use today; 15 minu
 	$(GO) run ./bench -out bin/bench
 
 gate: bench-deps ## what must not become worse: counters first, then ratios in one run; nothing of it is a time
-	$(GO) test -count=1 -run '$(COUNTERS)' ./core/... ./turn/...
+	$(GO) test -count=1 -run '$(COUNTERS)' ./core/... ./turn/... ./bench
 	$(GO) run ./bench -quick -gate
 
 bench-deps:

@@ -45,7 +45,7 @@ func TestCardHasRoom(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := &flows{relay: relay{host: h}, family: c.shape.family}
 			for i := range c.shape.flows {
-				f.clients = append(f.clients, &turnClient{relayed: netip.AddrPortFrom(h.relay[c.shape.family], uint16(20000+i))})
+				f.clients = append(f.clients, &turnClient{relayed: netip.AddrPortFrom(h.relay[c.shape.family], uint16(firstPort+i))})
 			}
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
@@ -76,24 +76,24 @@ func TestCardHasRoom(t *testing.T) {
 				}
 			}
 			t.Logf("allocations of a packet: %.3f, of one that grows: %.3f", made[0], made[1])
-			if more := made[1] - made[0]; c.anew && more < 0.9 || !c.anew && more > 0.1 {
+			// 1 or 0, but for packets of others that the kernel handles on this thread.
+			if more := made[1] - made[0]; c.anew != (more > 0.5) {
 				t.Errorf("a packet that grows takes %.3f allocations more", more)
 			}
 		})
 	}
 }
 
+// firstPort is the first flow's.
+const firstPort = 20000
+
 // grower drops what enters a machine, by card or veth; before that it has it grow as ChannelData does, if grow. It counts packets
 // and the ports that they were for, until it is asked.
 func grower(t *testing.T, h *host, grow bool) (entered func() (packets uint64, flows int)) {
 	t.Helper()
-	ports, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 4096})
+	ports, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 4096})
 	if err != nil {
 		t.Skipf("MISSING: eBPF: %v", err)
-	}
-	counts, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
-	if err != nil {
-		t.Fatal(err)
 	}
 	bytes := int32(0)
 	if grow {
@@ -114,21 +114,29 @@ func grower(t *testing.T, h *host, grow bool) (entered func() (packets uint64, f
 		asm.Mov.Imm(asm.R4, 2),
 		asm.FnSkbLoadBytes.Call(),
 		asm.JNE.Imm(asm.R0, 0, "pass"),
-		asm.LoadMapPtr(asm.R1, ports.FD()),
-		asm.Mov.Reg(asm.R2, asm.RFP),
-		asm.Add.Imm(asm.R2, -8),
-		asm.Mov.Reg(asm.R3, asm.R2),
-		asm.Mov.Imm(asm.R4, 0),
-		asm.FnMapUpdateElem.Call(),
 		asm.Mov.Reg(asm.R1, asm.R6),
 		asm.Mov.Imm(asm.R2, bytes), // of none: nothing is done
 		asm.Mov.Imm(asm.R3, 0),     // BPF_ADJ_ROOM_NET
 		asm.Mov.Imm(asm.R4, 0),
 		asm.FnSkbAdjustRoom.Call(),
 		asm.JNE.Imm(asm.R0, 0, "pass"),
-		asm.LoadMapValue(asm.R1, counts.FD(), 0).WithSymbol("count"),
-		asm.Mov.Imm(asm.R2, 1),
-		asm.AddAtomic.Mem(asm.R1, asm.R2, asm.DWord, 0),
+		asm.LoadMapPtr(asm.R1, ports.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -8),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, "new"),
+		asm.Mov.Imm(asm.R1, 1),
+		asm.AddAtomic.Mem(asm.R0, asm.R1, asm.DWord, 0),
+		asm.Ja.Label("pass"),
+		asm.Mov.Imm(asm.R1, 1).WithSymbol("new"),
+		asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord),
+		asm.LoadMapPtr(asm.R1, ports.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -8),
+		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.Add.Imm(asm.R3, -16),
+		asm.Mov.Imm(asm.R4, 0),
+		asm.FnMapUpdateElem.Call(),
 		asm.Mov.Imm(asm.R0, actShot).WithSymbol("pass"),
 		asm.Return(),
 	}})
@@ -153,12 +161,13 @@ func grower(t *testing.T, h *host, grow bool) (entered func() (packets uint64, f
 		t.Skipf("MISSING: tcx: %v", err)
 	}
 	return func() (packets uint64, flows int) {
-		if err := counts.Lookup(uint32(0), &packets); err != nil {
-			t.Fatal(err)
-		}
-		var key, value uint32
-		for list := ports.Iterate(); list.Next(&key, &value); {
-			flows++
+		var key [4]byte
+		var n uint64
+		for list := ports.Iterate(); list.Next(&key, &n); {
+			if port := binary.BigEndian.Uint16(key[:]); port >= firstPort && port < firstPort+1000 { // else a packet of the kernel's own
+				packets += n
+				flows++
+			}
 		}
 		for _, l := range links {
 			_ = l.Close()
