@@ -22,7 +22,7 @@ func TestDashboard(t *testing.T) {
 		t.Fatalf("shown to the network: %v", err)
 	}
 	cfg.Dashboard = "127.0.0.1:0"
-	d, _ := serve(t, cfg)
+	d := serve(t, cfg)
 	res, err := http.Get(d.Status().Dashboard + "view")
 	if err != nil {
 		t.Fatal(err)

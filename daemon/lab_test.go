@@ -2,9 +2,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
-	"sync"
 	"testing"
 	"time"
 )
@@ -40,8 +40,8 @@ func newHome(t *testing.T, name string) Home {
 	return h
 }
 
-// serve runs a daemon until down is called, or the test has ended.
-func serve(t *testing.T, cfg Config) (d *Daemon, down func()) {
+// serve runs a daemon until it is told to go down, or the test has ended.
+func serve(t *testing.T, cfg Config) *labNode {
 	t.Helper()
 	d, err := New(cfg)
 	if err != nil {
@@ -50,14 +50,25 @@ func serve(t *testing.T, cfg Config) (d *Daemon, down func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Serve(ctx) }()
-	down = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("%s: %v", cfg.Name, err)
+	n := &labNode{Daemon: d, client: NewClient(cfg.Home.Socket)}
+	done := false
+	n.down = func() {
+		if cancel(); !done {
+			done = true
+			if err := <-ended; err != nil {
+				t.Errorf("%s: %v", cfg.Name, err)
+			}
 		}
-	})
-	t.Cleanup(down)
-	return d, down
+	}
+	n.ended = func(t *testing.T, want error) {
+		t.Helper()
+		if err := <-ended; !errors.Is(err, want) {
+			t.Errorf("%s ended with %v, want %v", cfg.Name, err, want)
+		}
+		done = true
+	}
+	t.Cleanup(n.down)
+	return n
 }
 
 func startHome(t *testing.T, h Home, name string, first *labNode, change func(*Config)) *labNode {
@@ -70,8 +81,7 @@ func startHome(t *testing.T, h Home, name string, first *labNode, change func(*C
 	if change != nil {
 		change(&cfg)
 	}
-	d, down := serve(t, cfg)
-	return &labNode{Daemon: d, client: NewClient(h.Socket), down: down}
+	return serve(t, cfg)
 }
 
 // join makes a contact of the two, or with device an account of them.

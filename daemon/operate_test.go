@@ -32,7 +32,7 @@ func TestEmbeddedRelayIsOperated(t *testing.T) {
 		return conf, nil
 	}}}
 	cfg.DHT.Private, cfg.DHT.Listen = true, netip.AddrPortFrom(loop, 0)
-	_, down := serve(t, cfg)
+	d := serve(t, cfg)
 	hup <- syscall.SIGHUP
 	<-loads
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
@@ -55,5 +55,5 @@ func TestEmbeddedRelayIsOperated(t *testing.T) {
 	if _, err := NewClient(h.Socket).Status(t.Context()); err != nil {
 		t.Errorf("the node after its relay has drained: %v", err)
 	}
-	down()
+	d.down()
 }

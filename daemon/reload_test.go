@@ -36,7 +36,7 @@ func TestReload(t *testing.T) {
 	cfg.Operate = &Operation{
 		Conf: conf, Load: func() (config.Config, error) { return now, nil }, Log: func(l, _ string) { level = l },
 	}
-	d, _ := serve(t, cfg)
+	d := serve(t, cfg)
 	client := NewClient(h.Socket)
 	for _, step := range []struct {
 		name             string
