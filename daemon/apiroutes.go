@@ -178,6 +178,7 @@ func (d *Daemon) routes() []route {
 				return d.Probe(r.Context(), req)
 			},
 		},
+		{method: "POST", path: "/v1/bench", summary: "measure the way to a contact that allows it; takes up to three minutes", in: BenchRequest{}, out: BenchObject{}, answer: d.postBench, begins: true},
 		{
 			method: "GET", path: "/v1/why/{contact}", summary: "how the last attempts to find a path to a contact went, and why", out: Why{},
 			query: []param{{"last", "only so many attempts, the newest"}},

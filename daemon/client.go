@@ -161,6 +161,11 @@ func (c *Client) Drain(ctx context.Context, grace time.Duration) (out Drained, e
 	return out, c.do(ctx, http.MethodPost, "/v1/drain", DrainRequest{&grace}, &out)
 }
 
+// Bench measures the way to a contact.
+func (c *Client) Bench(ctx context.Context, req BenchRequest) (out BenchObject, err error) {
+	return out, c.do(ctx, http.MethodPost, "/v1/bench", req, &out)
+}
+
 // Contacts lists the contacts.
 func (c *Client) Contacts(ctx context.Context) (l ContactList, err error) {
 	return l, c.do(ctx, http.MethodGet, "/v1/contacts", nil, &l)

@@ -115,6 +115,7 @@ type Daemon struct {
 	operator  *relayadmin.Operator // of the relay; nil: none
 	rules     atomic.Pointer[rules]
 	drain     drain
+	benching  atomic.Bool   // a contact measures
 	reloading sync.Mutex    // one reload at a time; guards conf
 	conf      config.Config // in force
 	admin     net.Listener  // of the operator; nil: none

@@ -23,6 +23,7 @@ type ContactPolicy struct {
 	Downloads  string `json:"download_dir,omitempty"`     // absolute path of the folder for its files [the node's]
 	Hold       bool   `json:"hold_new_devices,omitempty"` // devices that its account lists from now on get no answer until they are trusted
 	Listen     bool   `json:"listen,omitempty"`           // it may have this device listen on loopback ports (forward -R)
+	Bench      bool   `json:"bench,omitempty"`            // it may measure the way to this device with what bench sends
 }
 
 // PolicyKeys are the names that `contact set` takes, with what they mean.
@@ -31,6 +32,7 @@ var PolicyKeys = [][2]string{
 	{"download-dir", "folder for its files; off: the node's"},
 	{"listen", "on: it may have this device listen on loopback ports (`forward -R` there)"},
 	{"new-devices", "hold: a device that its account lists from now on gets no answer until `contact trust`; off: the account's word is enough"},
+	{"bench", "on: it may measure the way to this device by `node bench`: 1 GiB and a minute at most, one at a time"},
 	{"path", "which ways to it are used, whoever calls: auto, direct-only or relay-only; off: as path.policy says"},
 	{"blocked", "on: it gets no answer at all, as a stranger"},
 }
@@ -57,6 +59,8 @@ func (p *ContactPolicy) set(key, value string) (err error) {
 		if p.Hold = value == "hold"; value != "hold" && value != "off" {
 			err = errors.New("it is hold or off")
 		}
+	case "bench":
+		p.Bench, err = onOff(value)
 	case "path":
 		if value == "off" {
 			value = ""

@@ -39,6 +39,8 @@ func (d *Daemon) acceptLoop() {
 		switch {
 		case in.Name == pingChannel:
 			d.serve(in, pingTask)
+		case in.Name == benchChannel:
+			d.takeBench(in)
 		case in.Name == contactsChannel && d.contacts.isOwn(in.Peer):
 			d.serve(in, d.contactsTask)
 		case in.Name == leaveChannel && d.contacts.isOwn(in.Peer):

@@ -86,7 +86,7 @@ func (a *app) root() *cobra.Command {
 		a.demoCommand(), a.initCommand(), a.idCommand(), a.upCommand(), a.statusCommand(),
 		a.contactCommand(), a.deviceCommand(), a.inviteCommand(), a.joinCommand(), a.sendCommand(), a.getCommand(), a.inboxCommand(), a.transfersCommand(), a.configCommand(), a.manCommand(),
 		a.pipeCommand(), a.listenCommand(), a.forwardCommand(), a.exposeCommand(), a.proxyCommand(), a.sshCommand(),
-		a.connsCommand(), a.channelsCommand(), a.kickCommand(), a.pingCommand(), a.whyCommand(), a.netcheckCommand(), a.doctorCommand(), a.watchCommand(), a.apiCommand(), a.reloadCommand(), a.drainCommand(), a.stopCommand(), a.versionCommand(), configcmd.Credentials("node", a.stderr),
+		a.connsCommand(), a.channelsCommand(), a.kickCommand(), a.pingCommand(), a.benchCommand(), a.whyCommand(), a.netcheckCommand(), a.doctorCommand(), a.watchCommand(), a.apiCommand(), a.reloadCommand(), a.drainCommand(), a.stopCommand(), a.versionCommand(), configcmd.Credentials("node", a.stderr),
 	)
 	root.SetHelpTemplate(helpTemplate)
 	root.SetHelpCommand(helpCommand(root))
