@@ -35,7 +35,7 @@ func TestNotice(t *testing.T) {
 	var due time.Time
 	a.follow(t, sent.ID, func(x shown) bool {
 		due = x.RetryAt
-		return x.State == "queued" && time.Until(due) > 6*time.Second
+		return x.State == "queued" && time.Until(due) > 12*time.Second
 	})
 	const attempts, woken, taken = `node_connect_attempts_total{dir="out"}`, `node_notices_woken_total{what="transfer"}`, `node_notices_total{what="taken"}`
 	before := a.metrics(t)
