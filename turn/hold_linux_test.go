@@ -107,7 +107,7 @@ func TestHoldSleepsOnce(t *testing.T) {
 		})
 	}
 	// A machine that has no time for this test for holdMillis makes waits without.
-	if waits[1] > 1.05 || held[1] < 0.5 || extra[1] > 0.1+max(0, 1-held[1]) {
+	if waits[1] > 1.2 || held[1] < 0.5 || extra[1] > 0.2+max(0, 1-held[1]) {
 		t.Errorf("%.2f waits a packet, %.2f with the processor kept, and %.2f more sleeps", waits[1], held[1], extra[1])
 	}
 	if held[2] != 0 {
