@@ -70,13 +70,15 @@ func (a *Attempt) streamOf(l *leg) *stream {
 
 // dial makes one connection and takes it into the attempt.
 func (a *Attempt) dial(ctx context.Context, l *leg, shared bool) error {
-	conn, err := a.ep.dial(ctx, l.addr, shared, l.relayed)
 	a.mu.Lock()
-	if l.tries++; err != nil {
-		l.err, l.changed = err, time.Now()
-	}
+	l.tries++
+	l.changed = time.Now() // a dial that nobody answers is one, too
 	a.mu.Unlock()
+	conn, err := a.ep.dial(ctx, l.addr, shared, l.relayed)
 	if err != nil {
+		a.mu.Lock()
+		l.err, l.changed = err, time.Now()
+		a.mu.Unlock()
 		return err
 	}
 	s := &stream{conn: conn, peer: l.addr, dialled: true}

@@ -20,7 +20,7 @@ type Try struct {
 	Relayed bool
 	UDP     bool
 	Dials   int
-	State   string        // "not tried", "no connection", "connected, no answer", "checked, not chosen" or "chosen, silent"; in a Report also "chosen" and "left out"
+	State   string        // "not tried", "no answer", "no connection", "connected, no answer", "checked, not chosen" or "chosen, silent"; in a Report also "chosen" and "left out"
 	After   time.Duration // from the attempt's beginning to the newest change; 0: nothing was done
 	Err     error         // of the last dial or connection; may be nil
 }
@@ -125,6 +125,9 @@ func (l *leg) state() string {
 	if l.stream == nil {
 		if l.tries == 0 {
 			return "not tried"
+		}
+		if l.err == nil {
+			return "no answer" // to a dial that has not ended
 		}
 		return "no connection"
 	}

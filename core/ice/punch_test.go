@@ -85,3 +85,19 @@ func TestTriedDirect(t *testing.T) {
 	a.legs[at(5)] = &leg{addr: at(5), tries: 1}
 	check("TCP", true, true)
 }
+
+// What became of an address that is dialled, in the words of `node why`: a dial into a black hole is no way that was not tried.
+func TestStatesOfADial(t *testing.T) {
+	for _, c := range []struct {
+		leg  leg
+		want string
+	}{
+		{leg{}, "not tried"},
+		{leg{tries: 1}, "no answer"},
+		{leg{tries: 2, err: errors.New("connection refused")}, "no connection"},
+	} {
+		if got := c.leg.state(); got != c.want {
+			t.Errorf("%d dials, %v: %q, want %q", c.leg.tries, c.leg.err, got, c.want)
+		}
+	}
+}
