@@ -90,6 +90,7 @@ func (a *app) root() *cobra.Command {
 	)
 	root.SetHelpTemplate(helpTemplate)
 	root.SetHelpCommand(helpCommand(root))
+	a.completeContacts(root)
 	a.rename(root)
 	return root
 }
