@@ -386,7 +386,7 @@ func (d *Daemon) RevokeDevice(who string) (DeviceObject, error) {
 		case i < 0:
 			return nil, cli.Errorf("E_PEER_UNKNOWN", "the account has no device %q", who).Hint("see `node device ls`")
 		case all[i].ID == d.self:
-			return nil, cli.Errorf("E_USAGE", "the device that signs cannot revoke itself").Hint("move the account first: node id export")
+			return nil, cli.Errorf("E_USAGE", "the device that signs cannot revoke itself").Hint("a new key for it: node id rotate").Hint("to leave the account, which ends it: node id revoke")
 		}
 		gone = all[i]
 		return slices.Delete(all, i, i+1), nil

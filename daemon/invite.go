@@ -368,7 +368,7 @@ func (d *Daemon) Join(ctx context.Context, req JoinRequest) (JoinedObject, error
 		return JoinedObject{}, cli.Errorf("E_USAGE", "it is this device's own ticket").Hint("run it on the other device")
 	}
 	if _, ok := d.contacts.Own(); ok && t.Kind == identity.TicketDevice {
-		return JoinedObject{}, cli.Errorf("E_USAGE", "this device belongs to an account already").Hint("see `node device ls`; revoke it there first")
+		return JoinedObject{}, cli.Errorf("E_USAGE", "this device belongs to an account already").Hint("see `node device ls`; to leave it: node id revoke")
 	}
 	if req.Name != "" {
 		if err := checkContactName(req.Name); err != nil {

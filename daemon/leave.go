@@ -191,7 +191,8 @@ func (d *Daemon) tellAll(raw []byte) (told int) {
 		sem <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-sem }()
-			if d.pushList(p.Device, raw) == nil {
+			// Who has taken it ends its sessions with this device, at times before it says so.
+			if err := d.pushList(p.Device, raw); err == nil || reason.Of(err) == reason.AuthRevoked {
 				mu.Lock()
 				defer mu.Unlock()
 				told++
