@@ -403,13 +403,18 @@ func TestTheNewerOfTwoRecordsIsFound(t *testing.T) {
 	keep(nodes[0], 2, after)
 
 	var told []string
-	a.courier.lookup(t.Context(), b.ID(), func() (more bool) {
-		if r, ok := a.courier.recall(b.ID()); ok && !slices.Contains(told, r.addrs[0].String()) {
-			told = append(told, r.addrs[0].String())
+	for range 10 { // a lookup goes on for 20 ms; on a busy machine the other node may take longer
+		told = nil
+		a.courier.finds = finds{byPeer: map[identity.DeviceID]*find{}}
+		a.courier.lookup(t.Context(), b.ID(), func() (more bool) {
+			if r, ok := a.courier.recall(b.ID()); ok && !slices.Contains(told, r.addrs[0].String()) {
+				told = append(told, r.addrs[0].String())
+			}
+			return true
+		})
+		if n := len(told); n > 0 && told[n-1] == after {
+			return
 		}
-		return true
-	})
-	if n := len(told); n == 0 || told[n-1] != after {
-		t.Errorf("one lookup told of %v, want %s last", told, after)
 	}
+	t.Errorf("one lookup told of %v, want %s last", told, after)
 }
