@@ -39,7 +39,7 @@ type find struct {
 // Nodes do not agree: one that missed the last put has the record of a device's last run, which may hold still. So a lookup that has found a record
 // that holds goes on as long again as that took, within these limits, and those who wait have it meanwhile.
 const (
-	settleLeast = 20 * time.Millisecond
+	settleLeast = 100 * time.Millisecond
 	settleMost  = 500 * time.Millisecond
 )
 
