@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"time"
 
 	"traverse.internal/internal/cli"
 )
@@ -86,7 +87,19 @@ type lock struct{ file *os.File }
 
 var errLocked = errors.New("another process holds the home's lock")
 
+// lockPatience is for a node that has just been stopped: its socket, which commands watch, goes a moment before its lock.
+const lockPatience = 2 * time.Second
+
 func lockHome(h Home) (*lock, error) {
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		l, err := tryLockHome(h)
+		if !errors.Is(err, errLocked) || time.Since(began) > lockPatience {
+			return l, err
+		}
+	}
+}
+
+func tryLockHome(h Home) (*lock, error) {
 	if err := os.MkdirAll(h.State, 0o700); err != nil {
 		return nil, err
 	}
