@@ -75,6 +75,7 @@ func (d *Daemon) postContact(r *http.Request) (any, error) {
 	o, err := addContact(d.contacts, d.self, req.Name, req.Device)
 	if err == nil {
 		d.events.publish(Event{Type: EventContact, What: "added", Peer: &o.PeerRef, Contact: &o})
+		d.shareContacts()
 	}
 	return o, err
 }

@@ -405,5 +405,8 @@ func (d *Daemon) ID() identity.DeviceID { return d.self }
 // AddContact notes a device under a name.
 func (d *Daemon) AddContact(name, device string) error {
 	_, err := addContact(d.contacts, d.self, name, device)
+	if err == nil {
+		d.shareContacts()
+	}
 	return err
 }

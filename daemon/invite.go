@@ -438,6 +438,7 @@ func (d *Daemon) joinAs(l lines, guest identity.DeviceID, t identity.Ticket, req
 		d.log.Info("some contacts of the account were not taken", "error", err)
 	}
 	out.Learned = len(news)
+	d.shareContacts() // who wanted to before this device knew its account was declined
 	out.Devices = deviceList(d.contacts, d.self, d.cfg.Name, false).Devices
 	return out, nil
 }
