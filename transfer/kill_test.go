@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -65,8 +67,10 @@ func beVictim(role string, args []string) error {
 // lethal kills the other side's process when so many bytes have gone through the stream.
 type lethal struct {
 	Stream
-	left int
 	kill func()
+
+	mu   sync.Mutex // reads and writes go on side by side
+	left int
 }
 
 func (s *lethal) Read(p []byte) (int, error) {
@@ -76,7 +80,10 @@ func (s *lethal) Read(p []byte) (int, error) {
 }
 
 func (s *lethal) Write(p []byte) (int, error) {
-	n, err := s.Stream.Write(p[:min(len(p), max(s.left, 1))])
+	s.mu.Lock()
+	left := s.left
+	s.mu.Unlock()
+	n, err := s.Stream.Write(p[:min(len(p), max(left, 1))])
 	if s.spend(n); n < len(p) && err == nil {
 		m, err := s.Stream.Write(p[n:])
 		return n + m, err
@@ -85,6 +92,8 @@ func (s *lethal) Write(p []byte) (int, error) {
 }
 
 func (s *lethal) spend(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.left > 0 && s.left <= n {
 		s.kill()
 	}
@@ -127,7 +136,8 @@ func killed(t *testing.T, role string) {
 	}
 	inbox, state := filepath.Join(t.TempDir(), "inbox"), t.TempDir()
 	random := rand.New(rand.NewPCG(1, uint64(len(role))))
-	deaths, runs := 0, 0
+	var died atomic.Int64
+	runs := 0
 	for ; ; runs++ {
 		if runs > 4*kills {
 			t.Fatalf("not through after %d runs", runs)
@@ -147,16 +157,17 @@ func killed(t *testing.T, role string) {
 			t.Fatal(err)
 		}
 		limit := random.IntN(ChunkLen) + 1
-		if deaths == kills {
+		if died.Load() == kills {
 			limit = 1 << 40
 		}
-		s := &lethal{Stream: tcpStream{c.(*net.TCPConn)}, left: limit, kill: func() { deaths++; _ = cmd.Process.Kill() }}
+		s := &lethal{Stream: tcpStream{c.(*net.TCPConn)}, left: limit, kill: func() { died.Add(1); _ = cmd.Process.Kill() }}
 		err = survivor(t, role, s, root, inbox, filepath.Join(state, "survivor"))
 		c.Close()
 		if waited := cmd.Wait(); err == nil && waited == nil {
 			break
 		}
 	}
+	deaths := int(died.Load())
 	if deaths < kills {
 		t.Errorf("only %d deaths", deaths)
 	}
