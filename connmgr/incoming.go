@@ -64,7 +64,7 @@ func (s *session) acceptLoop() {
 		case s.m.incoming <- in:
 		default:
 			s.m.stats.declinedBusy.Add(1)
-			_ = in.Decline("busy")
+			_ = in.Decline(mux.ReasonBusy)
 		}
 	}
 }

@@ -31,6 +31,8 @@ func explain(err error, peer string) *cli.Error {
 	}
 	var declined *mux.DeclinedError
 	switch {
+	case errors.As(err, &declined) && declined.Passing():
+		return cli.Errorf("E_NO_PATH", "%s is busy", peer).Because(errors.New(declined.Reason)).Hint("try again in a moment; a transfer does so by itself")
 	case errors.As(err, &declined):
 		return cli.Errorf("E_DECLINED", "%s declined", peer).Because(errors.New(declined.Reason)).Hint("ask there")
 	case errors.Is(err, connmgr.ErrSelf):

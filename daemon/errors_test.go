@@ -40,6 +40,7 @@ func TestExplain(t *testing.T) {
 		{connect(withReason(reason.AuthRevoked)), 10, "E_AUTH"},
 		{failed(transfer.ErrDeclined, transfer.Remote), 11, "E_DECLINED"},
 		{connect(&mux.DeclinedError{Name: "file://x", Reason: "not here"}), 11, "E_DECLINED"},
+		{connect(&mux.DeclinedError{Name: "file://x", Reason: mux.ReasonBusy}), 9, "E_NO_PATH"},
 		{failed(transfer.ErrCancelled, transfer.Remote), 12, "E_CANCELLED"},
 		{connect(connmgr.ErrClosed), 12, "E_CANCELLED"},
 		{failed(transfer.ErrIntegrity, transfer.Remote), 13, "E_INTEGRITY"},
@@ -90,6 +91,27 @@ func TestExplainListen(t *testing.T) {
 		e := explainListen(&os.SyscallError{Syscall: "bind", Err: c.err}, "the DHT", "127.0.0.1:1")
 		if e.Code != c.code || e.Exit != 3 || len(e.Why) == 0 || len(e.Try) == 0 {
 			t.Errorf("%v: %+v, want %s with exit code 3, why and what to try", c.err, e, c.code)
+		}
+	}
+}
+
+// TestWhatPasses: a transfer goes on by itself after what passes by itself, and after nothing else.
+func TestWhatPasses(t *testing.T) {
+	for err, want := range map[error]bool{
+		&mux.DeclinedError{Reason: mux.ReasonBusy}:                          true,
+		&mux.DeclinedError{Reason: mux.ReasonTooMany}:                       true,
+		&mux.DeclinedError{Reason: mux.ReasonGoingAway}:                     true,
+		&mux.DeclinedError{Reason: "no such service"}:                       false,
+		&mux.DeclinedError{}:                                                false,
+		&transfer.Error{Kind: transfer.ErrBusy, By: transfer.Remote}:        true,
+		&transfer.Error{Kind: transfer.ErrInterrupted, By: transfer.Remote}: true,
+		&transfer.Error{Kind: transfer.ErrDeclined, By: transfer.Remote}:    false,
+		withReason(reason.PeerSilent):                                       true,
+		withReason(reason.AuthRevoked):                                      false,
+		connmgr.ErrSelf:                                                     false,
+	} {
+		if got := recoverable(fmt.Errorf("daemon: %w", err)); got != want {
+			t.Errorf("%v: %v, want %v", err, got, want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"traverse.internal/connmgr"
+	"traverse.internal/core/mux"
 	"traverse.internal/service"
 	"traverse.internal/transfer"
 )
@@ -95,7 +96,7 @@ func (d *Daemon) askedFor(in *connmgr.Incoming) bool {
 // serve runs a task for a channel, unless the device that opened it has as many as it may.
 func (d *Daemon) serve(in *connmgr.Incoming, task func(*connmgr.Incoming)) {
 	if !d.table.enter(in.Peer) {
-		_ = in.Decline("busy")
+		_ = in.Decline(mux.ReasonBusy)
 		return
 	}
 	d.tasks.Go(func() {

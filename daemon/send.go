@@ -283,8 +283,10 @@ func recoverable(err error) bool {
 	if errors.As(err, &end) {
 		return errors.Is(err, transfer.ErrInterrupted) || errors.Is(err, transfer.ErrBusy)
 	}
-	var declined *mux.DeclinedError
-	return !errors.As(err, &declined) && !errors.Is(err, connmgr.ErrSelf) && !errors.Is(err, connmgr.ErrClosed)
+	if declined := (*mux.DeclinedError)(nil); errors.As(err, &declined) {
+		return declined.Passing()
+	}
+	return !errors.Is(err, connmgr.ErrSelf) && !errors.Is(err, connmgr.ErrClosed)
 }
 
 // end notes how a transfer ended.

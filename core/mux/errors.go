@@ -119,6 +119,11 @@ type DeclinedError struct {
 	Reason string // the peer's words, may be empty
 }
 
+// Passing tells whether the peer's reason is one that passes by itself: asked later, it may accept.
+func (e *DeclinedError) Passing() bool {
+	return e.Reason == ReasonBusy || e.Reason == ReasonTooMany || e.Reason == ReasonGoingAway
+}
+
 func (e *DeclinedError) Error() string {
 	if e.Reason == "" {
 		return fmt.Sprintf("mux: open %q: peer declined", e.Name)
