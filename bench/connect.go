@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -26,7 +27,13 @@ var connectBench = bench{
 var demoStages = []string{"connect direct, IPv4", "connect direct, IPv6", "connect relayed, IPv4", "connect relayed, IPv6", "second channel"}
 
 func runDemo(ctx context.Context, node string) (sample, error) {
-	text, err := exec.CommandContext(ctx, node, "demo", "--json").Output()
+	cmd := exec.CommandContext(ctx, node, "demo", "--json")
+	var text bytes.Buffer
+	cmd.Stdout = &text
+	err := unpinned(cmd.Start)
+	if err == nil {
+		err = cmd.Wait()
+	}
 	if err != nil {
 		return sample{}, fmt.Errorf("node demo: %w", err)
 	}
@@ -37,7 +44,7 @@ func runDemo(ctx context.Context, node string) (sample, error) {
 			Pass bool
 		}
 	}
-	if err := json.Unmarshal(text, &report); err != nil {
+	if err := json.Unmarshal(text.Bytes(), &report); err != nil {
 		return sample{}, err
 	}
 	var s sample

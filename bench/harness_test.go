@@ -8,10 +8,13 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain lets the test binary be a child of itself, as the program is.
@@ -161,5 +164,28 @@ func TestBadRoles(t *testing.T) {
 		if code := run(t.Context(), args, io.Discard, io.Discard); code == 0 {
 			t.Errorf("%q succeeded", args)
 		}
+	}
+}
+
+// TestUnpinned: what is started for itself may run on every core, though the bench keeps itself to one; and the bench stays there.
+func TestUnpinned(t *testing.T) {
+	if runtime.NumCPU() < 2 {
+		t.Skip("MISSING: a second core")
+	}
+	err := pinned(loadCPU, func() error { // as after pinSelf
+		var inside, after unix.CPUSet
+		err := unpinned(func() error { return unix.SchedGetaffinity(0, &inside) })
+		if inside != everyCore || inside.Count() < 2 {
+			t.Errorf("%d cores, want %d", inside.Count(), everyCore.Count())
+		}
+		return errors.Join(err, unix.SchedGetaffinity(0, &after), func() error {
+			if after.Count() != 1 {
+				t.Errorf("%d cores afterwards, want one", after.Count())
+			}
+			return nil
+		}())
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -175,6 +175,23 @@ func pinned(cpu int, start func() error) error {
 	return start()
 }
 
+// everyCore is where this program might run before it pinned anything.
+var everyCore = func() (all unix.CPUSet) {
+	_ = unix.SchedGetaffinity(0, &all)
+	return all
+}()
+
+// unpinned is the opposite of pinned, for programs that have the machine as their users have it.
+func unpinned(start func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var was unix.CPUSet
+	if unix.SchedGetaffinity(0, &was) == nil && unix.SchedSetaffinity(0, &everyCore) == nil {
+		defer unix.SchedSetaffinity(0, &was)
+	}
+	return start()
+}
+
 // pinSelf keeps this program's threads on the load's core. Those of the future
 // inherit it.
 func pinSelf() {
