@@ -76,19 +76,14 @@ func (d *Daemon) announce() {
 	if !ok || d.account.key == nil || d.ctx.Err() != nil {
 		return
 	}
-	var wg sync.WaitGroup
-	sem := make(chan struct{}, announceAtOnce)
+	calls := newFew(announceAtOnce)
 	for _, p := range d.contacts.each() {
 		if d.account.isNext(p.Device) || d.account.knows(p.Device) >= own.list.Version || !d.contacts.Knows(p.Device) {
 			continue
 		}
-		sem <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-sem }()
-			_ = d.pushList(p.Device, own.List)
-		})
+		calls.do(func() { _ = d.pushList(p.Device, own.List) })
 	}
-	wg.Wait()
+	calls.wait()
 }
 
 // openAccount loads the key that signs the device list, where this device has it.

@@ -68,20 +68,15 @@ func (d *Daemon) shareContacts() {
 
 func (d *Daemon) shareTask() {
 	for {
-		var wg sync.WaitGroup
-		sem := make(chan struct{}, announceAtOnce)
+		calls := newFew(announceAtOnce)
 		own, _ := d.contacts.Own()
 		for _, dev := range own.devices() {
 			if dev.Device == d.self || d.sharing.has(dev.Device, d.contacts.edited()) {
 				continue
 			}
-			sem <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-sem }()
-				d.shareWith(dev.Device)
-			})
+			calls.do(func() { d.shareWith(dev.Device) })
 		}
-		wg.Wait()
+		calls.wait()
 		d.sharing.mu.Lock()
 		more := d.sharing.again && d.ctx.Err() == nil
 		d.sharing.again, d.sharing.running = false, more

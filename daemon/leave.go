@@ -182,15 +182,12 @@ func (d *Daemon) signOff(own Contact, req LeaveRequest, out LeaveObject) (LeaveO
 // tellAll gives a list to everybody who is there, and counts them.
 func (d *Daemon) tellAll(raw []byte) (told int) {
 	var mu sync.Mutex // guards told
-	var wg sync.WaitGroup
-	sem := make(chan struct{}, announceAtOnce)
+	calls := newFew(announceAtOnce)
 	for _, p := range d.contacts.each() {
 		if d.account.isNext(p.Device) || !d.contacts.Knows(p.Device) {
 			continue
 		}
-		sem <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-sem }()
+		calls.do(func() {
 			// Who has taken it ends its sessions with this device, at times before it says so.
 			if err := d.pushList(p.Device, raw); err == nil || reason.Of(err) == reason.AuthRevoked {
 				mu.Lock()
@@ -199,6 +196,6 @@ func (d *Daemon) tellAll(raw []byte) (told int) {
 			}
 		})
 	}
-	wg.Wait()
+	calls.wait()
 	return told
 }

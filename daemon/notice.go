@@ -132,12 +132,9 @@ func (d *Daemon) untold() []identity.DeviceID {
 func (d *Daemon) tell(peers []identity.DeviceID) (left []identity.DeviceID) {
 	record := d.courier.Record()
 	var mu sync.Mutex
-	var wg sync.WaitGroup
-	sem := make(chan struct{}, tellAtOnce)
+	calls := newFew(tellAtOnce)
 	for _, peer := range peers {
-		sem <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-sem }()
+		calls.do(func() {
 			ctx, cancel := context.WithTimeout(d.ctx, tellTime)
 			defer cancel()
 			if d.signaler.Notify(ctx, peer, record) != nil {
@@ -147,7 +144,7 @@ func (d *Daemon) tell(peers []identity.DeviceID) (left []identity.DeviceID) {
 			}
 		})
 	}
-	wg.Wait()
+	calls.wait()
 	return left
 }
 
