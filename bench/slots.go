@@ -113,7 +113,7 @@ func newSlotPair() (p *slotPair, err error) {
 		go p.serve(ctx, d)
 	}
 	for i, d := range p.nodes {
-		if err := d.AddContact(names[1-i], ids[1-i]); err != nil {
+		if _, err := d.AddContact(names[1-i], ids[1-i]); err != nil {
 			return p, err
 		}
 	}

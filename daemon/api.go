@@ -72,10 +72,9 @@ func (d *Daemon) postContact(r *http.Request) (any, error) {
 	if err := read(r, &req); err != nil {
 		return nil, err
 	}
-	o, err := addContact(d.contacts, d.self, req.Name, req.Device)
+	o, err := d.AddContact(req.Name, req.Device)
 	if err == nil {
 		d.events.publish(Event{Type: EventContact, What: "added", Peer: &o.PeerRef, Contact: &o})
-		d.shareContacts()
 	}
 	return o, err
 }

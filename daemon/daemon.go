@@ -402,11 +402,11 @@ func (d *Daemon) watchDHT(ctx context.Context) error {
 // ID is the device's id.
 func (d *Daemon) ID() identity.DeviceID { return d.self }
 
-// AddContact notes a device under a name.
-func (d *Daemon) AddContact(name, device string) error {
-	_, err := addContact(d.contacts, d.self, name, device)
+// AddContact notes a device under a name, and tells the account's other devices.
+func (d *Daemon) AddContact(name, device string) (ContactObject, error) {
+	o, err := addContact(d.contacts, d.self, name, device)
 	if err == nil {
 		d.shareContacts()
 	}
-	return err
+	return o, err
 }

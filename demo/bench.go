@@ -72,7 +72,7 @@ func (l *lab) benchDevices() error {
 			return err
 		}
 		other := names[1-i]
-		if err := d.AddContact(other, ids[other]); err != nil {
+		if _, err := d.AddContact(other, ids[other]); err != nil {
 			return err
 		}
 		if _, err := d.SetContact(other, map[string]string{"bench": "on"}); err != nil {

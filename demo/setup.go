@@ -61,7 +61,7 @@ func startDevices(_ context.Context, l *lab, s *Stage) error {
 			if other == name {
 				continue
 			}
-			if err := d.AddContact(other, ids[other]); err != nil {
+			if _, err := d.AddContact(other, ids[other]); err != nil {
 				return err
 			}
 		}
@@ -83,7 +83,7 @@ func strangerSilence(ctx context.Context, l *lab, s *Stage) error {
 		return err
 	}
 	defer d.down()
-	if err := d.AddContact("laptop", l.devices["laptop"].ID().String()); err != nil {
+	if _, err := d.AddContact("laptop", l.devices["laptop"].ID().String()); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 800*time.Millisecond)
