@@ -172,20 +172,18 @@ func TestUnpinned(t *testing.T) {
 	if runtime.NumCPU() < 2 {
 		t.Skip("MISSING: a second core")
 	}
+	var inside, after unix.CPUSet
 	err := pinned(loadCPU, func() error { // as after pinSelf
-		var inside, after unix.CPUSet
 		err := unpinned(func() error { return unix.SchedGetaffinity(0, &inside) })
-		if inside != everyCore || inside.Count() < 2 {
-			t.Errorf("%d cores, want %d", inside.Count(), everyCore.Count())
-		}
-		return errors.Join(err, unix.SchedGetaffinity(0, &after), func() error {
-			if after.Count() != 1 {
-				t.Errorf("%d cores afterwards, want one", after.Count())
-			}
-			return nil
-		}())
+		return errors.Join(err, unix.SchedGetaffinity(0, &after))
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if inside != everyCore || inside.Count() < 2 {
+		t.Errorf("%d cores, want %d", inside.Count(), everyCore.Count())
+	}
+	if after.Count() != 1 {
+		t.Errorf("%d cores afterwards, want one", after.Count())
 	}
 }

@@ -161,18 +161,9 @@ func pinned(cpu int, start func() error) error {
 	if runtime.NumCPU() < 2 {
 		return start()
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var was, only unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &was); err != nil {
-		return start()
-	}
+	var only unix.CPUSet
 	only.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &only); err != nil {
-		return start() // a core we may not use: then unpinned
-	}
-	defer unix.SchedSetaffinity(0, &was)
-	return start()
+	return onCores(&only, start)
 }
 
 // everyCore is where this program might run before it pinned anything.
@@ -182,11 +173,14 @@ var everyCore = func() (all unix.CPUSet) {
 }()
 
 // unpinned is the opposite of pinned, for programs that have the machine as their users have it.
-func unpinned(start func() error) error {
+func unpinned(start func() error) error { return onCores(&everyCore, start) }
+
+// onCores calls start on a thread that may run on some cores, or where it may anyway when those may not be used.
+func onCores(cores *unix.CPUSet, start func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var was unix.CPUSet
-	if unix.SchedGetaffinity(0, &was) == nil && unix.SchedSetaffinity(0, &everyCore) == nil {
+	if unix.SchedGetaffinity(0, &was) == nil && unix.SchedSetaffinity(0, cores) == nil {
 		defer unix.SchedSetaffinity(0, &was)
 	}
 	return start()
